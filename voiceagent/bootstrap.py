@@ -1,0 +1,46 @@
+"""What must happen before Django reads its settings: profile, environment, embedded servers."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+
+from voiceagent.env import EnvError, load_dotenv
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+EMBEDDED = "voiceagent.settings.embedded"
+
+# Commands that neither touch the database nor Redis: no reason to wait for servers.
+_WITHOUT_SERVERS = frozenset({"help", "version", "--help", "-h", "--version", "startapp", "makemessages", "collectstatic"})
+
+
+def needs_servers(argv: list[str]) -> bool:
+    """Whether a ``manage.py`` command line can need the database or Redis."""
+    return len(argv) > 1 and argv[1] not in _WITHOUT_SERVERS and "--help" not in argv
+
+
+def main(argv: list[str]) -> int:
+    """Run one Django command; 0 if it went well. A configuration mistake is printed, not traced."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", EMBEDDED)
+    try:
+        with ExitStack() as stack:
+            if os.environ["DJANGO_SETTINGS_MODULE"] == EMBEDDED and needs_servers(argv):
+                stack.enter_context(_servers())
+            from django.core.management import execute_from_command_line  # noqa: PLC0415 - settings first
+
+            execute_from_command_line(argv)
+    except EnvError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
+
+
+def _servers() -> ExitStack:
+    from voiceagent.embedded.servers import running  # noqa: PLC0415 - only this profile needs it
+
+    load_dotenv(BASE_DIR / ".env", os.environ)
+    stack = ExitStack()
+    stack.enter_context(running(os.environ))
+    return stack

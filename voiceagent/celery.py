@@ -1,0 +1,64 @@
+"""The Celery application: JSON only, acknowledged late, time-limited; the schedule is code."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from celery import Celery
+from celery.signals import celeryd_init, setup_logging
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceagent.settings.embedded")
+
+SWEEP_SECONDS = 15
+HARD_LIMIT_SECONDS = 600
+SOFT_LIMIT_SECONDS = 540
+
+app = Celery("voiceagent")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.conf.update(
+    task_serializer="json",
+    accept_content=["json"],
+    result_serializer="json",
+    task_ignore_result=True,
+    # A task counts as done when it is done: one whose worker died runs again, so every task must bear that.
+    task_acks_late=True,
+    task_reject_on_worker_lost=True,
+    task_time_limit=HARD_LIMIT_SECONDS,
+    task_soft_time_limit=SOFT_LIMIT_SECONDS,
+    worker_prefetch_multiplier=1,
+    worker_hijack_root_logger=False,
+    broker_connection_retry_on_startup=True,
+    # Redis hands an unacknowledged task out again after this time: well above the hard limit.
+    broker_transport_options={"visibility_timeout": 3600},
+    enable_utc=True,
+    timezone="UTC",
+    beat_schedule={
+        "sweep-orphaned-calls": {
+            "task": "calls.tasks.sweep",
+            "schedule": SWEEP_SECONDS,
+            # A sweep that could not run in time is worth nothing: the next one does the same.
+            "options": {"expires": SWEEP_SECONDS},
+        },
+    },
+)
+app.autodiscover_tasks()
+
+
+@setup_logging.connect
+def _configure_logging(**_: Any) -> None:
+    """Keep Celery from bringing its own: Django's settings have configured logging."""
+    from django.conf import settings  # noqa: PLC0415 - after the settings module is known
+
+    from voiceagent.logs import configure  # noqa: PLC0415
+
+    configure(settings.LOGGING)
+
+
+@celeryd_init.connect
+def _without_pool(**_: Any) -> None:
+    """A worker forks, and a pool has threads: workers use plain connections."""
+    from django.conf import settings  # noqa: PLC0415 - after the settings module is known
+
+    for database in settings.DATABASES.values():
+        database["OPTIONS"].pop("pool", None)

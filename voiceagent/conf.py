@@ -1,0 +1,80 @@
+"""Builds the frozen configuration of ``calls`` from the environment. The table of names is in ``docs/configuration.md``."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+from calls.conf import CallsConf, CartesiaConf, LimitsConf, OpenAIConf, TwilioConf
+from voiceagent.bootstrap import BASE_DIR
+from voiceagent.env import Env
+
+#: Every variable that decides which outside party is talked to, and with which secret. Tests drop them all.
+OUTSIDE_NAMES = (
+    "CARTESIA_API_KEY",
+    "CARTESIA_BASE_URL",
+    "OPENAI_API_KEY",
+    "OPENAI_BASE_URL",
+    "OPENAI_MODEL",
+    "OPENAI_EMBEDDING_MODEL",
+    "OPENAI_API",
+    "TWILIO_ACCOUNT_SID",
+    "TWILIO_AUTH_TOKEN",
+    "TWILIO_API_BASE_URL",
+    "PUBLIC_BASE_URL",
+    "DATABASE_URL",
+    "REDIS_URL",
+    "SECRET_KEY",
+    "CALLER_HASH_KEY",
+)
+
+DEFAULT_PORT = 8000
+
+
+def calls_conf(env: Env) -> CallsConf:
+    """The configuration of calls; mistakes are collected in ``env``, the caller does ``env.check()``."""
+    return CallsConf(
+        cartesia=_cartesia(env),
+        openai=_openai(env),
+        twilio=_twilio(env),
+        redis_url=env.url("REDIS_URL", schemes=("redis", "rediss", "unix")),
+        data_dir=str(env.path("DATA_DIR", BASE_DIR / "var")),
+        limits=LimitsConf(max_calls=env.integer("MAX_CALLS", LimitsConf.max_calls, 1, 10_000)),
+    )
+
+
+@cache
+def current() -> CallsConf:
+    """The configuration of this process, read once. Raises ``EnvError``."""
+    env = Env(os.environ)
+    conf = calls_conf(env)
+    env.check()
+    return conf
+
+
+def _cartesia(env: Env) -> CartesiaConf:
+    return CartesiaConf(
+        api_key=env.secret("CARTESIA_API_KEY"),
+        base_url=env.url("CARTESIA_BASE_URL", "https://api.cartesia.ai", bare=True),
+        stt_model=env.text("CARTESIA_STT_MODEL", "ink-2"),
+        stt_manual_model=env.text("CARTESIA_STT_MANUAL_MODEL", "ink-whisper"),
+        tts_model=env.text("CARTESIA_TTS_MODEL", "sonic-3.5"),
+    )
+
+
+def _openai(env: Env) -> OpenAIConf:
+    return OpenAIConf(
+        api_key=env.secret("OPENAI_API_KEY"),
+        base_url=env.url("OPENAI_BASE_URL", "https://api.openai.com/v1"),
+        model=env.text("OPENAI_MODEL", "gpt-6-luna"),
+        api=env.choice("OPENAI_API", "chat", ("chat", "responses")),
+    )
+
+
+def _twilio(env: Env) -> TwilioConf:
+    return TwilioConf(
+        account_sid=env.text("TWILIO_ACCOUNT_SID"),
+        auth_token=env.secret("TWILIO_AUTH_TOKEN"),
+        public_base_url=env.url("PUBLIC_BASE_URL"),
+        api_base_url=env.url("TWILIO_API_BASE_URL", "https://api.twilio.com", bare=True),
+    )

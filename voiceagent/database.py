@@ -1,0 +1,45 @@
+"""``DATABASE_URL`` to Django's settings, by psycopg's own parser, with a connection pool."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+
+from voiceagent.env import Env
+
+_DJANGO_NAMES = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
+
+
+def database(env: Env) -> dict[str, Any]:
+    """Settings of one database. ``DATABASE_POOL_SIZE`` 0 switches the pool off; Celery's workers do so themselves."""
+    url = env.text("DATABASE_URL")
+    pool_size = env.integer("DATABASE_POOL_SIZE", 10, 0, 1000)
+    settings: dict[str, Any] = {
+        # Counts and times queries on the way to the PostgreSQL back end.
+        "ENGINE": "django_prometheus.db.backends.postgresql",
+        "CONN_MAX_AGE": 0,  # the pool keeps connections; anything else leaks them under ASGI
+        "CONN_HEALTH_CHECKS": True,
+        "OPTIONS": {},
+    }
+    for key, value in _parse(env, url).items():
+        if key in _DJANGO_NAMES:
+            settings[_DJANGO_NAMES[key]] = value
+        else:
+            settings["OPTIONS"][key] = value
+    if pool_size:
+        settings["OPTIONS"]["pool"] = {"min_size": 1, "max_size": pool_size, "timeout": 5, "max_lifetime": 1800}
+    return settings
+
+
+def _parse(env: Env, url: str) -> dict[str, Any]:
+    if not url:
+        return {}
+    if url.startswith(("postgres://", "postgresql://")):
+        try:
+            return conninfo_to_dict(url)
+        except psycopg.ProgrammingError:
+            pass  # said below, without the password that the original message may contain
+    env.refuse("DATABASE_URL must be an address such as postgresql://user:password@host:5432/name")
+    return {}

@@ -1,0 +1,57 @@
+"""What the embedded profile puts into the environment where the user said nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voiceagent.bootstrap import BASE_DIR
+from voiceagent.embedded import state
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, MutableMapping
+
+#: Per vendor: the variable that holds its key, the one that holds its address, and the path behind the stand-in's.
+VENDORS = (
+    ("CARTESIA_API_KEY", "CARTESIA_BASE_URL", ""),
+    ("OPENAI_API_KEY", "OPENAI_BASE_URL", "/v1"),
+    ("TWILIO_AUTH_TOKEN", "TWILIO_API_BASE_URL", ""),
+)
+_GENERATED = ("SECRET_KEY", "CALLER_HASH_KEY", "TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "CARTESIA_API_KEY", "OPENAI_API_KEY")
+
+
+def data_dir(environ: Mapping[str, str]) -> Path:
+    """Where everything that must survive a restart lies: ``DATA_DIR``, or ``var`` beside ``manage.py``."""
+    named = environ.get("DATA_DIR", "").strip()
+    return Path(named).expanduser().absolute() if named else BASE_DIR / "var"
+
+
+def needs_sandbox(environ: Mapping[str, str]) -> list[str]:
+    """The key variables of vendors that the stand-ins serve: no key, and no address of the user's own."""
+    return [key for key, url, _ in VENDORS if not _given(environ, key) and not _given(environ, url)]
+
+
+def install_defaults(environ: MutableMapping[str, str]) -> None:
+    """Fill in secrets, servers' addresses and stand-ins' addresses; what the user set stays."""
+    folder = data_dir(environ)
+    environ["DATA_DIR"] = str(folder)
+    served = needs_sandbox(environ)
+    secrets = state.secrets(folder)
+    sandbox = f"http://127.0.0.1:{state.sandbox_port(folder)}"
+    for key, url, path in VENDORS:
+        if key in served:
+            environ[url] = sandbox + path
+    for name in _GENERATED:
+        if not _given(environ, name):
+            environ[name] = secrets[name]
+    for name, value in state.addresses(folder).items():
+        if not _given(environ, name):
+            environ[name] = value
+    if not _given(environ, "PUBLIC_BASE_URL"):
+        environ["PUBLIC_BASE_URL"] = f"http://127.0.0.1:{environ.get('PORT') or 8000}"
+    if not _given(environ, "LOG_FORMAT"):
+        environ["LOG_FORMAT"] = "console"
+
+
+def _given(environ: Mapping[str, str], name: str) -> bool:
+    return bool(environ.get(name, "").strip() or environ.get(f"{name}_FILE", "").strip())

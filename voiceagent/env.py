@@ -1,0 +1,159 @@
+"""Typed readers of the environment.
+
+One place reads it, every mistake is collected, and ``Env.check`` raises one ``EnvError`` that names each variable
+and says what it should be. A secret may stand in a file named by ``NAME_FILE``. An empty value counts as absent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from pathlib import Path
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from dotenv import dotenv_values
+
+T = TypeVar("T")
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+_MISSING = object()
+
+
+class EnvError(Exception):
+    """The environment cannot be used; ``problems`` has one sentence per mistake."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("Configuration: " + "\n".join(["cannot start.", *(f"  - {problem}" for problem in problems)]))
+
+
+def load_dotenv(path: Path, environ: MutableMapping[str, str]) -> None:
+    """Put the values of a ``.env`` file into ``environ``; what is set already, and not empty, stays."""
+    if not path.is_file():
+        return
+    for name, value in dotenv_values(path).items():
+        if value and not environ.get(name):
+            environ[name] = value
+
+
+class Env:
+    """Reads values from a mapping and remembers what was wrong."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = environ
+        self.problems: list[str] = []
+
+    def text(self, name: str, default: str | object = _MISSING) -> str:
+        """A non-empty string; required when there is no ``default``."""
+        return self._read(name, default, "a non-empty text", str)
+
+    def integer(self, name: str, default: int, low: int, high: int) -> int:
+        """A whole number from ``low`` to ``high``."""
+        expected = f"a whole number from {low} to {high}"
+        return self._read(name, default, expected, lambda raw: _in_range(int(raw), low, high))
+
+    def flag(self, name: str, default: bool) -> bool:
+        """Yes or no."""
+        return self._read(name, default, "one of 1, true, yes, on, 0, false, no, off", _flag)
+
+    def choice(self, name: str, default: str, choices: Iterable[str]) -> str:
+        """One of ``choices``."""
+        allowed = tuple(choices)
+        return self._read(name, default, "one of " + ", ".join(allowed), lambda raw: _one_of(raw, allowed))
+
+    def words(self, name: str, default: Iterable[str]) -> list[str]:
+        """A comma-separated list."""
+        return self._read(name, list(default), "a comma-separated list", _words)
+
+    def url(
+        self, name: str, default: str | object = _MISSING, schemes: Iterable[str] = ("http", "https"), bare: bool = False
+    ) -> str:
+        """An address without a trailing slash; ``bare`` refuses a path, since none of it would be used."""
+        allowed = tuple(schemes)
+        expected = "an address such as " + " or ".join(f"{scheme}://host" for scheme in allowed)
+        expected += " without a path" if bare else ""
+        return self._read(name, default, expected, lambda raw: _url(raw, allowed, bare))
+
+    def path(self, name: str, default: Path) -> Path:
+        """A folder or file; ``~`` is the home folder, relative ones are taken from where the process runs."""
+        return self._read(name, default, "a path", lambda raw: Path(raw).expanduser().absolute())
+
+    def secret(self, name: str, default: str | object = _MISSING) -> str:
+        """A secret, from ``NAME`` or from the file that ``NAME_FILE`` names. Its value is never put into a message."""
+        if not (file_name := self._environ.get(f"{name}_FILE")):
+            return self.text(name, default)
+        if self._environ.get(name):
+            return self._refuse(f"{name} and {name}_FILE are both set: keep one", default, "")
+        try:
+            content = Path(file_name).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            return self._refuse(f"{name}_FILE must name a readable text file: {error}", default, "")
+        return content or self._refuse(f"{name}_FILE names an empty file: {file_name}", default, "")
+
+    def refuse(self, problem: str) -> None:
+        """Add a mistake that only a look at several values shows."""
+        self.problems.append(problem)
+
+    def check(self) -> None:
+        """Raise ``EnvError`` if anything read so far was wrong."""
+        if self.problems:
+            raise EnvError(list(self.problems))
+
+    def _read(self, name: str, default: T | object, expected: str, parse: Callable[[str], T]) -> T:
+        raw = self._environ.get(name, "").strip()
+        if not raw:
+            return self._absent(name, default, expected)
+        try:
+            return parse(raw)
+        except ValueError:
+            shown = "" if _is_secret(name) else f", not {raw!r}"
+            return self._refuse(f"{name} must be {expected}{shown}", default, "")
+
+    def _absent(self, name: str, default: T | object, expected: str) -> Any:
+        if default is not _MISSING:
+            return default
+        return self._refuse(f"{name} is missing: it must be {expected}", default, "")
+
+    def _refuse(self, problem: str, default: object, fallback: Any) -> Any:
+        """Record a mistake and give something of the right kind, so that reading goes on to the next mistake."""
+        self.problems.append(problem)
+        return fallback if default is _MISSING else default
+
+
+def _is_secret(name: str) -> bool:
+    return any(part in name for part in ("KEY", "TOKEN", "SECRET", "PASSWORD", "DATABASE_URL", "REDIS_URL"))
+
+
+def _in_range(value: int, low: int, high: int) -> int:
+    if not low <= value <= high:
+        raise ValueError(value)
+    return value
+
+
+def _flag(raw: str) -> bool:
+    word = raw.lower()
+    if word not in _TRUE | _FALSE:
+        raise ValueError(raw)
+    return word in _TRUE
+
+
+def _one_of(raw: str, allowed: tuple[str, ...]) -> str:
+    if raw not in allowed:
+        raise ValueError(raw)
+    return raw
+
+
+def _words(raw: str) -> list[str]:
+    return [word.strip() for word in raw.split(",") if word.strip()]
+
+
+def _url(raw: str, schemes: tuple[str, ...], bare: bool) -> str:
+    parts = urlsplit(raw)
+    if parts.scheme not in schemes or not parts.hostname or any(char.isspace() for char in raw):
+        raise ValueError(raw)
+    if parts.port is not None and not 0 < parts.port < 65536:
+        raise ValueError(raw)
+    if bare and (parts.path.strip("/") or parts.query or parts.fragment):
+        raise ValueError(raw)
+    return raw.rstrip("/")

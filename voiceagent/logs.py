@@ -1,0 +1,104 @@
+"""Structured log lines: JSON for machines, aligned text for people; what callers said or dialled only on request.
+
+Bind ``call_sid``, ``turn_id`` and ``state`` with ``structlog.contextvars`` before a task is created: the task copies
+them. Words and numbers of callers go only into fields whose key has a part ``pii`` (``pii_text``, ``caller_pii``):
+they are dropped unless ``LOG_PII`` is on. Event names are constants, such as ``call.started``.
+"""
+
+from __future__ import annotations
+
+import logging.config
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import EventDict, Processor, WrappedLogger
+
+_PII = "pii"
+
+
+def drop_pii(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Take out every field, at any depth, whose key has a part ``pii`` between underscores."""
+    return _without_pii(event)
+
+
+def _without_pii(fields: Any) -> Any:
+    if isinstance(fields, dict):
+        return {key: _without_pii(value) for key, value in fields.items() if _PII not in str(key).lower().split("_")}
+    if isinstance(fields, list):
+        return [_without_pii(item) for item in fields]
+    return fields
+
+
+def _to_json(value: Any, default: Any, **_: Any) -> str:
+    return orjson.dumps(value, default=default, option=orjson.OPT_NON_STR_KEYS).decode()
+
+
+_SHARED: tuple[Processor, ...] = (
+    structlog.contextvars.merge_contextvars,
+    structlog.stdlib.add_log_level,
+    structlog.stdlib.add_logger_name,
+    structlog.processors.TimeStamper(fmt="iso", utc=True),
+    structlog.stdlib.ExtraAdder(),
+)
+
+
+def formatter(style: str, with_pii: bool) -> structlog.stdlib.ProcessorFormatter:
+    """The formatter of all lines, ours and the libraries'. ``style`` is ``json`` or ``console``."""
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=list(_SHARED),
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            *([] if with_pii else [drop_pii]),
+            *_renderers(style),
+        ],
+    )
+
+
+def _renderers(style: str) -> list[Processor]:
+    if style == "console":
+        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+    return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_to_json)]
+
+
+def logging_conf(level: str, style: str, with_pii: bool) -> dict[str, Any]:
+    """The value of Django's ``LOGGING``: everything goes to standard output, once."""
+    return {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"structured": {"()": formatter, "style": style, "with_pii": with_pii}},
+        "handlers": {
+            "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "structured"}
+        },
+        "root": {"handlers": ["stdout"], "level": level},
+        "loggers": {
+            # Django brings handlers of its own for these; uvicorn would too.
+            "django": {"handlers": [], "level": level, "propagate": True},
+            "django.server": {"handlers": [], "level": level, "propagate": True},
+            "uvicorn": {"handlers": [], "level": level, "propagate": True},
+            # Libraries that put addresses with queries or whole payloads into their lines.
+            "httpx": {"level": "WARNING"},
+            "httpcore": {"level": "WARNING"},
+            "openai": {"level": "WARNING"},
+            "websockets": {"level": "WARNING"},
+            "twilio": {"level": "WARNING"},
+        },
+    }
+
+
+def configure(conf: dict[str, Any]) -> None:
+    """Set up the standard library's logging and structlog; Django calls this as its ``LOGGING_CONFIG``."""
+    logging.config.dictConfig(conf)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *_SHARED,
+            structlog.stdlib.PositionalArgumentsFormatter(),
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        wrapper_class=structlog.stdlib.BoundLogger,
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,1 @@
+"""Settings by profile: ``embedded`` (the default), ``production``, ``test``; ``base`` has what they share."""

@@ -1,0 +1,130 @@
+"""What all profiles share. Values come from the environment through ``voiceagent.env``; every mistake is reported."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.utils.csp import CSP
+
+from voiceagent.bootstrap import BASE_DIR
+from voiceagent.conf import DEFAULT_PORT, calls_conf
+from voiceagent.database import database
+from voiceagent.env import Env
+from voiceagent.logs import logging_conf
+
+_env = Env(os.environ)
+_calls = calls_conf(_env)
+
+SECRET_KEY = _env.secret("SECRET_KEY")
+#: Keys the hash by which a caller's number is looked up: changing it makes every caller a stranger.
+CALLER_HASH_KEY = _env.secret("CALLER_HASH_KEY")
+DEBUG = _env.flag("DEBUG", default=False)
+PORT = _env.integer("PORT", DEFAULT_PORT, 1, 65535)
+DATA_DIR = _calls.data_dir
+REDIS_URL = _calls.redis_url
+PUBLIC_BASE_URL = _calls.twilio.public_base_url
+_public_host = urlsplit(PUBLIC_BASE_URL).hostname
+ALLOWED_HOSTS = [*_env.words("ALLOWED_HOSTS", []), *([_public_host] if _public_host else [])]
+CSRF_TRUSTED_ORIGINS = [PUBLIC_BASE_URL] if PUBLIC_BASE_URL.startswith("https://") else []
+
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "servestatic",
+    "django.contrib.staticfiles",
+    "django.contrib.postgres",
+    "channels",
+    "django_prometheus",
+    "memory",
+    "calls",
+    "voiceagent",
+]
+MIDDLEWARE = [
+    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
+    "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_prometheus.middleware.PrometheusAfterMiddleware",
+]
+ROOT_URLCONF = "voiceagent.urls"
+ASGI_APPLICATION = "voiceagent.asgi.application"
+TEMPLATES: list[dict[str, Any]] = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.template.context_processors.csp",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    },
+]
+
+DATABASES = {"default": database(_env)}
+CHANNEL_LAYERS = {
+    "default": {
+        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        # For operators' updates and control only: what is over capacity is dropped, so nothing here may be a fact.
+        "CONFIG": {"hosts": [REDIS_URL], "prefix": "channels", "capacity": 500, "expiry": 60},
+    },
+}
+
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in (
+        "UserAttributeSimilarityValidator",
+        "MinimumLengthValidator",
+        "CommonPasswordValidator",
+        "NumericPasswordValidator",
+    )
+]
+LOGIN_URL = "admin:login"
+SESSION_COOKIE_HTTPONLY = True
+X_FRAME_OPTIONS = "DENY"
+SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CSP = {
+    "default-src": [CSP.SELF],
+    "script-src": [CSP.SELF, CSP.NONCE],
+    "style-src": [CSP.SELF, CSP.NONCE],
+    "img-src": [CSP.SELF, "data:"],
+    "media-src": [CSP.SELF, "blob:"],
+    "connect-src": [CSP.SELF],
+    "object-src": [CSP.NONE],
+    "base-uri": [CSP.NONE],
+    "form-action": [CSP.SELF],
+    "frame-ancestors": [CSP.NONE],
+}
+
+LANGUAGE_CODE = "en-us"
+TIME_ZONE = "UTC"
+USE_I18N = False
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+STATIC_URL = "/static/"
+STATIC_ROOT = _env.path("STATIC_ROOT", BASE_DIR / "staticfiles")
+STATICFILES_DIRS = [path for path in [BASE_DIR / "static"] if path.is_dir()]
+
+LOG_LEVEL = _env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
+LOG_FORMAT = _env.choice("LOG_FORMAT", "console" if DEBUG else "json", ("json", "console"))
+#: Callers' words and numbers in the logs. Off unless somebody decided otherwise.
+LOG_PII = _env.flag("LOG_PII", default=False)
+LOGGING_CONFIG = "voiceagent.logs.configure"
+LOGGING = logging_conf(level=LOG_LEVEL, style=LOG_FORMAT, with_pii=LOG_PII)
+
+_env.check()
