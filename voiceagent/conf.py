@@ -39,7 +39,7 @@ def calls_conf(env: Env) -> CallsConf:
         twilio=_twilio(env),
         redis_url=env.url("REDIS_URL", schemes=("redis", "rediss", "unix")),
         data_dir=str(env.path("DATA_DIR", BASE_DIR / "var")),
-        limits=LimitsConf(max_calls=env.integer("MAX_CALLS", LimitsConf.max_calls, 1, 10_000)),
+        limits=LimitsConf(max_calls=env.integer("MAX_CALLS", LimitsConf().max_calls, 1, 10_000)),
     )
 
 

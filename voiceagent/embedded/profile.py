@@ -28,7 +28,7 @@ def data_dir(environ: Mapping[str, str]) -> Path:
 
 def needs_sandbox(environ: Mapping[str, str]) -> list[str]:
     """The key variables of vendors that the stand-ins serve: no key, and no address of the user's own."""
-    return [key for key, url, _ in VENDORS if not _given(environ, key) and not _given(environ, url)]
+    return [key for key, url, _ in VENDORS if not is_given(environ, key) and not is_given(environ, url)]
 
 
 def install_defaults(environ: MutableMapping[str, str]) -> None:
@@ -42,16 +42,17 @@ def install_defaults(environ: MutableMapping[str, str]) -> None:
         if key in served:
             environ[url] = sandbox + path
     for name in _GENERATED:
-        if not _given(environ, name):
+        if not is_given(environ, name):
             environ[name] = secrets[name]
     for name, value in state.addresses(folder).items():
-        if not _given(environ, name):
+        if not is_given(environ, name):
             environ[name] = value
-    if not _given(environ, "PUBLIC_BASE_URL"):
+    if not is_given(environ, "PUBLIC_BASE_URL"):
         environ["PUBLIC_BASE_URL"] = f"http://127.0.0.1:{environ.get('PORT') or 8000}"
-    if not _given(environ, "LOG_FORMAT"):
+    if not is_given(environ, "LOG_FORMAT"):
         environ["LOG_FORMAT"] = "console"
 
 
-def _given(environ: Mapping[str, str], name: str) -> bool:
+def is_given(environ: Mapping[str, str], name: str) -> bool:
+    """Whether a variable is set, itself or by ``NAME_FILE``; empty is not."""
     return bool(environ.get(name, "").strip() or environ.get(f"{name}_FILE", "").strip())

@@ -1,0 +1,109 @@
+"""Server processes that outlive whoever started them: found again by pid file and working folder, never by name."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import psutil
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+POLL_S = 0.02
+
+
+class ServerError(Exception):
+    """A server cannot be started or does not answer; the message has the end of its log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The system account that a server runs as, when not our own."""
+
+    name: str
+    uid: int
+    gid: int
+
+
+def find(pid: int | None, folder: Path) -> psutil.Process | None:
+    """The live process ``pid``, if it is the server of ``folder``: servers work in their data folder.
+
+    A pid file that survived its process may name a stranger by now; a stranger works elsewhere.
+    """
+    if not pid:
+        return None
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE or process.cwd() != os.path.realpath(folder):  # noqa: PTH - text
+            return None
+    except psutil.Error:
+        return None
+    return process
+
+
+def spawn(argv: list[str], folder: Path, log: Path, account: Account | None = None) -> subprocess.Popen[bytes]:
+    """Start a server in a session of its own, so that a terminal's Ctrl-C does not reach it; output goes to ``log``."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            argv,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+            user=account.uid if account else None,
+            group=account.gid if account else None,
+            extra_groups=[] if account else None,
+            umask=0o077,
+            env=plain_environment(),
+        )
+
+
+def plain_environment() -> dict[str, str]:
+    """What a server may see of our environment: no secrets, no settings of other PostgreSQL clients."""
+    return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+
+def await_answer(
+    answers: Callable[[], bool], alive: Callable[[], bool], timeout_s: float
+) -> bool:
+    """Wait until a server answers; False if it died or the time is up first."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        if answers():
+            return True
+        if not alive():
+            return False
+        time.sleep(POLL_S)
+    return False
+
+
+def end(process: psutil.Process, signals: list[tuple[int, float]]) -> None:
+    """Send each signal in turn until the process is gone; the number beside a signal is its patience in seconds."""
+    for number, patience_s in signals:
+        try:
+            process.send_signal(number)
+            process.wait(patience_s)
+        except psutil.NoSuchProcess:
+            return
+        except psutil.TimeoutExpired:
+            continue
+        return
+    raise ServerError(f"process {process.pid} does not end")
+
+
+def tail(log: Path, lines: int = 12) -> str:
+    """The last lines of a log, for an error message."""
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - 8192))
+            text = file.read().decode("utf-8", "replace")
+    except OSError:
+        return "(no log)"
+    return "\n".join(text.splitlines()[-lines:])
