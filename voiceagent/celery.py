@@ -15,7 +15,7 @@ HARD_LIMIT_SECONDS = 600
 SOFT_LIMIT_SECONDS = 540
 
 app = Celery("voiceagent")
-app.config_from_object("django.conf:settings", namespace="CELERY")
+app.config_from_object("django.conf:settings", namespace="CELERY")  # CELERY_BROKER_URL, and what a site adds
 app.conf.update(
     task_serializer="json",
     accept_content=["json"],

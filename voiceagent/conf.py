@@ -1,13 +1,22 @@
-"""Builds the frozen configuration of ``calls`` from the environment. The table of names is in ``docs/configuration.md``."""
+"""Reads the environment into frozen values: what calls need, and what the house itself needs.
+
+``calls_conf`` and ``site_conf`` collect mistakes in the ``Env`` they are given; whoever calls them ends with
+``env.check()``, so that one start reports every mistake.
+"""
 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, field
 from functools import cache
+from typing import TYPE_CHECKING
 
 from calls.conf import CallsConf, CartesiaConf, LimitsConf, OpenAIConf, TwilioConf
 from voiceagent.bootstrap import BASE_DIR
 from voiceagent.env import Env
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 #: Every variable that decides which outside party is talked to, and with which secret. Tests drop them all.
 OUTSIDE_NAMES = (
@@ -29,6 +38,46 @@ OUTSIDE_NAMES = (
 )
 
 DEFAULT_PORT = 8000
+_LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
+
+
+@dataclass(frozen=True, slots=True)
+class SiteConf:
+    """What Django, the web server and the supervisor are told."""
+
+    secret_key: str = field(repr=False)
+    caller_hash_key: str = field(repr=False)
+    database_url: str = field(repr=False)
+    database_pool_size: int
+    debug: bool
+    bind_host: str
+    port: int
+    shutdown_s: int
+    allowed_hosts: tuple[str, ...]
+    static_root: Path
+    log_level: str
+    log_format: str
+    log_pii: bool
+
+
+def site_conf(env: Env) -> SiteConf:
+    """The configuration of the house."""
+    debug = env.flag("DEBUG", default=False)
+    return SiteConf(
+        secret_key=env.secret("SECRET_KEY"),
+        caller_hash_key=env.secret("CALLER_HASH_KEY"),
+        database_url=env.secret("DATABASE_URL"),
+        database_pool_size=env.integer("DATABASE_POOL_SIZE", 10, 0, 1000),
+        debug=debug,
+        bind_host=env.text("BIND_HOST", "127.0.0.1"),
+        port=env.integer("PORT", DEFAULT_PORT, 1, 65535),
+        shutdown_s=env.integer("SHUTDOWN_SECONDS", 8, 1, 3600),
+        allowed_hosts=tuple(env.words("ALLOWED_HOSTS", [])),
+        static_root=env.path("STATIC_ROOT", BASE_DIR / "staticfiles"),
+        log_level=env.choice("LOG_LEVEL", "INFO", _LOG_LEVELS),
+        log_format=env.choice("LOG_FORMAT", "console" if debug else "json", ("json", "console")),
+        log_pii=env.flag("LOG_PII", default=False),
+    )
 
 
 def calls_conf(env: Env) -> CallsConf:
@@ -37,7 +86,7 @@ def calls_conf(env: Env) -> CallsConf:
         cartesia=_cartesia(env),
         openai=_openai(env),
         twilio=_twilio(env),
-        redis_url=env.url("REDIS_URL", schemes=("redis", "rediss", "unix")),
+        redis_url=env.secret_url("REDIS_URL", schemes=("redis", "rediss", "unix")),
         data_dir=str(env.path("DATA_DIR", BASE_DIR / "var")),
         limits=LimitsConf(max_calls=env.integer("MAX_CALLS", LimitsConf().max_calls, 1, 10_000)),
     )

@@ -12,10 +12,8 @@ from voiceagent.env import Env
 _DJANGO_NAMES = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
 
 
-def database(env: Env) -> dict[str, Any]:
-    """Settings of one database. ``DATABASE_POOL_SIZE`` 0 switches the pool off; Celery's workers do so themselves."""
-    url = env.text("DATABASE_URL")
-    pool_size = env.integer("DATABASE_POOL_SIZE", 10, 0, 1000)
+def database(env: Env, url: str, pool_size: int) -> dict[str, Any]:
+    """Settings of one database; a ``pool_size`` of 0 means no pool (Celery's workers see to that themselves)."""
     settings: dict[str, Any] = {
         # Counts and times queries on the way to the PostgreSQL back end.
         "ENGINE": "django_prometheus.db.backends.postgresql",

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar, cast
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -75,6 +75,16 @@ class Env:
         expected += " without a path" if bare else ""
         return self._read(name, default, expected, lambda raw: _url(raw, allowed, bare))
 
+    def secret_url(self, name: str, schemes: Iterable[str]) -> str:
+        """An address that may hold a password: as ``url`` and ``secret`` together, always required."""
+        raw = self.secret(name)
+        allowed = tuple(schemes)
+        try:
+            return _url(raw, allowed, bare=False) if raw else ""
+        except ValueError:
+            expected = " or ".join(f"{scheme}://host" for scheme in allowed)
+            return self._refuse(f"{name} must be an address such as {expected}")
+
     def path(self, name: str, default: Path) -> Path:
         """A folder or file; ``~`` is the home folder, relative ones are taken from where the process runs."""
         return self._read(name, default, "a path", lambda raw: Path(raw).expanduser().absolute())
@@ -84,12 +94,12 @@ class Env:
         if not (file_name := self._environ.get(f"{name}_FILE")):
             return self.text(name, default)
         if self._environ.get(name):
-            return self._refuse(f"{name} and {name}_FILE are both set: keep one", default, "")
+            return self._refuse(f"{name} and {name}_FILE are both set: keep one")
         try:
             content = Path(file_name).read_text(encoding="utf-8").strip()
         except (OSError, UnicodeDecodeError) as error:
-            return self._refuse(f"{name}_FILE must name a readable text file: {error}", default, "")
-        return content or self._refuse(f"{name}_FILE names an empty file: {file_name}", default, "")
+            return self._refuse(f"{name}_FILE must name a readable text file: {error}")
+        return content or self._refuse(f"{name}_FILE names an empty file: {file_name}")
 
     def refuse(self, problem: str) -> None:
         """Add a mistake that only a look at several values shows."""
@@ -103,22 +113,20 @@ class Env:
     def _read(self, name: str, default: T | object, expected: str, parse: Callable[[str], T]) -> T:
         raw = self._environ.get(name, "").strip()
         if not raw:
-            return self._absent(name, default, expected)
+            if default is _MISSING:
+                return cast("T", self._refuse(f"{name} is missing: it must be {expected}"))
+            return cast("T", default)
         try:
             return parse(raw)
         except ValueError:
             shown = "" if _is_secret(name) else f", not {raw!r}"
-            return self._refuse(f"{name} must be {expected}{shown}", default, "")
+            self._refuse(f"{name} must be {expected}{shown}")
+            return cast("T", "" if default is _MISSING else default)
 
-    def _absent(self, name: str, default: T | object, expected: str) -> Any:
-        if default is not _MISSING:
-            return default
-        return self._refuse(f"{name} is missing: it must be {expected}", default, "")
-
-    def _refuse(self, problem: str, default: object, fallback: Any) -> Any:
-        """Record a mistake and give something of the right kind, so that reading goes on to the next mistake."""
+    def _refuse(self, problem: str) -> str:
+        """Record a mistake; the empty text stands in for the value, so that reading goes on to the next mistake."""
         self.problems.append(problem)
-        return fallback if default is _MISSING else default
+        return ""
 
 
 def _is_secret(name: str) -> bool:

@@ -16,20 +16,22 @@ import structlog
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
 
-_PII = "pii"
-
 
 def drop_pii(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
     """Take out every field, at any depth, whose key has a part ``pii`` between underscores."""
-    return _without_pii(event)
+    return {key: _without_pii(value) for key, value in event.items() if not _is_pii(key)}
 
 
 def _without_pii(fields: Any) -> Any:
     if isinstance(fields, dict):
-        return {key: _without_pii(value) for key, value in fields.items() if _PII not in str(key).lower().split("_")}
+        return {key: _without_pii(value) for key, value in fields.items() if not _is_pii(key)}
     if isinstance(fields, list):
         return [_without_pii(item) for item in fields]
     return fields
+
+
+def _is_pii(key: object) -> bool:
+    return "pii" in str(key).lower().split("_")
 
 
 def _to_json(value: Any, default: Any, **_: Any) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import psutil
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
 POLL_S = 0.02
@@ -84,7 +84,7 @@ def await_answer(
     return False
 
 
-def end(process: psutil.Process, signals: list[tuple[int, float]]) -> None:
+def end(process: psutil.Process, signals: Sequence[tuple[int, float]]) -> None:
     """Send each signal in turn until the process is gone; the number beside a signal is its patience in seconds."""
     for number, patience_s in signals:
         try:

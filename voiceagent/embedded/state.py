@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
 _SECRETS = "secrets.json"
 _PORTS = "ports.json"
@@ -71,7 +71,7 @@ def secrets(data_dir: Path) -> dict[str, str]:
     return known | missing
 
 
-_MAKERS = {
+_MAKERS: dict[str, Callable[[], str]] = {
     "SECRET_KEY": lambda: random.token_urlsafe(50),
     "CALLER_HASH_KEY": lambda: random.token_urlsafe(32),
     "TWILIO_ACCOUNT_SID": lambda: "AC" + random.token_hex(16),

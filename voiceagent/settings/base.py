@@ -9,24 +9,25 @@ from urllib.parse import urlsplit
 from django.utils.csp import CSP
 
 from voiceagent.bootstrap import BASE_DIR
-from voiceagent.conf import DEFAULT_PORT, calls_conf
+from voiceagent.conf import calls_conf, site_conf
 from voiceagent.database import database
 from voiceagent.env import Env
 from voiceagent.logs import logging_conf
 
 _env = Env(os.environ)
 _calls = calls_conf(_env)
+_site = site_conf(_env)
+DATABASES = {"default": database(_env, _site.database_url, _site.database_pool_size)}
+_env.check()
 
-SECRET_KEY = _env.secret("SECRET_KEY")
+SECRET_KEY = _site.secret_key
 #: Keys the hash by which a caller's number is looked up: changing it makes every caller a stranger.
-CALLER_HASH_KEY = _env.secret("CALLER_HASH_KEY")
-DEBUG = _env.flag("DEBUG", default=False)
-PORT = _env.integer("PORT", DEFAULT_PORT, 1, 65535)
+CALLER_HASH_KEY = _site.caller_hash_key
+DEBUG = _site.debug
 DATA_DIR = _calls.data_dir
 REDIS_URL = _calls.redis_url
 PUBLIC_BASE_URL = _calls.twilio.public_base_url
-_public_host = urlsplit(PUBLIC_BASE_URL).hostname
-ALLOWED_HOSTS = [*_env.words("ALLOWED_HOSTS", []), *([_public_host] if _public_host else [])]
+ALLOWED_HOSTS = [*_site.allowed_hosts, urlsplit(PUBLIC_BASE_URL).hostname or ""]
 CSRF_TRUSTED_ORIGINS = [PUBLIC_BASE_URL] if PUBLIC_BASE_URL.startswith("https://") else []
 
 INSTALLED_APPS = [
@@ -76,7 +77,7 @@ TEMPLATES: list[dict[str, Any]] = [
     },
 ]
 
-DATABASES = {"default": database(_env)}
+CELERY_BROKER_URL = REDIS_URL
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "channels_redis.core.RedisChannelLayer",
@@ -117,14 +118,8 @@ USE_I18N = False
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 STATIC_URL = "/static/"
-STATIC_ROOT = _env.path("STATIC_ROOT", BASE_DIR / "staticfiles")
+STATIC_ROOT = _site.static_root
 STATICFILES_DIRS = [path for path in [BASE_DIR / "static"] if path.is_dir()]
 
-LOG_LEVEL = _env.choice("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR"))
-LOG_FORMAT = _env.choice("LOG_FORMAT", "console" if DEBUG else "json", ("json", "console"))
-#: Callers' words and numbers in the logs. Off unless somebody decided otherwise.
-LOG_PII = _env.flag("LOG_PII", default=False)
 LOGGING_CONFIG = "voiceagent.logs.configure"
-LOGGING = logging_conf(level=LOG_LEVEL, style=LOG_FORMAT, with_pii=LOG_PII)
-
-_env.check()
+LOGGING = logging_conf(level=_site.log_level, style=_site.log_format, with_pii=_site.log_pii)
