@@ -1,0 +1,12 @@
+"""Django's entry to the calls app."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class CallsConfig(AppConfig):
+    """Agents and the records of their calls."""
+
+    name = "calls"
+    default_auto_field = "django.db.models.BigAutoField"

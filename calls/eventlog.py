@@ -1,0 +1,390 @@
+"""The event log: every event and command of every call, in Redis within 100 ms, without the call ever waiting.
+
+``EventLog`` belongs to one call and subscribes to its bus; noting a step is one append to a list. ``LogWriter``
+belongs to the process: one task that takes what all calls noted, encodes it and sends it in one pipeline, at most
+every ``flush_ms``. One writer for all calls, because a pipeline per call and interval would cost more CPU than the
+audio path does.
+
+While Redis is away entries wait in memory, up to ``max_entries`` for each call (some hours of talk). Beyond that new
+entries are dropped and counted; sequence numbers go on, so the gap is visible in the archive. What was kept is
+the beginning, which still replays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import structlog
+from redis.exceptions import RedisError, ResponseError
+
+from calls.core.record import dumps, tagged
+from calls.logkeys import HEARTBEAT_MS, LIVE_KEY, checked_sid, events_key, meta_key
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+    from redis.asyncio import Redis
+    from redis.asyncio.client import Pipeline
+
+    from calls.bus import StepTaken
+    from calls.core.commands import Command
+    from calls.core.events import Event
+
+_log = structlog.get_logger(__name__)
+
+SendArchive = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class LogConf:
+    """Bounds of the log. ``flush_ms``: longest time a noted entry waits while Redis answers.
+
+    ``batch`` entries go into one pipeline, so that encoding never holds the loop for long.
+    """
+
+    flush_ms: int = 40
+    heartbeat_ms: int = HEARTBEAT_MS
+    max_entries: int = 200_000
+    batch: int = 200
+    retry_min_ms: int = 100
+    retry_max_ms: int = 1_000
+    close_ms: int = 3_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    """A step as it waits: what the entry needs and nothing of the state, which would be kept alive by it."""
+
+    first_seq: int
+    step: int
+    wall_ms: int
+    event: Event
+    commands: tuple[Command, ...]
+    mode: str
+    turn: int
+
+
+class EventLog:
+    """The log of one call. Use on the event loop's thread only."""
+
+    def __init__(self, writer: LogWriter, call_sid: str, meta: Mapping[str, str]) -> None:
+        self.call_sid = checked_sid(call_sid)
+        self.dropped = 0
+        self._writer = writer
+        self._meta: dict[str, str] = dict(meta)
+        self._noted: deque[_Noted] = deque()
+        self._waiting = 0
+        self._seq = 0
+        self._closed = False
+        self._drained = asyncio.Event()
+
+    def on_step(self, step: StepTaken, _step: StepTaken | None = None) -> None:
+        """Note a step: subscribe this to ``StepTaken``. Costs about a microsecond and does no I/O."""
+        count = 1 + len(step.commands)
+        first, self._seq = self._seq + 1, self._seq + count
+        if self._waiting + count > self._writer.conf.max_entries:
+            self._drop(count)
+            return
+        self._waiting += count
+        state = step.state
+        self._noted.append(
+            _Noted(first, step.seq, step.wall_ms, step.event, step.commands, state.mode.value, state.turn)
+        )
+        self._writer.wake()
+
+    @property
+    def waiting(self) -> int:
+        """Entries noted and not yet in Redis."""
+        return self._waiting
+
+    async def aclose(self) -> bool:
+        """Flush and hand the call over to the archive; ``False`` if Redis did not take everything in time.
+
+        The writer goes on trying then, for as long as the process lives.
+        """
+        if not self._closed:
+            self._closed = True
+            self._meta["ended_wall_ms"] = str(_now_ms())
+            self._writer.wake()
+        try:
+            async with asyncio.timeout(self._writer.conf.close_ms / 1000):
+                await self._drained.wait()
+        except TimeoutError:
+            _log.warning("eventlog.close_waits", call_sid=self.call_sid, entries=self._waiting)
+            return False
+        return True
+
+    def _drop(self, count: int) -> None:
+        if not self.dropped:
+            _log.error("eventlog.full", call_sid=self.call_sid, max_entries=self._writer.conf.max_entries)
+        self.dropped += count
+
+    # --- the writer's side ----------------------------------------------------------------------------------------
+
+    @property
+    def is_done(self) -> bool:
+        """Closed, and nothing left to write."""
+        return self._closed and not self._noted and not self._meta
+
+    def pending_meta(self) -> dict[str, str]:
+        """Facts not yet written."""
+        return dict(self._meta)
+
+    def head(self, limit: int) -> list[_Noted]:
+        """The oldest steps with together about ``limit`` entries, at least one; they stay until ``settle``."""
+        taken: list[_Noted] = []
+        count = 0
+        for noted in self._noted:
+            taken.append(noted)
+            count += 1 + len(noted.commands)
+            if count >= limit:
+                break
+        return taken
+
+    def settle(self, steps: int, meta: Mapping[str, str]) -> None:
+        """These steps and facts are in Redis."""
+        for _ in range(steps):
+            self._waiting -= 1 + len(self._noted.popleft().commands)
+        for name, value in meta.items():
+            if self._meta.get(name) == value:
+                del self._meta[name]
+
+    def finish(self) -> None:
+        """Everything is written and the archive was told."""
+        self._drained.set()
+
+
+class LogWriter:
+    """Writes the logs of all calls of a process.
+
+    Start ``run()`` once as a task; ``open`` a log for each call; ``await aclose()`` at the end. ``send_archive`` is
+    called in ``executor`` when a call's log is complete; if it raises, the sweeper finds the call. The client needs a
+    ``socket_timeout``: that is what bounds a Redis that hangs.
+    """
+
+    def __init__(
+        self, redis: Redis, send_archive: SendArchive, executor: Executor | None = None, conf: LogConf | None = None
+    ) -> None:
+        self.conf = conf or LogConf()
+        self._redis = redis
+        self._send_archive = send_archive
+        self._executor = executor
+        self._logs: dict[str, EventLog] = {}
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._stopped = asyncio.Event()
+        self._next_heartbeat = 0.0
+        self._retry_ms = 0
+        self._sending: set[asyncio.Task[None]] = set()
+
+    def open(self, call_sid: str, meta: Mapping[str, str]) -> EventLog:
+        """The log of a new call. ``meta`` has the fields of ``call:{sid}:meta``; written with the first flush."""
+        log = EventLog(self, call_sid, meta)
+        self._logs[call_sid] = log
+        self._next_heartbeat = 0.0
+        self.wake()
+        return log
+
+    def wake(self) -> None:
+        """There is something to write."""
+        if not self._wake.is_set():
+            self._wake.set()
+
+    @property
+    def waiting(self) -> int:
+        """Entries of all calls that are not yet in Redis."""
+        return sum(log.waiting for log in self._logs.values())
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the last attempt to reach Redis failed."""
+        return self._retry_ms > 0
+
+    async def run(self) -> None:
+        """Write until ``aclose``; a failing Redis is tried again for ever, at most every ``retry_max_ms``."""
+        try:
+            while await self._once():
+                pass
+        finally:
+            self._stopped.set()
+
+    async def _once(self) -> bool:
+        """Wait and write once. Whether to go on."""
+        await self._pause()
+        self._wake.clear()
+        try:
+            more = await self._flush()
+        except (RedisError, OSError) as error:
+            self._away(error)
+            return not self._closing
+        self._back()
+        if more:
+            self.wake()
+        return more or not self._closing
+
+    async def aclose(self, timeout_ms: int = 5_000) -> int:
+        """Write what is left, stop ``run`` and wait for the archive's messages. Gives the entries that were lost."""
+        self._closing = True
+        self.wake()
+        deadline = time.monotonic() + timeout_ms / 1000
+        with suppress(TimeoutError):
+            async with asyncio.timeout(timeout_ms / 1000):
+                await self._stopped.wait()
+        if self._sending:
+            await asyncio.wait(self._sending, timeout=max(0.0, deadline - time.monotonic()))
+        return self.waiting
+
+    async def _pause(self) -> None:
+        """Until there is something to write: entries, a heartbeat, or the next attempt at a Redis that was away."""
+        if self._retry_ms:
+            await asyncio.sleep(0 if self._closing else self._retry_ms / 1000)
+            return
+        until_beat = max(0.0, self._next_heartbeat - time.monotonic()) if self._logs else None
+        try:
+            async with asyncio.timeout(until_beat):
+                await self._wake.wait()
+        except TimeoutError:
+            return
+        if not self._closing:
+            await asyncio.sleep(self.conf.flush_ms / 1000)
+
+    async def _flush(self) -> bool:
+        """One pipeline. Whether more is waiting. Raises what Redis or its connection raises; nothing is lost then."""
+        pipe = self._redis.pipeline(transaction=False)
+        shares: list[_Share] = []
+        budget = self.conf.batch
+        for log in list(self._logs.values()):
+            if budget <= 0:
+                break
+            share = _Share(log, log.pending_meta(), log.head(budget), first_answer=len(pipe))
+            if share.meta:
+                pipe.hset(meta_key(log.call_sid), mapping=cast("Any", share.meta))
+            for noted in share.steps:
+                budget -= _append(pipe, log.call_sid, noted)
+            shares.append(share)
+        beat = self._beat(pipe)
+        answers = await pipe.execute(raise_on_error=False) if len(pipe) else []
+        if beat:
+            self._next_heartbeat = time.monotonic() + self.conf.heartbeat_ms / 1000
+        ends = [share.first_answer for share in shares[1:]] + [len(answers)]
+        refused = [
+            self._settle(share, answers[share.first_answer : end]) for share, end in zip(shares, ends, strict=True)
+        ]
+        if first := next(filter(None, refused), None):
+            raise first
+        self._rotate(shares)
+        return any(log.waiting or log.pending_meta() for log in self._logs.values())
+
+    def _beat(self, pipe: Pipeline) -> bool:
+        """Report all calls as alive if it is time; one command for all."""
+        if not self._logs or time.monotonic() < self._next_heartbeat:
+            return False
+        now = _now_ms()
+        pipe.zadd(LIVE_KEY, dict.fromkeys(self._logs, now))
+        return True
+
+    def _settle(self, share: _Share, answers: list[object]) -> Exception | None:
+        """Take note of what Redis said to one call's share. Gives a refusal, after which the share is sent again."""
+        twice = [answer for answer in answers if _is_twice(answer)]
+        refusal = next((a for a in answers if isinstance(a, Exception) and not _is_twice(a)), None)
+        if refusal is not None:
+            return refusal
+        log = share.log
+        if twice and not self._retry_ms:
+            # Not our own repetition: another log of this call wrote these numbers first, and the first one counts.
+            _log.error("eventlog.stream_taken", call_sid=log.call_sid, entries=len(twice))
+            log.dropped += len(twice)
+        log.settle(len(share.steps), share.meta)
+        if log.is_done and self._logs.get(log.call_sid) is log:
+            del self._logs[log.call_sid]
+            self._hand_over(log)
+        return None
+
+    def _rotate(self, shares: list[_Share]) -> None:
+        """A call that filled the pipeline and has more goes last next time, or it could starve the others."""
+        for share in shares:
+            if share.log.waiting and len(shares) < len(self._logs):
+                self._logs[share.log.call_sid] = self._logs.pop(share.log.call_sid)
+
+    def _hand_over(self, log: EventLog) -> None:
+        """Tell the archive. ``aclose`` of the log returns when that was tried."""
+        task = asyncio.create_task(self._tell_archive(log), name=f"archive:{log.call_sid}")
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _tell_archive(self, log: EventLog) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            await loop.run_in_executor(self._executor, self._send_archive, log.call_sid)
+        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises, the sweeper will find the call
+            _log.warning("eventlog.archive_not_sent", call_sid=log.call_sid, error=type(error).__name__)
+        finally:
+            log.finish()
+
+    def _away(self, error: Exception) -> None:
+        if not self._retry_ms:
+            _log.warning("eventlog.redis_away", error=type(error).__name__, entries=self.waiting)
+        self._retry_ms = min(max(self.conf.retry_min_ms, self._retry_ms * 2), self.conf.retry_max_ms)
+
+    def _back(self) -> None:
+        if self._retry_ms:
+            _log.info("eventlog.redis_back", entries=self.waiting)
+        self._retry_ms = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Share:
+    """What one call has in a pipeline, and where its answers begin."""
+
+    log: EventLog
+    meta: dict[str, str]
+    steps: list[_Noted]
+    first_answer: int
+
+
+def _append(pipe: Pipeline, call_sid: str, noted: _Noted) -> int:
+    """Queue the entries of a step: the event, then its commands. How many they are."""
+    key, seq = events_key(call_sid), noted.first_seq
+    values: tuple[Event | Command, ...] = (noted.event, *noted.commands)
+    for value in values:
+        fields = {
+            "seq": seq,
+            "step": noted.step,
+            "kind": "event" if value is noted.event else "command",
+            "type": type(value).__name__,
+            "at_ms": noted.event.at_ms,
+            "wall_ms": noted.wall_ms,
+            "mode": noted.mode,
+            "turn": noted.turn,
+            "data": _encoded(value),
+        }
+        pipe.xadd(key, cast("Any", fields), id=f"{seq}-0")
+        seq += 1
+    return seq - noted.first_seq
+
+
+def _encoded(value: Event | Command) -> bytes:
+    """JSON of an event or command. A vendor can send half a surrogate pair, which UTF-8 has no bytes for."""
+    try:
+        return dumps(value)
+    except UnicodeEncodeError:
+        return json.dumps(tagged(value), sort_keys=True, separators=(",", ":")).encode()
+    except Exception as error:  # noqa: BLE001 - one entry that cannot be written must not stop all calls' logs
+        _log.error("eventlog.unwritable", type=type(value).__name__, error=type(error).__name__)
+        return json.dumps({"type": type(value).__name__, "unwritable": type(error).__name__}).encode()
+
+
+def _is_twice(answer: object) -> bool:
+    """Whether Redis refused an entry because its number is in the stream already."""
+    return isinstance(answer, ResponseError) and "equal or smaller" in str(answer)
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

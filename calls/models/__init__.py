@@ -1,0 +1,8 @@
+"""The tables: who answers (agents) and what happened (calls)."""
+
+from __future__ import annotations
+
+from calls.models.agent import Agent, AgentNumber, AgentVersion
+from calls.models.call import Call, CallEvent, Recording, Turn
+
+__all__ = ["Agent", "AgentNumber", "AgentVersion", "Call", "CallEvent", "Recording", "Turn"]

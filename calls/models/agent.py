@@ -1,0 +1,171 @@
+"""Agents: what answers a number, and every version of it that ever answered one."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, cast
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import RegexValidator
+from django.db import models, transaction
+from django.db.models.functions import Now
+
+from calls import toolbox
+from calls.core.policy import AgentProfile, PolicyError, TurnPolicy
+from calls.core.record import RecordError, build, payload
+from calls.policy_fields import policy_from
+
+_BLANK = AgentProfile(name="", version=0, instructions="", greeting="", voice="")
+E164 = r"^\+[1-9][0-9]{1,14}$"
+
+
+def default_idle_texts() -> list[str]:
+    """What an agent says when nobody speaks, unless told otherwise."""
+    return list(_BLANK.idle_texts)
+
+
+class Agent(models.Model):
+    """An assistant that answers phone numbers. Saving one that changed adds an ``AgentVersion``."""
+
+    name = models.CharField(max_length=80, unique=True)
+    instructions = models.TextField(help_text="What the model is told before every call: who it is and how it behaves.")
+    greeting = models.TextField(blank=True, help_text="Said as soon as the call is answered. Empty: the caller begins.")
+    voice = models.CharField(max_length=100, help_text="The voice's id at the voice vendor.")
+    language = models.CharField(max_length=16, default="en", help_text="Two-letter code of the language spoken.")
+    model = models.CharField(max_length=80, blank=True, help_text="Language model; empty takes the server's default.")
+    tools = models.JSONField(default=list, blank=True)
+    idle_texts = models.JSONField("silence prompts", default=default_idle_texts, blank=True)
+    goodbye_text = models.CharField(
+        "goodbye after silence",
+        max_length=400,
+        blank=True,
+        default=_BLANK.goodbye_text,
+    )
+    policy = models.JSONField("turn-taking policy", default=dict, blank=True)
+    is_active = models.BooleanField(
+        "active", default=True, help_text="An inactive agent's numbers are refused politely."
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    #: Who is saving, for the version's history; set by the admin, not stored here.
+    edited_by: Any = None
+
+    class Meta:
+        ordering: ClassVar = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save, and keep the new state as a version if it differs from the last one."""
+        with transaction.atomic():
+            super().save(*args, **kwargs)
+            self.capture_version()
+
+    def clean(self) -> None:
+        """Check what spans fields of this row: the policy, the tools and the silence prompts."""
+        errors: dict[str, str] = {}
+        for field, check in (("policy", self.turn_policy), ("tools", self._tool_specs), ("idle_texts", self._texts)):
+            try:
+                check()
+            except (PolicyError, ValueError) as error:
+                errors[field] = str(error)
+        if errors:
+            raise ValidationError(cast("Any", errors))
+
+    def turn_policy(self) -> TurnPolicy:
+        """The policy with defaults for what is not set. Raises ``PolicyError``."""
+        return policy_from(self.policy)
+
+    def _tool_specs(self) -> tuple[Any, ...]:
+        return toolbox.specs(self.tools)
+
+    def _texts(self) -> tuple[str, ...]:
+        if not isinstance(self.idle_texts, list) or not all(isinstance(text, str) for text in self.idle_texts):
+            raise ValueError("silence prompts must be a list of sentences")
+        return tuple(text for text in self.idle_texts if text.strip())
+
+    def profile(self, version: int) -> AgentProfile:
+        """What the core gets, as version ``version``. Raises ``ValueError`` for a policy or tool that makes no sense."""
+        return AgentProfile(
+            name=self.name,
+            version=version,
+            instructions=self.instructions,
+            greeting=self.greeting,
+            voice=self.voice,
+            language=self.language,
+            model=self.model,
+            tools=self._tool_specs(),
+            policy=self.turn_policy(),
+            idle_texts=self._texts(),
+            goodbye_text=self.goodbye_text,
+        )
+
+    def capture_version(self) -> AgentVersion:
+        """The version that equals this agent as it is now: the newest one, or a new one."""
+        with transaction.atomic():
+            Agent.objects.select_for_update().only("pk").get(pk=self.pk)
+            latest = self.versions.order_by("-number").first()
+            number = latest.number + 1 if latest else 1
+            if latest and latest.profile == payload(self.profile(latest.number)):
+                return latest
+            return AgentVersion.objects.create(
+                agent=self, number=number, profile=payload(self.profile(number)), created_by=self.edited_by
+            )
+
+
+class AgentNumber(models.Model):
+    """A phone number that an agent answers."""
+
+    number = models.CharField(
+        max_length=16,
+        unique=True,
+        validators=[RegexValidator(E164, "Write the number with + and country code, digits only: +15005550006.")],
+        help_text="With + and country code: +15005550006",
+    )
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="numbers")
+    note = models.CharField(max_length=120, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["number"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=models.Q(number__regex=E164), name="agent_number_is_e164"),
+        ]
+
+    def __str__(self) -> str:
+        return self.number
+
+
+class AgentVersion(models.Model):
+    """One version of an agent, as the calls that ran with it saw it. Never changed, never reused."""
+
+    agent = models.ForeignKey(Agent, on_delete=models.CASCADE, related_name="versions")
+    number = models.PositiveIntegerField()
+    profile = models.JSONField()
+    created_at = models.DateTimeField(db_default=Now())
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", editable=False
+    )
+
+    class Meta:
+        ordering: ClassVar = ["agent", "-number"]
+        constraints: ClassVar = [
+            models.UniqueConstraint(fields=["agent", "number"], name="agent_version_number_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.profile.get('name', '?') if isinstance(self.profile, dict) else '?'} v{self.number}"
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Insert only. Raises ``TypeError`` for a change of a stored version."""
+        if not self._state.adding:
+            raise TypeError("a version of an agent is never changed: save the agent, which makes a new one")
+        super().save(*args, **kwargs)
+
+    def as_profile(self) -> AgentProfile:
+        """The snapshot as a value. Raises ``RecordError`` or ``PolicyError`` if today's code cannot read it."""
+        built = build(AgentProfile, self.profile)
+        if not isinstance(built, AgentProfile):
+            raise RecordError("a version of an agent must be an object")
+        return built

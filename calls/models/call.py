@@ -1,0 +1,174 @@
+"""What happened: calls, their turns, every event and command, and the recording.
+
+Rows are written by ``calls.services`` only. Times ending in ``_ms`` are milliseconds on the call's own clock,
+which starts with its first event.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVector, SearchVectorField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from calls.models.agent import AgentVersion
+
+NUMBER_LENGTH = 255
+
+
+class Call(models.Model):
+    """One phone call, from ring to archive."""
+
+    class Status(models.TextChoices):
+        """How far it got. What the carrier says is kept apart, in ``carrier_status``."""
+
+        RINGING = "ringing", "ringing"
+        IN_PROGRESS = "in_progress", "in progress"
+        ENDED = "ended", "ended"
+
+    call_sid = models.CharField("call id", max_length=64, unique=True)
+    account_sid = models.CharField("account id", max_length=64, blank=True)
+    agent_version = models.ForeignKey(
+        AgentVersion, null=True, blank=True, on_delete=models.PROTECT, related_name="calls", verbose_name="agent"
+    )
+    from_number = models.CharField("from", max_length=NUMBER_LENGTH, blank=True)
+    to_number = models.CharField("to", max_length=NUMBER_LENGTH, blank=True)
+    caller_key = models.CharField(max_length=64, blank=True, db_index=True)
+    direction = models.CharField(max_length=32, blank=True)
+    status = models.CharField(max_length=16, choices=Status, default=Status.RINGING)
+    end_reason = models.CharField(max_length=40, blank=True)
+    started_at = models.DateTimeField(db_default=Now())
+    answered_at = models.DateTimeField(null=True, blank=True)
+    ended_at = models.DateTimeField(null=True, blank=True)
+    duration_ms = models.PositiveBigIntegerField("duration", null=True, blank=True)
+    turn_count = models.PositiveIntegerField("turns", default=0)
+    barge_in_count = models.PositiveIntegerField("barge-ins", default=0)
+    latency_median_ms = models.PositiveIntegerField("median latency", null=True, blank=True)
+    latency_max_ms = models.PositiveIntegerField("longest latency", null=True, blank=True)
+    error_count = models.PositiveIntegerField("errors", default=0)
+    carrier_status = models.CharField(max_length=16, blank=True)
+    carrier_sequence = models.IntegerField(default=-1)
+    carrier_status_at = models.DateTimeField(null=True, blank=True)
+    carrier_duration_s = models.PositiveIntegerField("carrier's duration (s)", null=True, blank=True)
+    sip_response_code = models.PositiveSmallIntegerField("SIP response", null=True, blank=True)
+    process = models.CharField(max_length=255, blank=True)
+    entry_count = models.PositiveIntegerField("log entries", default=0)
+    broken_count = models.PositiveIntegerField("broken log entries", default=0)
+    archived_at = models.DateTimeField("archived", null=True, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["-started_at", "-pk"]
+        constraints: ClassVar = [
+            models.CheckConstraint(condition=~Q(call_sid=""), name="call_has_an_id"),
+            models.CheckConstraint(
+                condition=Q(status__in=["ringing", "in_progress", "ended"]), name="call_status_known"
+            ),
+            models.CheckConstraint(
+                condition=~Q(status="ended") | (Q(ended_at__isnull=False) & ~Q(end_reason="")),
+                name="call_ended_says_when_and_why",
+            ),
+        ]
+        indexes: ClassVar = [
+            models.Index(fields=["-started_at", "-id"], name="call_newest"),
+            models.Index(fields=["to_number", "-started_at"], name="call_by_line"),
+            models.Index(fields=["from_number", "-started_at"], name="call_by_caller"),
+            models.Index(fields=["end_reason", "-started_at"], name="call_by_end"),
+            models.Index(fields=["started_at"], name="call_open", condition=Q(archived_at__isnull=True)),
+        ]
+
+    def __str__(self) -> str:
+        return self.call_sid
+
+
+class Turn(models.Model):
+    """One exchange: what the caller said, what was generated, and how much of it was heard."""
+
+    class Outcome(models.TextChoices):
+        """The one way in which it ended."""
+
+        ANSWERED = "answered", "answered"
+        INTERRUPTED = "interrupted", "interrupted"
+        SUPERSEDED = "superseded", "superseded"
+        FAILED = "failed_to_fallback", "failed to fallback"
+        CALL_ENDED = "call_ended", "call ended"
+
+    call = models.ForeignKey(Call, on_delete=models.CASCADE, related_name="turns")
+    number = models.PositiveIntegerField()
+    kind = models.CharField(max_length=16)
+    outcome = models.CharField(max_length=24, choices=Outcome)
+    interrupted = models.BooleanField(default=False)
+    user_text = models.TextField("caller said", blank=True)
+    generated_text = models.TextField("agent generated", blank=True)
+    heard_text = models.TextField("caller heard", blank=True)
+    speech_ended_ms = models.PositiveBigIntegerField(null=True, blank=True)
+    committed_ms = models.PositiveBigIntegerField(null=True, blank=True)
+    first_audio_ms = models.PositiveBigIntegerField(null=True, blank=True)
+    closed_ms = models.PositiveBigIntegerField(null=True, blank=True)
+    latency_ms = models.PositiveIntegerField("latency", null=True, blank=True)
+    wasted_chars = models.PositiveIntegerField(default=0)
+    words = models.GeneratedField(
+        expression=SearchVector("user_text", "heard_text", config="simple"),
+        output_field=SearchVectorField(),
+        db_persist=True,
+    )
+
+    class Meta:
+        ordering: ClassVar = ["call", "number"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["call", "number"], name="turn_number_once")]
+        indexes: ClassVar = [GinIndex(fields=["words"], name="turn_words")]
+
+    def __str__(self) -> str:
+        return f"turn {self.number}"
+
+
+class CallEvent(models.Model):
+    """One entry of the log: an event that came in, or a command that the core gave.
+
+    ``error`` is set where the entry could not be read; ``data`` then holds what was there.
+    """
+
+    class Kind(models.TextChoices):
+        """What the entry is."""
+
+        EVENT = "event", "event"
+        COMMAND = "command", "command"
+        BROKEN = "broken", "broken"
+
+    call = models.ForeignKey(Call, on_delete=models.CASCADE, related_name="events")
+    seq = models.PositiveBigIntegerField()
+    step = models.PositiveBigIntegerField()
+    kind = models.CharField(max_length=8, choices=Kind)
+    type = models.CharField(max_length=40)
+    at_ms = models.PositiveBigIntegerField()
+    at = models.DateTimeField("time")
+    mode = models.CharField(max_length=16, blank=True)
+    turn = models.PositiveIntegerField(default=0)
+    data = models.JSONField()
+    error = models.CharField(max_length=200, blank=True)
+
+    class Meta:
+        ordering: ClassVar = ["call", "seq"]
+        constraints: ClassVar = [models.UniqueConstraint(fields=["call", "seq"], name="call_event_seq_once")]
+
+    def __str__(self) -> str:
+        return f"{self.seq} {self.type}"
+
+
+class Recording(models.Model):
+    """Both sides of a call as a stereo WAV: caller left, agent right. ``file`` is relative to the recordings folder."""
+
+    call = models.OneToOneField(Call, on_delete=models.CASCADE, related_name="recording")
+    file = models.CharField(max_length=120)
+    duration_ms = models.PositiveBigIntegerField()
+    size_bytes = models.PositiveBigIntegerField()
+    sha256 = models.CharField(max_length=64)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        permissions: ClassVar = [("listen_recording", "Can listen to recordings")]
+
+    def __str__(self) -> str:
+        return self.file

@@ -1,0 +1,238 @@
+"""From the event log in Redis to rows: once, whoever asks and however often.
+
+What makes it safe to run again, at the same time, or after a worker died half-way:
+
+- all rows of a call are written in one transaction under a lock on its row, so there is nothing half-written;
+- a call whose rows hold as many entries as the stream is done: somebody else did it, which is success;
+- entries and turns are keyed by call and number, so writing them again changes nothing;
+- Redis is let go of only after the commit, and only an hour later, so the source outlives a crash in between.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from itertools import batched
+from typing import TYPE_CHECKING, cast
+
+import structlog
+from django.db import transaction
+from django.utils import timezone
+
+from calls import surroundings
+from calls.logkeys import DEAD_AFTER_MS, LIVE_KEY, checked_sid, events_key, meta_key
+from calls.models import Call, CallEvent, Recording, Turn
+from calls.services import carrier, entries, recordings, timeline
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    import redis
+
+    from calls.services.entries import Entry
+    from calls.services.recordings import Stored
+    from calls.services.timeline import CallFacts, TurnFacts
+
+_log = structlog.get_logger(__name__)
+
+#: How long the source stays in Redis after archiving.
+KEEP_S = 3600
+_PAGE = 1000
+_ROWS = 1000
+_OUTCOMES = frozenset(Turn.Outcome.values)
+
+
+class Archived(StrEnum):
+    """What became of an attempt."""
+
+    ARCHIVED = "archived"
+    ALREADY = "already"
+    LIVE = "live"
+    NOTHING = "nothing"
+
+
+@dataclass(frozen=True, slots=True)
+class _Source:
+    """What Redis has of a call."""
+
+    meta: dict[str, str]
+    entries: list[Entry]
+    heartbeat_ms: int | None
+
+
+def archive_call(call_sid: str, client: redis.Redis) -> Archived:
+    """Archive a call that has ended. One that is still alive is left alone.
+
+    Raises what Redis, the database or the file system raise; then nothing has been let go of, and the next attempt
+    starts from the beginning.
+    """
+    sid = checked_sid(call_sid)
+    source = _read(sid, client)
+    if not source.entries and not source.meta:
+        client.zrem(LIVE_KEY, sid)
+        return Archived.NOTHING
+    facts = timeline.fold(source.entries)
+    if _is_alive(source, facts):
+        return Archived.LIVE
+    facts = timeline.with_reason(facts, "process_died")
+    stored = recordings.write_stereo(surroundings.recordings_dir(), sid)
+    result = _write(sid, source, facts, stored)
+    _let_go(sid, client)
+    _log.info("call.archived", call_sid=sid, result=result.value, entries=facts.entries, broken=facts.broken)
+    return result
+
+
+def _read(sid: str, client: redis.Redis) -> _Source:
+    meta = cast("dict[bytes, bytes]", client.hgetall(meta_key(sid)))
+    heartbeat = client.zscore(LIVE_KEY, sid)
+    return _Source(
+        meta={entries.clean(_text(name)): entries.clean(_text(value)) for name, value in meta.items()},
+        entries=entries.read(_pages(sid, client)),
+        heartbeat_ms=None if heartbeat is None else int(heartbeat),
+    )
+
+
+def _pages(sid: str, client: redis.Redis) -> Iterable[tuple[bytes, Mapping[bytes, bytes]]]:
+    first = "-"
+    while page := cast(
+        "list[tuple[bytes, dict[bytes, bytes]]]", client.xrange(events_key(sid), min=first, count=_PAGE)
+    ):
+        yield from page
+        first = "(" + _text(page[-1][0])
+
+
+def _is_alive(source: _Source, facts: CallFacts) -> bool:
+    """Neither ended nor silent for too long."""
+    if facts.end_reason or "ended_wall_ms" in source.meta or source.heartbeat_ms is None:
+        return False
+    return _now_ms() - source.heartbeat_ms < DEAD_AFTER_MS
+
+
+def _write(sid: str, source: _Source, facts: CallFacts, stored: Stored | None) -> Archived:
+    with transaction.atomic():
+        Call.objects.get_or_create(call_sid=sid, defaults=carrier.call_facts(source.meta))
+        call = Call.objects.select_for_update(of=("self",)).get(call_sid=sid)
+        if call.archived_at and call.entry_count >= facts.entries and _has(call, stored):
+            return Archived.ALREADY
+        _write_events(call, source.entries)
+        _write_turns(call, facts.turns)
+        _write_recording(call, stored)
+        _write_call(call, source, facts)
+    return Archived.ARCHIVED
+
+
+def _has(call: Call, stored: Stored | None) -> bool:
+    return stored is None or Recording.objects.filter(call=call, sha256=stored.sha256).exists()
+
+
+def _write_events(call: Call, log: Iterable[Entry]) -> None:
+    for batch in batched(log, _ROWS):
+        CallEvent.objects.bulk_create((_event(call, entry) for entry in batch), ignore_conflicts=True)
+
+
+def _event(call: Call, entry: Entry) -> CallEvent:
+    return CallEvent(
+        call=call,
+        seq=entry.seq,
+        step=entry.step,
+        kind=entry.kind,
+        type=entry.type,
+        at_ms=entry.at_ms,
+        at=_moment(entry.wall_ms),
+        mode=entry.mode,
+        turn=entry.turn,
+        data=entry.data,
+        error=entry.error,
+    )
+
+
+def _write_turns(call: Call, turns: Iterable[TurnFacts]) -> None:
+    rows = [_turn(call, turn) for turn in turns]
+    columns = [f.name for f in Turn._meta.concrete_fields if f.name not in ("id", "call", "number") and not f.generated]
+    Turn.objects.bulk_create(
+        rows, batch_size=_ROWS, update_conflicts=True, unique_fields=["call", "number"], update_fields=columns
+    )
+
+
+def _turn(call: Call, turn: TurnFacts) -> Turn:
+    return Turn(
+        call=call,
+        number=turn.number,
+        kind=turn.kind,
+        outcome=turn.outcome if turn.outcome in _OUTCOMES else Turn.Outcome.CALL_ENDED,
+        interrupted=turn.interrupted,
+        user_text=turn.user_text,
+        generated_text=turn.generated_text,
+        heard_text=turn.heard_text,
+        speech_ended_ms=turn.speech_ended_ms,
+        committed_ms=turn.committed_ms,
+        first_audio_ms=turn.first_audio_ms,
+        closed_ms=turn.closed_ms,
+        latency_ms=turn.latency_ms,
+        wasted_chars=turn.wasted_chars,
+    )
+
+
+def _write_recording(call: Call, stored: Stored | None) -> None:
+    if stored is None:
+        return
+    Recording.objects.update_or_create(
+        call=call,
+        defaults={
+            "file": stored.file,
+            "duration_ms": stored.duration_ms,
+            "size_bytes": stored.size_bytes,
+            "sha256": stored.sha256,
+        },
+    )
+
+
+def _write_call(call: Call, source: _Source, facts: CallFacts) -> None:
+    began = facts.first_wall_ms if facts.first_wall_ms is not None else _whole(source.meta.get("started_wall_ms"))
+    call.answered_at = _moment(began) if began else call.answered_at
+    if call.answered_at:
+        call.started_at = min(call.started_at, call.answered_at)
+    call.ended_at = _moment(facts.last_wall_ms) if facts.last_wall_ms else call.ended_at or timezone.now()
+    call.status = Call.Status.ENDED
+    call.end_reason = facts.end_reason
+    call.duration_ms = facts.duration_ms
+    call.turn_count = len(facts.turns)
+    call.barge_in_count = facts.barge_ins
+    call.latency_median_ms = facts.latency_median_ms
+    call.latency_max_ms = facts.latency_max_ms
+    call.error_count = facts.errors
+    call.entry_count = facts.entries
+    call.broken_count = facts.broken + facts.missing
+    call.process = source.meta.get("process", "")[:255]
+    call.archived_at = timezone.now()
+    call.save()
+
+
+def _let_go(sid: str, client: redis.Redis) -> None:
+    pipe = client.pipeline(transaction=False)
+    pipe.expire(events_key(sid), KEEP_S)
+    pipe.expire(meta_key(sid), KEEP_S)
+    pipe.zrem(LIVE_KEY, sid)
+    pipe.execute()
+
+
+def _moment(unix_ms: int | None) -> datetime:
+    """Unix milliseconds as a time; nonsense becomes the epoch, so that a broken entry still has a place."""
+    try:
+        return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=unix_ms or 0)
+    except OverflowError:
+        return datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else None
+
+
+def _text(raw: bytes | str) -> str:
+    return raw.decode("utf-8", errors="replace") if isinstance(raw, bytes) else raw
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

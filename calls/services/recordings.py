@@ -1,0 +1,140 @@
+"""Both sides of a call as one stereo WAV: 16 bit, 8 kHz, caller left, agent right.
+
+The media recorder leaves two raw µ-law files that begin at the same sample. Here they are read in step, the shorter
+one padded with silence, and written next to their place before one rename makes the file appear whole or not at all.
+The same input gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import wave
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, BinaryIO
+from uuid import uuid4
+
+import numpy as np
+
+from calls.logkeys import checked_sid
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+RATE_HZ = 8000
+_CHUNK = 64 * 1024
+_SILENCE = b"\xff"
+
+
+def _expand(code: int) -> int:
+    """ITU-T G.711 µ-law to linear 16 bit."""
+    code = ~code & 0xFF
+    magnitude = ((((code & 0x0F) << 3) + 0x84) << ((code & 0x70) >> 4)) - 0x84
+    return -magnitude if code & 0x80 else magnitude
+
+
+_LINEAR = np.array([_expand(code) for code in range(256)], dtype="<i2")
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A finished recording; ``file`` is its name in the recordings folder."""
+
+    file: str
+    duration_ms: int
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sides:
+    """The raw files of a call. Either may be missing."""
+
+    caller: Path
+    agent: Path
+
+    @property
+    def samples(self) -> int:
+        """Length of the longer one; a sample is a byte."""
+        return max(_size(self.caller), _size(self.agent))
+
+
+def raw_sides(folder: Path, call_sid: str) -> Sides:
+    """Where the media recorder leaves the two sides. Raises ``ValueError`` for an id that is no file name."""
+    sid = checked_sid(call_sid)
+    return Sides(folder / f"{sid}.in.ulaw", folder / f"{sid}.out.ulaw")
+
+
+def write_stereo(folder: Path, call_sid: str) -> Stored | None:
+    """Make ``{call_sid}.wav`` of the raw sides; ``None`` if there is no audio. Raises ``OSError``."""
+    sides = raw_sides(folder, call_sid)
+    samples = sides.samples
+    if not samples:
+        return None
+    target = folder / f"{call_sid}.wav"
+    part = folder / f"{call_sid}.wav.{uuid4().hex}.part"
+    try:
+        with part.open("wb") as file:
+            part.chmod(0o600)
+            _write(file, sides, samples)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(target)
+    finally:
+        part.unlink(missing_ok=True)
+    return Stored(target.name, samples * 1000 // RATE_HZ, target.stat().st_size, _sha256(target))
+
+
+def drop_raw(folder: Path, call_sid: str) -> None:
+    """Remove the raw sides once the stereo file stands."""
+    sides = raw_sides(folder, call_sid)
+    if (folder / f"{call_sid}.wav").is_file():
+        sides.caller.unlink(missing_ok=True)
+        sides.agent.unlink(missing_ok=True)
+
+
+def drop_unfinished(folder: Path, unix_s: float) -> None:
+    """Remove what a worker that died before this time was writing."""
+    for part in folder.glob("*.part"):
+        if part.stat().st_mtime < unix_s:
+            part.unlink(missing_ok=True)
+
+
+def raw_older_than(folder: Path, unix_s: float) -> Iterator[str]:
+    """Ids of calls whose raw sides were last written before this time and have a stereo file."""
+    sids = {path.name.split(".")[0] for path in folder.glob("*.ulaw") if path.stat().st_mtime < unix_s}
+    yield from sorted(sid for sid in sids if (folder / f"{sid}.wav").is_file())
+
+
+def _write(file: BinaryIO, sides: Sides, samples: int) -> None:
+    with ExitStack() as stack:
+        left, right = (
+            stack.enter_context(path.open("rb")) if path.is_file() else None for path in (sides.caller, sides.agent)
+        )
+        wav = stack.enter_context(wave.open(file, "wb"))
+        wav.setnchannels(2)
+        wav.setsampwidth(2)
+        wav.setframerate(RATE_HZ)
+        wav.setnframes(samples)
+        for start in range(0, samples, _CHUNK):
+            count = min(_CHUNK, samples - start)
+            frames = np.empty((count, 2), dtype="<i2")
+            frames[:, 0] = _linear(left, count)
+            frames[:, 1] = _linear(right, count)
+            wav.writeframesraw(frames.tobytes())
+
+
+def _linear(file: BinaryIO | None, count: int) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
+    codes = (file.read(count) if file else b"").ljust(count, _SILENCE)
+    return _LINEAR[np.frombuffer(codes, dtype=np.uint8)]
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

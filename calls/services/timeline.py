@@ -1,0 +1,248 @@
+"""A call's entries folded into turns and totals. Pure: the same entries always give the same result.
+
+What the core said (``TurnClosed``, ``EndCall``) is taken as it is. Only where a process died before it could say
+so is the open turn put together from what is known.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from statistics import median
+from typing import TYPE_CHECKING
+
+from calls.core.commands import AskModel, Clear, Command, EndCall, Say, TurnClosed
+from calls.core.events import (
+    AudioSent,
+    CallStarted,
+    EarFailed,
+    ErrorRaised,
+    Event,
+    MarkReturned,
+    ModelFailed,
+    TimedWord,
+    VoiceFailed,
+    WordsTimed,
+)
+from calls.services.entries import Entry, clean
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+_BYTES_PER_MS = 8
+_FAILURES = (EarFailed, ErrorRaised, ModelFailed, VoiceFailed)
+
+
+@dataclass(frozen=True, slots=True)
+class TurnFacts:
+    """One turn. Times on the call's clock; ``None`` where it did not happen."""
+
+    number: int
+    kind: str
+    outcome: str
+    user_text: str
+    generated_text: str
+    heard_text: str
+    speech_ended_ms: int | None
+    committed_ms: int | None
+    first_audio_ms: int | None
+    closed_ms: int | None
+    wasted_chars: int = 0
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether the caller spoke over it and it stayed cut."""
+        return self.outcome == "interrupted"
+
+    @property
+    def latency_ms(self) -> int | None:
+        """From the caller's last voiced frame to the first agent frame; ``None`` where one of them is missing."""
+        if self.first_audio_ms is None or self.speech_ended_ms is None or self.first_audio_ms < self.speech_ended_ms:
+            return None
+        return self.first_audio_ms - self.speech_ended_ms
+
+
+@dataclass(frozen=True, slots=True)
+class CallFacts:
+    """What a call comes to. ``end_reason`` is empty while no ``EndCall`` was recorded."""
+
+    turns: tuple[TurnFacts, ...]
+    end_reason: str
+    first_wall_ms: int | None
+    last_wall_ms: int | None
+    duration_ms: int
+    errors: int
+    broken: int
+    missing: int
+    entries: int
+
+    @property
+    def barge_ins(self) -> int:
+        """Turns that the caller cut."""
+        return sum(turn.interrupted for turn in self.turns)
+
+    @property
+    def latencies_ms(self) -> list[int]:
+        """Of the turns that have one, in order."""
+        return [turn.latency_ms for turn in self.turns if turn.latency_ms is not None]
+
+    @property
+    def latency_median_ms(self) -> int | None:
+        """Rounded; ``None`` without any."""
+        return round(median(self.latencies_ms)) if self.latencies_ms else None
+
+    @property
+    def latency_max_ms(self) -> int | None:
+        """``None`` without any."""
+        return max(self.latencies_ms, default=None)
+
+
+@dataclass(slots=True)
+class _Audio:
+    """What is known of one epoch's audio: pieces sent, marks back, word times."""
+
+    sent_ms: dict[int, int] = field(default_factory=dict)
+    total_ms: int = 0
+    heard_ms: int = 0
+    words: list[TimedWord] = field(default_factory=list)
+    cleared: bool = False
+
+
+@dataclass(slots=True)
+class _Open:
+    """A turn that nothing has closed yet."""
+
+    user_text: str = ""
+    said: str = ""
+    first_audio_ms: int | None = None
+    audio: dict[int, _Audio] = field(default_factory=dict)
+
+
+def fold(entries: Sequence[Entry]) -> CallFacts:
+    """The turns and totals of a call."""
+    closed: dict[int, TurnFacts] = {}
+    open_turns: dict[int, _Open] = {}
+    end_reason = ""
+    errors = 0
+    for entry in entries:
+        value = entry.value
+        if isinstance(value, TurnClosed):
+            closed[value.turn] = _turn(value)
+            open_turns.pop(value.turn, None)
+        elif isinstance(value, EndCall):
+            end_reason = value.reason[:40]
+        elif isinstance(value, _FAILURES):
+            errors += 1
+        else:
+            _follow(open_turns, closed, value)
+    lost = {number: _lost_turn(number, turn) for number, turn in open_turns.items() if _is_real(turn)}
+    good = [entry for entry in entries if entry.kind != "broken"]
+    return CallFacts(
+        turns=tuple((closed | lost)[number] for number in sorted(closed | lost)),
+        end_reason=end_reason,
+        first_wall_ms=_first_wall(good),
+        last_wall_ms=max((entry.wall_ms for entry in good if entry.wall_ms), default=None),
+        duration_ms=max((entry.at_ms for entry in good), default=0),
+        errors=errors,
+        broken=len(entries) - len(good),
+        missing=_missing(entries),
+        entries=len(entries),
+    )
+
+
+def _first_wall(entries: Iterable[Entry]) -> int | None:
+    """Unix time of the start of the call's clock."""
+    for entry in entries:
+        if isinstance(entry.value, CallStarted) or entry.wall_ms:
+            return max(0, entry.wall_ms - entry.at_ms)
+    return None
+
+
+def _missing(entries: Sequence[Entry]) -> int:
+    """Sequence numbers that were never written or got lost, up to the last one."""
+    return max((entry.seq for entry in entries), default=0) - len(entries)
+
+
+def _turn(said: TurnClosed) -> TurnFacts:
+    return TurnFacts(
+        number=max(0, said.turn),
+        kind=said.kind[:16],
+        outcome=said.outcome[:24],
+        user_text=clean(said.user_text),
+        generated_text=clean(said.generated_text),
+        heard_text=clean(said.heard_text),
+        speech_ended_ms=_time(said.speech_ended_ms),
+        committed_ms=_time(said.committed_ms),
+        first_audio_ms=_time(said.first_audio_ms),
+        closed_ms=_time(said.closed_ms),
+        wasted_chars=max(0, said.wasted_chars),
+    )
+
+
+def _time(at_ms: int) -> int | None:
+    return at_ms if at_ms >= 0 else None
+
+
+# --- a turn that nobody closed ------------------------------------------------------------------------------------
+
+
+def _follow(open_turns: dict[int, _Open], closed: dict[int, TurnFacts], value: Event | Command | None) -> None:
+    """Remember what an open turn would need if its end is never recorded."""
+    if isinstance(value, Clear):
+        for turn in open_turns.values():
+            for epoch, audio in turn.audio.items():
+                audio.cleared |= epoch <= value.epoch
+        return
+    number = getattr(value, "turn", None)
+    if not isinstance(number, int) or number in closed:
+        return
+    turn = open_turns.setdefault(number, _Open())
+    if isinstance(value, AskModel):
+        turn.user_text = next((m.text for m in reversed(value.messages) if m.role == "user"), "")
+    elif isinstance(value, Say):
+        turn.said += value.text
+    elif isinstance(value, (AudioSent, WordsTimed, MarkReturned)):
+        _follow_audio(turn, value)
+
+
+def _follow_audio(turn: _Open, value: AudioSent | WordsTimed | MarkReturned) -> None:
+    audio = turn.audio.setdefault(value.epoch, _Audio())
+    if isinstance(value, AudioSent):
+        audio.total_ms += value.size_bytes // _BYTES_PER_MS
+        audio.sent_ms[value.piece] = audio.total_ms
+        if turn.first_audio_ms is None:
+            turn.first_audio_ms = value.at_ms
+    elif isinstance(value, WordsTimed):
+        audio.words.extend(value.words)
+    elif not audio.cleared:
+        # After a clear the carrier returns all marks at once, and they say nothing about what was heard.
+        audio.heard_ms = max(audio.heard_ms, audio.sent_ms.get(value.piece, 0))
+
+
+def _is_real(turn: _Open) -> bool:
+    return bool(turn.said or turn.audio)
+
+
+def _lost_turn(number: int, turn: _Open) -> TurnFacts:
+    heard = [
+        word.text
+        for epoch in sorted(turn.audio)
+        for word in turn.audio[epoch].words
+        if word.end_ms <= turn.audio[epoch].heard_ms
+    ]
+    return TurnFacts(
+        number=max(0, number),
+        kind="answer" if turn.user_text else "notice",
+        outcome="call_ended",
+        user_text=clean(turn.user_text),
+        generated_text=clean(turn.said),
+        heard_text=clean(" ".join(heard)),
+        speech_ended_ms=None,
+        committed_ms=None,
+        first_audio_ms=turn.first_audio_ms,
+        closed_ms=None,
+    )
+
+
+def with_reason(facts: CallFacts, reason: str) -> CallFacts:
+    """The same facts, ended for this reason unless the record has one."""
+    return facts if facts.end_reason else replace(facts, end_reason=reason)
