@@ -1,0 +1,385 @@
+"""What model, tools and voice do to the reply they belong to. Everything of another epoch is dropped and counted."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from calls.core import history, replies, speech
+from calls.core.commands import AskModel, CancelModel, CancelVoice, Message, OpenGate, PlayPhrase, RunTool
+from calls.core.events import (
+    AudioSent,
+    MarkReturned,
+    ModelFailed,
+    ModelFinished,
+    ModelText,
+    ModelToolCall,
+    ToolSettled,
+    VoiceFailed,
+    VoiceFinished,
+    WordsTimed,
+)
+from calls.core.phrases import phrase_text
+from calls.core.speech import Playback
+from calls.core.state import Part, Reply, ToolRun
+from calls.core.state import Work as Stage
+from calls.core.wording import glue
+from calls.core.work import Work
+
+MOST_FAILURES = 3
+MOST_TOOL_ROUNDS = 6
+UNKNOWN_TOOL = '{"error":"there is no such function"}'
+NO_TRANSFER = '{"error":"there is nobody to transfer this call to"}'
+CANCELLED = '{"error":"cancelled: it could not be started in time"}'
+
+
+def current(w: Work, turn: int, epoch: int) -> bool:
+    """Whether this belongs to the reply in the works."""
+    reply = w.state.reply
+    return reply is not None and reply.turn == turn and reply.epoch == epoch
+
+
+# --- model ----------------------------------------------------------------------------------------------------------
+
+
+def model_text(w: Work, event: ModelText) -> None:
+    """More of the reply: append, and give the voice what may be said."""
+    if not _from_running_model(w, event.turn, event.epoch):
+        return w.stale(event)
+    reply = w.reply
+    text = glue(reply.text, event.text) if reply.seam else event.text
+    w.set_reply(parts=_append(reply.parts, text), seam=False, progress_ms=w.now)
+    replies.speak(w, final=False)
+    return None
+
+
+def model_tool_call(w: Work, event: ModelToolCall) -> None:
+    """A function call: run it now, or when the turn is sure, or after the last word."""
+    if not _from_running_model(w, event.turn, event.epoch):
+        return w.stale(event)
+    spec = next((tool for tool in w.agent.tools if tool.name == event.name), None)
+    tool = ToolRun(event.call_id, event.name, event.arguments, spec.effect if spec else "read")
+    if spec is None:
+        tool = replace(tool, started=True, outcome="error", output=UNKNOWN_TOOL)
+    elif tool.name == "transfer_call" and not w.agent.transfer_to:
+        tool = replace(tool, started=True, outcome="error", output=NO_TRANSFER)
+    w.set_reply(parts=(*w.reply.parts, Part(tool=tool)), progress_ms=w.now)
+    start_tools(w)
+    return None
+
+
+def model_finished(w: Work, event: ModelFinished) -> None:
+    """The request is complete: say the rest, or ask again with the tools' results."""
+    if not _from_running_model(w, event.turn, event.epoch):
+        return w.stale(event)
+    w.set_reply(model=Stage.DONE, progress_ms=w.now)
+    if not w.reply.text.strip() and not w.reply.tools:
+        return fail_reply(w, "model_failed")
+    w.set(failures=0)
+    go_on(w)
+    return None
+
+
+def model_failed(w: Work, event: ModelFailed) -> None:
+    """The request failed: end what was said cleanly, or say the phrase for it."""
+    if not _from_running_model(w, event.turn, event.epoch):
+        return w.stale(event)
+    return give_up_model(w)
+
+
+def give_up_model(w: Work) -> None:
+    """No more text will come for this reply."""
+    reply = w.reply
+    w.emit(CancelModel(reply.turn, reply.epoch))
+    w.set_reply(model=Stage.FAILED, failed=True)
+    if reply.text[: reply.said].strip() or reply.text.strip():
+        w.set(failures=w.state.failures + 1)
+        return go_on(w)
+    return fail_reply(w, "model_failed")
+
+
+def go_on(w: Work) -> None:
+    """The model has finished: run what waited, ask again once every tool has settled, else say the rest."""
+    start_tools(w)
+    reply = w.reply
+    unsettled = [tool for tool in reply.tools if not tool.outcome]
+    if reply.model is Stage.DONE and not unsettled and _owes_answer(reply):
+        ask_again(w)
+        return
+    waiting = [tool for tool in unsettled if tool.name not in replies.DEFERRED]
+    replies.speak(w, final=not waiting)
+    if not waiting:
+        finish_deferred(w)
+    replies.watch(w)
+    replies.settle(w)
+
+
+def ask_again(w: Work) -> None:
+    """Give the model its tools' results; same reply, same epoch."""
+    reply = w.reply
+    rounds = sum(1 for part in reply.parts if part.tool is not None)
+    if rounds > MOST_TOOL_ROUNDS:
+        give_up_model(w)
+        return
+    w.set_reply(model=Stage.RUNNING, progress_ms=w.now, seam=True)
+    replies.speak(w, final=False)
+    w.emit(AskModel(reply.turn, reply.epoch, history.request(w.state, w.reply)))
+    replies.watch(w)
+
+
+def _owes_answer(reply: Reply) -> bool:
+    """Whether the last thing the model did was to call a function whose result it must see."""
+    last = reply.parts[-1] if reply.parts else None
+    tool = last.tool if last is not None else None
+    return tool is not None and (tool.name not in replies.DEFERRED or tool.outcome == "error")
+
+
+def _from_running_model(w: Work, turn: int, epoch: int) -> bool:
+    return current(w, turn, epoch) and w.reply.model is Stage.RUNNING
+
+
+def _append(parts: tuple[Part, ...], text: str) -> tuple[Part, ...]:
+    if parts and parts[-1].tool is None:
+        return (*parts[:-1], Part(parts[-1].text + text))
+    return (*parts, Part(text))
+
+
+# --- tools ----------------------------------------------------------------------------------------------------------
+
+
+def start_tools(w: Work) -> None:
+    """Hand out the calls that may run now. Only reads run for a turn that is not sure; what cannot be undone also
+    waits until the caller is silent."""
+    reply = w.reply
+    for tool in reply.tools:
+        sure = reply.confirmed and not reply.held
+        allowed = tool.effect == "read" or (sure and (tool.effect == "reversible" or not w.state.caller.speaking))
+        if tool.started or tool.name in replies.DEFERRED or not allowed:
+            continue
+        spec = next(spec for spec in w.agent.tools if spec.name == tool.name)
+        w.set(reply=replies.with_tool(w.reply, replace(tool, started=True)))
+        w.set(running_tools=(*w.state.running_tools, tool.call_id))
+        key = f"{w.state.call_sid}:{reply.turn}:{tool.call_id}"
+        w.emit(RunTool(reply.turn, tool.call_id, tool.name, tool.arguments, key, spec.timeout_ms))
+
+
+def finish_deferred(w: Work) -> None:
+    """Calls that end the conversation take effect after the last word; note what is to happen then."""
+    for tool in w.reply.tools:
+        if tool.name in replies.DEFERRED and not tool.outcome and w.reply.confirmed:
+            done = replace(tool, started=True, outcome="ok", output='{"status":"done"}')
+            w.set(reply=replies.with_tool(w.reply, done), ending=replies.DEFERRED[tool.name])
+            w.arm(replies.GOODBYE, w.now + w.policy.goodbye_ms)
+
+
+def tool_settled(w: Work, event: ToolSettled) -> None:
+    """A tool has its outcome. Its result goes where the call stands by now: the reply, a stopped one, the history."""
+    if event.call_id not in w.state.running_tools:
+        return w.stale(event)
+    w.set(running_tools=tuple(call_id for call_id in w.state.running_tools if call_id != event.call_id))
+    reply, stopped = w.state.reply, w.state.cut
+    if reply is not None and (settled := _settled(reply, event)) is not None:
+        w.set(reply=replace(settled, progress_ms=w.now))
+        if settled.model is not Stage.RUNNING:
+            go_on(w)
+    elif stopped is not None and (settled := _settled(stopped, event)) is not None:
+        w.set(cut=settled)
+    else:
+        w.set(history=tuple(_with_result(message, event) for message in w.state.history))
+    return None
+
+
+def _settled(reply: Reply, event: ToolSettled) -> Reply | None:
+    for tool in reply.tools:
+        if tool.call_id == event.call_id:
+            return replies.with_tool(reply, replace(tool, outcome=event.outcome, output=event.output))
+    return None
+
+
+def _with_result(message: Message, event: ToolSettled) -> Message:
+    return replace(message, text=event.output) if message.call_id == event.call_id else message
+
+
+# --- voice ----------------------------------------------------------------------------------------------------------
+
+
+def audio_sent(w: Work, event: AudioSent) -> None:
+    """A piece of the reply is at the carrier. Should the caller have begun to speak meanwhile, stop it at once."""
+    if not current(w, event.turn, event.epoch):
+        return w.stale(event)
+    reply = w.reply
+    w.set_reply(
+        playback=speech.sent(reply.playback, w.now, event.piece, event.size_bytes),
+        first_audio_ms=reply.first_audio_ms if reply.first_audio_ms >= 0 else w.now,
+        answered_say=True,
+        progress_ms=w.now,
+    )
+    if reply.held:
+        replies.cut(w)
+    else:
+        replies.watch(w)
+    return None
+
+
+def words_timed(w: Work, event: WordsTimed) -> None:
+    """Word timestamps; they may come before or after their audio, and for a draft too."""
+    if not current(w, event.turn, event.epoch):
+        return w.stale(event)
+    w.set_reply(playback=speech.with_words(w.reply.playback, event.words))
+    return None
+
+
+def voice_finished(w: Work, event: VoiceFinished) -> None:
+    """All audio of this epoch is out."""
+    if not current(w, event.turn, event.epoch) or w.reply.voice is not Stage.RUNNING:
+        return w.stale(event)
+    w.set_reply(voice=Stage.DONE)
+    replies.settle(w)
+    return None
+
+
+def mark_returned(w: Work, event: MarkReturned) -> None:
+    """Played, if it belongs to the current epoch; else flushed by a clear, and nothing follows from it."""
+    if not current(w, event.turn, event.epoch):
+        return w.stale(event)
+    playback = speech.returned(w.reply.playback, w.now, event.piece)
+    if playback is None:
+        return w.stale(event)
+    w.set_reply(playback=playback, progress_ms=w.now)
+    after_playback(w)
+    return None
+
+
+def after_playback(w: Work) -> None:
+    """Everything sent so far has been heard, or some of it."""
+    if w.reply.voice is Stage.FAILED and not w.reply.playback.outstanding:
+        revoice(w)
+    else:
+        replies.settle(w)
+
+
+def voice_failed(w: Work, event: VoiceFailed) -> None:
+    """The voice failed: what the carrier has plays out, then the rest is said anew."""
+    if not current(w, event.turn, event.epoch) or w.reply.voice is not Stage.RUNNING:
+        return w.stale(event)
+    return give_up_voice(w)
+
+
+def give_up_voice(w: Work) -> None:
+    """Nothing more will come of this epoch's audio."""
+    w.emit(CancelVoice(w.reply.turn, w.reply.epoch))
+    w.set_reply(voice=Stage.FAILED, progress_ms=w.now)
+    if not w.reply.playback.outstanding:
+        revoice(w)
+
+
+def revoice(w: Work) -> None:
+    """Say the unheard words in a new epoch; the second time, the recorded phrase for it."""
+    reply = w.reply
+    heard = replies.heard_until(w, reply)
+    if reply.revoiced or reply.phrase:
+        fail_reply(w, "voice_failed")
+        return
+    if reply.model is Stage.RUNNING:
+        w.emit(CancelModel(reply.turn, reply.epoch))
+    epoch = w.state.epoch + 1
+    w.set(epoch=epoch)
+    w.set_reply(
+        epoch=epoch, voice=Stage.NONE, said=heard, playback=Playback(text_from=heard), revoiced=1, progress_ms=w.now
+    )
+    w.emit(OpenGate(reply.turn, epoch))
+    if reply.model is Stage.RUNNING:
+        w.emit(AskModel(reply.turn, epoch, history.request(w.state, w.reply, resumed=True)))
+        w.set_reply(seam=True)
+    replies.speak(w, final=reply.model is not Stage.RUNNING)
+    replies.watch(w)
+
+
+def fail_reply(w: Work, phrase: str) -> None:
+    """The reply cannot be finished: its turn ends with the recorded phrase; too often in a row, so does the call."""
+    reply = w.reply
+    failures = w.state.failures + 1
+    over = failures >= MOST_FAILURES
+    phrase = "trouble" if over else phrase
+    if over:
+        w.set(ending=w.state.ending or ("voice_failed" if reply.voice is Stage.FAILED else "model_failed"))
+    heard = replies.heard_until(w, reply)
+    text = phrase_text(w.agent.language, phrase)
+    epoch = w.state.epoch + 1
+    replies.stop_work(w)
+    w.set(epoch=epoch, failures=failures)
+    w.set_reply(
+        epoch=epoch,
+        parts=(*_truncated(reply.parts, heard), Part(glue(reply.text[:heard], text))),
+        said=heard + len(glue(reply.text[:heard], text)),
+        playback=Playback(text_from=heard),
+        model=Stage.DONE if reply.model is Stage.NONE else Stage.FAILED,
+        voice=Stage.RUNNING,
+        phrase=phrase,
+        failed=True,
+        interruptible=not over,
+        wasted_chars=reply.wasted_chars + len(reply.text) - heard,
+        progress_ms=w.now,
+    )
+    if reply.phrase:
+        give_up_speaking(w)
+        return
+    w.emit(PlayPhrase(reply.turn, epoch, phrase))
+    if reply.confirmed and not reply.held:
+        w.emit(OpenGate(reply.turn, epoch))
+        replies.watch(w)
+
+
+def give_up_speaking(w: Work) -> None:
+    """Not even the phrase could be played: close the turn in silence and let the caller speak."""
+    reply = replace(w.reply, said=w.reply.playback.text_from)
+    w.disarm(replies.WATCH)
+    w.set(reply=None)
+    replies.close(w, reply, "failed_to_fallback", reply.said)
+    replies.after_reply(w)
+
+
+def _truncated(parts: tuple[Part, ...], until: int) -> tuple[Part, ...]:
+    kept: list[Part] = []
+    offset = 0
+    for part in parts:
+        if part.tool is not None:
+            kept.append(part)
+        elif until > offset:
+            kept.append(Part(part.text[: until - offset]))
+        offset += len(part.text)
+    return tuple(kept)
+
+
+# --- the watch ------------------------------------------------------------------------------------------------------
+
+
+def watch_timer(w: Work) -> None:
+    """A stage of the reply is overdue, or the lazy timer must look again."""
+    reply = w.state.reply
+    if reply is None or reply.held or not reply.confirmed:
+        return
+    stage, due = replies.deadline(w)
+    if w.now < due:
+        w.arm(replies.WATCH, due)
+        return
+    OVERDUE[stage](w)
+    if w.state.reply is not None:
+        replies.watch(w)
+
+
+def _marks_lost(w: Work) -> None:
+    w.set_reply(playback=speech.all_heard(w.reply.playback), progress_ms=w.now)
+    after_playback(w)
+
+
+def _tools_stuck(w: Work) -> None:
+    """A call that could not be started in time never will be."""
+    for tool in w.reply.tools:
+        if not tool.outcome and not tool.started:
+            w.set(reply=replies.with_tool(w.reply, replace(tool, outcome="cancelled", output=CANCELLED)))
+    w.set_reply(progress_ms=w.now)
+    go_on(w)
+
+
+#: What to do when a stage is overdue, by the names that ``replies.deadline`` gives.
+OVERDUE = {"playback": _marks_lost, "voice": give_up_voice, "model": give_up_model, "tools": _tools_stuck}

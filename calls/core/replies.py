@@ -1,0 +1,334 @@
+"""The life of a reply: begin, be confirmed, be cut, resume or close.
+
+Every reply that is begun for a committed turn is closed once, here, with one outcome; nothing else emits
+``TurnClosed``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from calls.core import history, speech
+from calls.core.commands import (
+    AskModel,
+    CancelModel,
+    CancelTool,
+    CancelVoice,
+    Clear,
+    CloseGate,
+    EndSay,
+    HangUp,
+    OpenGate,
+    PlayPhrase,
+    Say,
+    Transfer,
+    TurnClosed,
+)
+from calls.core.phrases import phrase_text
+from calls.core.speech import Playback
+from calls.core.state import Part, Phase, Reply, ToolRun
+from calls.core.state import Work as Stage
+from calls.core.wording import speakable_until
+from calls.core.work import Work
+
+WATCH = "reply"
+VERDICT = "verdict"
+IDLE = "idle"
+HANGUP = "hangup"
+GOODBYE = "goodbye"
+TURN_END = "turn_end"
+
+#: Functions that take effect once the reply has been heard, and the end reason each leads to.
+DEFERRED = {"end_call": "agent_hung_up", "transfer_call": "transferred"}
+
+
+# --- beginning ----------------------------------------------------------------------------------------------------
+
+
+def answer(w: Work, user_text: str, *, confirmed: bool = True) -> None:
+    """Begin the reply to a caller's turn. An unconfirmed one is held by the gate and takes no turn number yet."""
+    turn, epoch = w.state.turn + 1, w.state.epoch + 1
+    reply = Reply(
+        turn=turn,
+        epoch=epoch,
+        kind="answer",
+        user_text=user_text,
+        confirmed=confirmed,
+        model=Stage.RUNNING,
+        speech_ended_ms=w.state.caller.voiced_until_ms,
+        committed_ms=w.now if confirmed else -1,
+        progress_ms=w.now,
+    )
+    w.set(reply=reply, epoch=epoch, turn=turn if confirmed else w.state.turn)
+    w.emit(AskModel(turn, epoch, history.request(w.state, reply), speculative=not confirmed))
+    if confirmed:
+        w.emit(OpenGate(turn, epoch))
+        watch(w)
+    w.disarm(IDLE)
+
+
+def confirm(w: Work) -> None:
+    """The turn ended as guessed: the speculative reply is the reply, and may be heard."""
+    reply = w.reply
+    w.set(turn=reply.turn)
+    w.set_reply(
+        confirmed=True,
+        committed_ms=w.now,
+        progress_ms=w.now,
+        speech_ended_ms=w.state.caller.voiced_until_ms,
+    )
+    w.emit(OpenGate(reply.turn, reply.epoch))
+    watch(w)
+
+
+def discard_draft(w: Work) -> int:
+    """The guess was wrong: drop the speculative reply. Returns the characters generated in vain."""
+    reply = w.reply
+    stop_work(w)
+    _cancel_tools(w, reply)
+    w.set(reply=None)
+    return len(reply.text) + reply.wasted_chars
+
+
+def announce(w: Work, kind: str, text: str, *, interruptible: bool = True) -> None:
+    """Say something of our own: greeting, idle prompt, notice."""
+    epoch = w.state.epoch + 1
+    turn = w.state.turn if kind == "greeting" else w.state.turn + 1
+    reply = Reply(
+        turn=turn,
+        epoch=epoch,
+        kind=kind,
+        interruptible=interruptible,
+        parts=(Part(text),),
+        committed_ms=w.now,
+        progress_ms=w.now,
+    )
+    w.set(reply=reply, epoch=epoch, turn=turn)
+    w.emit(OpenGate(turn, epoch))
+    w.disarm(IDLE)
+    speak(w, final=True)
+    watch(w)
+
+
+def notice(w: Work, phrase: str) -> None:
+    """Play a recorded phrase that may not be interrupted."""
+    text = phrase_text(w.agent.language, phrase)
+    epoch, turn = w.state.epoch + 1, w.state.turn + 1
+    reply = Reply(
+        turn=turn,
+        epoch=epoch,
+        kind="notice",
+        interruptible=False,
+        parts=(Part(text),),
+        said=len(text),
+        voice=Stage.RUNNING,
+        phrase=phrase,
+        committed_ms=w.now,
+        progress_ms=w.now,
+    )
+    w.set(reply=reply, epoch=epoch, turn=turn)
+    w.emit(PlayPhrase(turn, epoch, phrase), OpenGate(turn, epoch))
+    w.disarm(IDLE)
+    watch(w)
+
+
+# --- speaking -----------------------------------------------------------------------------------------------------
+
+
+def speak(w: Work, *, final: bool) -> None:
+    """Give the voice what may be said now; ``final``: the text of this reply is complete."""
+    reply = w.reply
+    text = reply.text
+    until = speakable_until(text, reply.said, w.policy, final=final)
+    if until > reply.said and (text[reply.said : until].strip() or reply.voice is Stage.RUNNING):
+        w.emit(Say(reply.turn, reply.epoch, text[reply.said : until]))
+        w.set_reply(said=until, voice=Stage.RUNNING, answered_say=False, progress_ms=w.now)
+    if final and w.reply.voice is Stage.RUNNING:
+        w.emit(EndSay(reply.turn, reply.epoch))
+
+
+def watch(w: Work) -> None:
+    """Keep a deadline on a confirmed reply: no stage of it may last for ever.
+
+    The timer is lazy: it is armed at the first deadline and looks again when it fires.
+    """
+    reply = w.state.reply
+    if reply is not None and reply.confirmed and not reply.held and w.due_ms(WATCH) < 0:
+        w.arm(WATCH, max(w.now + 1, deadline(w)[1]))
+
+
+def deadline(w: Work) -> tuple[str, int]:
+    """The stage the reply is in (``playback``, ``voice``, ``model``, ``tools``) and when it must have moved."""
+    reply, policy = w.reply, w.policy
+    if reply.playback.outstanding:
+        return "playback", speech.expected_end_ms(reply.playback) + policy.playback_slack_ms
+    complete = reply.model is not Stage.RUNNING and all(tool.outcome for tool in reply.tools)
+    if reply.voice is Stage.RUNNING and (complete or not reply.answered_say):
+        return "voice", reply.progress_ms + policy.first_audio_ms
+    if reply.model is Stage.RUNNING:
+        return "model", reply.progress_ms + policy.first_token_ms
+    return "tools", reply.progress_ms + policy.tool_timeout_ms
+
+
+def voiced_completely(reply: Reply) -> bool:
+    """Whether all audio of what was said in this epoch has been sent."""
+    return reply.voice in (Stage.DONE, Stage.NONE)
+
+
+def heard_until(w: Work, reply: Reply) -> int:
+    """The offset in the reply's text up to which the caller has heard it by now."""
+    return speech.heard_until(reply.playback, reply.text, reply.said, w.now, complete=voiced_completely(reply))
+
+
+# --- stopping -----------------------------------------------------------------------------------------------------
+
+
+def stop_work(w: Work) -> None:
+    """Cancel model and voice of the reply. Its epoch is dead at the gate from here on."""
+    reply = w.reply
+    w.emit(CancelModel(reply.turn, reply.epoch), CancelVoice(reply.turn, reply.epoch))
+
+
+def cut(w: Work) -> None:
+    """Barge-in: stop the reply in this very step and put it aside until the verdict."""
+    reply = w.reply
+    stop_work(w)
+    w.emit(Clear(reply.epoch))
+    w.set(reply=None, cut=replace(reply, cut_at=heard_until(w, reply), held=False))
+    w.disarm(WATCH, IDLE)
+
+
+def hold(w: Work) -> None:
+    """The caller speaks before the reply is audible: keep it silent until it is clear what was said."""
+    if not w.reply.held:
+        w.set_reply(held=True)
+        w.emit(CloseGate(w.reply.epoch))
+        w.disarm(WATCH)
+
+
+def release(w: Work) -> None:
+    """It was nothing: let the held reply be heard."""
+    reply = w.reply
+    if reply.held:
+        w.set_reply(held=False, progress_ms=w.now)
+        w.emit(OpenGate(reply.turn, reply.epoch))
+        watch(w)
+
+
+def resume(w: Work) -> None:
+    """No words followed the stop: go on from the first unheard word. It is the same reply."""
+    stopped = w.state.cut
+    assert stopped is not None  # noqa: S101 - guaranteed by the callers
+    epoch = w.state.epoch + 1
+    unfinished = stopped.model is Stage.RUNNING
+    reply = replace(
+        stopped,
+        epoch=epoch,
+        cut_at=-1,
+        said=stopped.cut_at,
+        voice=Stage.NONE,
+        playback=Playback(text_from=stopped.cut_at),
+        progress_ms=w.now,
+        seam=unfinished,
+    )
+    w.set(reply=reply, cut=None, epoch=epoch)
+    w.disarm(VERDICT, TURN_END)
+    w.emit(OpenGate(reply.turn, epoch))
+    if reply.phrase:
+        w.set_reply(said=len(reply.text), voice=Stage.RUNNING)
+        w.emit(PlayPhrase(reply.turn, epoch, reply.phrase))
+    else:
+        if unfinished:
+            w.emit(AskModel(reply.turn, epoch, history.request(w.state, reply, resumed=True)))
+        speak(w, final=reply.model is not Stage.RUNNING and all(tool.outcome for tool in reply.tools))
+    watch(w)
+
+
+# --- closing ------------------------------------------------------------------------------------------------------
+
+
+def close(w: Work, reply: Reply, outcome: str, heard: int) -> None:
+    """Give the turn its one outcome and its place in the history, cut at what was heard."""
+    interrupted = outcome in ("interrupted", "call_ended") and heard < len(reply.text)
+    _cancel_tools(w, reply)
+    silent = heard == 0 and not reply.user_text and not reply.tools
+    if not silent:
+        note = interrupted and heard > 0
+        w.set(history=w.state.history + history.of_reply(reply, heard, interrupted=note))
+    w.emit(
+        TurnClosed(
+            turn=reply.turn,
+            kind=reply.kind,
+            outcome=outcome,
+            user_text=reply.user_text,
+            generated_text=reply.text,
+            heard_text=reply.text[:heard].rstrip(),
+            speech_ended_ms=reply.speech_ended_ms,
+            committed_ms=reply.committed_ms,
+            first_audio_ms=reply.first_audio_ms,
+            closed_ms=w.now,
+            wasted_chars=reply.wasted_chars + len(reply.text) - heard,
+        )
+    )
+
+
+def close_cut(w: Work) -> None:
+    """The words that followed the stop were meant: the stopped reply ends as interrupted."""
+    stopped = w.state.cut
+    if stopped is not None:
+        w.set(cut=None, ending="")
+        w.disarm(VERDICT, GOODBYE)
+        close(w, stopped, "interrupted", stopped.cut_at)
+
+
+def settle(w: Work) -> None:
+    """See whether the reply is complete: generated, its tools settled, spoken, heard. Then close it and go on."""
+    reply = w.state.reply
+    if reply is None or not reply.confirmed or reply.held:
+        return
+    if reply.model is Stage.RUNNING or reply.playback.outstanding or reply.voice is Stage.RUNNING:
+        return
+    if any(not tool.outcome for tool in reply.tools):
+        return
+    w.disarm(WATCH)
+    w.set(reply=None)
+    close(w, reply, "failed_to_fallback" if reply.failed else "answered", reply.said)
+    after_reply(w)
+
+
+def after_reply(w: Work) -> None:
+    """The floor is free: hang up if that was the plan, answer what was kept, else wait for the caller."""
+    caller = w.state.caller
+    if w.state.ending:
+        hang_up(w, w.state.ending)
+    elif caller.kept:
+        w.set_caller(kept="")
+        answer(w, caller.kept)
+    else:
+        arm_idle(w)
+
+
+def hang_up(w: Work, reason: str) -> None:
+    """Ask the carrier to end the call, or to pass it on; wait for its stop, but not for ever."""
+    w.emit(Transfer(w.agent.transfer_to) if reason == "transferred" else HangUp(reason))
+    w.disarm(*(timer.name for timer in w.state.timers))
+    w.set(phase=Phase.ENDING, ending=reason)
+    w.arm(HANGUP, w.now + w.policy.hangup_grace_ms)
+
+
+def arm_idle(w: Work) -> None:
+    """Start the idle time: from now, the last heard sample or the caller's last sound."""
+    w.arm(IDLE, w.now + w.policy.idle_ms)
+
+
+def _cancel_tools(w: Work, reply: Reply) -> None:
+    """Only reads are cancelled: what may have changed the world runs to its end, and its result enters the history."""
+    for tool in reply.tools:
+        if tool.started and not tool.outcome and tool.effect == "read":
+            w.emit(CancelTool(tool.call_id))
+
+
+def with_tool(reply: Reply, tool: ToolRun) -> Reply:
+    """The reply with this call in place of the one of the same id."""
+    parts = tuple(Part(tool=tool) if p.tool is not None and p.tool.call_id == tool.call_id else p for p in reply.parts)
+    return replace(reply, parts=parts)

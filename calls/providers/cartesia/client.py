@@ -1,0 +1,105 @@
+"""The door to Cartesia: one SDK client per process, and an ear and a voice per call."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from typing import TYPE_CHECKING, Any, Protocol, cast
+
+import httpx
+import orjson
+from cartesia import AsyncCartesia
+
+from calls.providers.cartesia.errors import VENDOR, VENDOR_EXCEPTIONS, classify
+from calls.providers.errors import VendorError
+
+if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
+    from cartesia.types.websocket_connection_options import WebSocketConnectionOptions
+
+    from calls.conf import CartesiaConf
+
+_MAX_MESSAGE_BYTES = 4 * 1024 * 1024
+_CLOSE_TIMEOUT_S = 0.5
+
+
+class Socket(Protocol):
+    """What the adapters use of the SDK's connections."""
+
+    async def recv_bytes(self) -> bytes:
+        """The next message as it came."""
+
+    async def close(self) -> None:
+        """Close with a handshake."""
+
+
+class CartesiaClient:
+    """The SDK's client with the settings that a live call needs. Create it inside the running loop.
+
+    ``http`` base addresses give plain sockets. The SDK's own retries and reconnecting stay off: a caller hears them
+    as silence.
+    """
+
+    def __init__(self, conf: CartesiaConf) -> None:
+        self.conf = conf
+        scheme, rest = conf.base_url.rstrip("/").split("://", 1)
+        secure = scheme == "https"
+        self.sdk = AsyncCartesia(
+            api_key=conf.api_key,
+            base_url=conf.base_url,
+            # The voice's resource would force wss on a plain address.
+            websocket_base_url=f"{'wss' if secure else 'ws'}://{rest}",
+            max_retries=0,
+            timeout=httpx.Timeout(10.0, connect=conf.connect_timeout_ms / 1000),
+        )
+        self.socket_options = _socket_options(secure)
+
+    async def open[S: Socket](self, manager: AbstractAsyncContextManager[S]) -> S:
+        """Enter one of the SDK's connection managers within the deadline. Raises ``VendorError``."""
+        try:
+            async with asyncio.timeout(self.conf.connect_timeout_ms / 1000):
+                return await manager.__aenter__()
+        except VENDOR_EXCEPTIONS as error:
+            raise classify(error) from error
+
+    async def aclose(self) -> None:
+        """Close the HTTP side; sockets belong to their calls."""
+        await self.sdk.close()
+
+
+def _socket_options(secure: bool) -> WebSocketConnectionOptions:
+    """Options of the socket library, more of them than the SDK's type names.
+
+    Compression costs CPU on every frame and audio does not compress. The TLS context is made once: it reads the
+    certificate store, which takes tens of milliseconds.
+    """
+    options: dict[str, Any] = {
+        "compression": None,
+        "max_size": _MAX_MESSAGE_BYTES,
+        "max_queue": 64,
+        "open_timeout": None,  # ours is around the whole
+        "close_timeout": _CLOSE_TIMEOUT_S,
+    }
+    if secure:
+        options["ssl"] = ssl.create_default_context()
+    return cast("WebSocketConnectionOptions", options)
+
+
+def parse(raw: bytes) -> dict[str, Any]:
+    """A message as an object. Raises ``VendorError`` (``garbage``).
+
+    The SDK's own parsing builds models without validating them, at many times the cost.
+    """
+    try:
+        message = orjson.loads(raw)
+    except orjson.JSONDecodeError as error:
+        raise VendorError("garbage", VENDOR, detail="not JSON") from error
+    if not isinstance(message, dict):
+        raise VendorError("garbage", VENDOR, detail="not an object")
+    return message
+
+
+def language_code(language: str) -> str:
+    """``en`` of ``en-GB``, as the vendor wants it."""
+    return language.replace("_", "-").split("-", 1)[0].lower()

@@ -1,0 +1,129 @@
+"""Random calls: whatever happens in whatever order, the invariants hold and the call can end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from random import Random
+
+from calls.core import events as e
+from calls.core.commands import AskModel, RunTool, Say
+from tests.unit.core.invariants import Checker
+from tests.unit.core.world import World, agent
+
+TEXTS = ("I want a table", "for two", "mhm", "yes", "stop that please", "", "what time do you open?")
+REPLIES = ("Certainly. ", "For how many people would that be? ", "one moment", " we open at noon, and close at ten. ")
+
+
+def _epoch(w: World, rng: Random) -> tuple[int, int]:
+    asks = w.of(AskModel)
+    pick = asks[-1] if asks and rng.random() < 0.85 else (rng.choice(asks) if asks else None)
+    return (pick.turn, pick.epoch) if pick else (0, 1)
+
+
+def _voice_epoch(w: World, rng: Random) -> tuple[int, int]:
+    says = w.of(Say)
+    pick = says[-1] if says and rng.random() < 0.85 else (rng.choice(says) if says else None)
+    return (pick.turn, pick.epoch) if pick else (0, 1)
+
+
+def _text(w: World, rng: Random) -> None:
+    turn, epoch = _epoch(w, rng)
+    w.feed(e.ModelText(turn=turn, epoch=epoch, text=rng.choice(REPLIES)))
+
+
+def _tool(w: World, rng: Random) -> None:
+    turn, epoch = _epoch(w, rng)
+    name = rng.choice(("lookup", "book_table", "pay", "end_call", "transfer_call", "nonsense"))
+    w.feed(e.ModelToolCall(turn=turn, epoch=epoch, call_id=f"c{len(w.steps)}", name=name, arguments="{}"))
+
+
+def _finish(w: World, rng: Random) -> None:
+    turn, epoch = _epoch(w, rng)
+    w.feed(e.ModelFinished(turn=turn, epoch=epoch, reason="stop"))
+
+
+def _model_failed(w: World, rng: Random) -> None:
+    turn, epoch = _epoch(w, rng)
+    w.feed(e.ModelFailed(turn=turn, epoch=epoch, kind="cut"))
+
+
+def _voice(w: World, rng: Random) -> None:
+    if w.of(Say):
+        w.voice(finish=rng.random() < 0.8)
+
+
+def _stray_audio(w: World, rng: Random) -> None:
+    turn, epoch = _voice_epoch(w, rng)
+    w.audio(turn, epoch, rng.randrange(160, 8000))
+
+
+def _voice_failed(w: World, rng: Random) -> None:
+    turn, epoch = _voice_epoch(w, rng)
+    w.feed(e.VoiceFailed(turn=turn, epoch=epoch, kind="cut"))
+
+
+def _settle(w: World, rng: Random) -> None:
+    runs = w.of(RunTool)
+    if runs:
+        w.feed(e.ToolSettled(call_id=rng.choice(runs).call_id, outcome="ok", output="{}"))
+
+
+def _heard(kind: type[e.Event]) -> Callable[[World, Random], None]:
+    def act(w: World, rng: Random) -> None:
+        w.feed(kind(text=rng.choice(TEXTS)))  # type: ignore[call-arg]
+
+    return act
+
+
+#: What can happen, and how often.
+ACTIONS: tuple[tuple[int, Callable[[World, Random], None]], ...] = (
+    (8, lambda w, r: w.feed(e.SpeechStarted(voiced_at_ms=max(0, w.now - 60)))),
+    (8, lambda w, r: w.feed(e.SpeechEnded(voiced_until_ms=w.now))),
+    (4, lambda w, r: w.feed(e.TurnOpened())),
+    (8, _heard(e.WordsHeard)),
+    (6, _heard(e.EagerEnd)),
+    (3, lambda w, r: w.feed(e.TurnResumed())),
+    (10, _heard(e.TurnEnded)),
+    (14, _text),
+    (5, _tool),
+    (8, _finish),
+    (2, _model_failed),
+    (14, _voice),
+    (3, _stray_audio),
+    (2, _voice_failed),
+    (6, _settle),
+    (1, lambda w, r: w.feed(e.DtmfPressed(digit=r.choice("123#")))),
+    (1, lambda w, r: w.feed(e.ErrorRaised(where="tool", error="ValueError"))),
+    (20, lambda w, r: w.wait(r.choice((1, 20, 100, 400, 1500, 4000)))),
+)
+WEIGHTS = [weight for weight, _ in ACTIONS]
+
+
+def random_call(seed: int, steps: int = 120) -> World:
+    """One random call, checked at every step, then left alone until it ends by itself or is hung up."""
+    rng = Random(seed)
+    profile = agent(
+        greeting=rng.choice(("", "Hello, how can I help you today?")),
+        transfer_to=rng.choice(("", "+15550001111")),
+        chunking=rng.choice(("clauses", "words")),
+        endpointing=rng.choice(("turns", "silence")),
+        speculative=rng.random() < 0.7,
+        idle_prompts=rng.choice((0, 1, 2)),
+    )
+    w, checker, seen = World(profile), Checker(), 0
+    for _ in range(steps):
+        rng.choices(ACTIONS, WEIGHTS)[0][1](w, rng)
+        seen = check(w, checker, seen)
+        if w.over:
+            return w
+    w.feed(e.CarrierGone(how="stop"))
+    check(w, checker, seen)
+    assert w.over
+    return w
+
+
+def check(w: World, checker: Checker, seen: int) -> int:
+    """Watch the steps not seen yet."""
+    for before, event, commands, after in w.steps[seen:]:
+        checker.watch(before, event, commands, after)
+    return len(w.steps)
