@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Final
+from typing import TYPE_CHECKING, Final, get_args
 
-from aiohttp import web
+from voiceagent.sandbox.script import Fault, FaultKind
 
-from voiceagent.sandbox.script import Fault
+if TYPE_CHECKING:
+    from aiohttp import web
 
 FOREVER_S: Final = 24 * 3600
+# Faults that strike before an answer or an upgrade begins; the others need a stream to strike in.
+OPENING: Final = frozenset({"refuse", "hang", "slow"})
+STREAMING: Final = frozenset(get_args(FaultKind)) - OPENING
 
 
 class CutError(Exception):

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import functools
 import wave
-from collections.abc import Iterator
 from math import gcd
 from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 Samples = NDArray[np.int16]
 
@@ -45,7 +47,8 @@ def _encode_table() -> NDArray[np.uint8]:
     exponent = np.floor(np.log2(magnitude)).astype(np.int32) - 7
     mantissa = (magnitude >> (exponent + 3)) & 0x0F
     sign = np.where(linear < 0, 0x80, 0)
-    return (~(sign | (exponent << 4) | mantissa) & 0xFF).astype(np.uint8)
+    codes: NDArray[np.uint8] = (~(sign | (exponent << 4) | mantissa) & 0xFF).astype(np.uint8)
+    return codes
 
 
 def mulaw_decode(data: bytes) -> Samples:
@@ -162,9 +165,7 @@ BYTES_PER_SAMPLE = {"pcm_s16le": 2, "pcm_s32le": 4, "pcm_f16le": 2, "pcm_f32le":
 def _alaw_tables() -> tuple[Samples, NDArray[np.uint8]]:
     codes = np.arange(256, dtype=np.int32) ^ 0x55
     exponent, mantissa = (codes >> 4) & 7, codes & 0x0F
-    magnitude = np.where(
-        exponent == 0, (mantissa << 4) + 8, ((mantissa << 4) + 0x108) << np.maximum(exponent - 1, 0)
-    )
+    magnitude = np.where(exponent == 0, (mantissa << 4) + 8, ((mantissa << 4) + 0x108) << np.maximum(exponent - 1, 0))
     decode = np.where(codes & 0x80, magnitude, -magnitude).astype(np.int16)
     order = np.argsort(decode, kind="stable")
     levels = decode[order].astype(np.int32)

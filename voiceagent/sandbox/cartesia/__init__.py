@@ -1,0 +1,1 @@
+"""Cartesia's wire protocol: recognition and voice."""

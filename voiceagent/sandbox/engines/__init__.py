@@ -1,0 +1,1 @@
+"""What hears and speaks behind the Cartesia stand-in: scripted (deterministic) or local (real models)."""

@@ -1,0 +1,105 @@
+"""One shape for the requests of both APIs, and the choice of the answer."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+if TYPE_CHECKING:
+    from voiceagent.sandbox.script import LlmSettings, Reply
+
+_TOKEN = re.compile(r"\s*[^\s]{1,7}|\s+$")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function call; ``arguments`` is JSON text (or what a script wants it to be)."""
+
+    name: str
+    arguments: str
+    call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """A message of the history. ``role`` is ``user``, ``assistant`` or ``tool`` (then ``call_id`` says of which call)."""
+
+    role: str
+    text: str = ""
+    calls: tuple[Call, ...] = ()
+    call_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Tool:
+    """A function that the model may call."""
+
+    name: str
+    description: str
+    parameters: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def properties(self) -> dict[str, Any]:
+        """The schema of each argument by name."""
+        found = self.parameters.get("properties")
+        return found if isinstance(found, dict) else {}
+
+
+@dataclass(frozen=True, slots=True)
+class Conversation:
+    """All that a model knows when it is asked."""
+
+    instructions: str
+    turns: tuple[Turn, ...]
+    tools: tuple[Tool, ...] = ()
+    tool_choice: str = "auto"
+
+    @property
+    def last_user_text(self) -> str:
+        """What the user said last."""
+        return next((turn.text for turn in reversed(self.turns) if turn.role == "user"), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the model says and calls."""
+
+    text: str = ""
+    calls: tuple[Call, ...] = ()
+    finish_reason: str | None = None
+    first_token_ms: float | None = None
+    inter_token_ms: float | None = None
+
+
+def tokens(text: str) -> list[str]:
+    """A text in pieces of at most seven letters; joined they are the text again."""
+    return _TOKEN.findall(text)
+
+
+def count_tokens(text: str) -> int:
+    """Roughly what a tokeniser would count."""
+    return (len(text) + 3) // 4
+
+
+def choose(conversation: Conversation, settings: LlmSettings) -> Answer:
+    """The scripted reply that is due, else the first rule that fits, else what the persona says."""
+    from voiceagent.sandbox.persona import respond
+
+    if settings.replies:
+        return _scripted(settings.replies.pop(0))
+    said = conversation.last_user_text.lower()
+    for rule in settings.rules:
+        if rule.contains.lower() in said:
+            return _scripted(rule.reply)
+    return respond(conversation)
+
+
+def _scripted(reply: Reply) -> Answer:
+    calls = tuple(
+        Call(call.name, call.arguments if isinstance(call.arguments, str) else orjson.dumps(call.arguments).decode())
+        for call in reply.tool_calls
+    )
+    return Answer(reply.text, calls, reply.finish_reason, reply.first_token_ms, reply.inter_token_ms)
