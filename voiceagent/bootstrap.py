@@ -13,7 +13,9 @@ BASE_DIR = Path(__file__).resolve().parent.parent
 EMBEDDED = "voiceagent.settings.embedded"
 
 # Commands that neither touch the database nor Redis: no reason to wait for servers.
-_WITHOUT_SERVERS = frozenset({"help", "version", "--help", "-h", "--version", "startapp", "makemessages", "collectstatic"})
+_WITHOUT_SERVERS = frozenset(
+    {"help", "version", "--help", "-h", "--version", "startapp", "makemessages", "collectstatic"}
+)
 
 
 def needs_servers(argv: list[str]) -> bool:
@@ -28,7 +30,7 @@ def main(argv: list[str]) -> int:
         with ExitStack() as stack:
             if os.environ["DJANGO_SETTINGS_MODULE"] == EMBEDDED and needs_servers(argv):
                 stack.enter_context(_servers())
-            from django.core.management import execute_from_command_line  # noqa: PLC0415 - settings first
+            from django.core.management import execute_from_command_line  # settings first
 
             execute_from_command_line(argv)
     except EnvError as error:
@@ -38,7 +40,7 @@ def main(argv: list[str]) -> int:
 
 
 def _servers() -> ExitStack:
-    from voiceagent.embedded.servers import running  # noqa: PLC0415 - only this profile needs it
+    from voiceagent.embedded.servers import running  # only this profile needs it
 
     load_dotenv(BASE_DIR / ".env", os.environ)
     stack = ExitStack()

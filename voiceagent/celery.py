@@ -48,9 +48,9 @@ app.autodiscover_tasks()
 @setup_logging.connect
 def _configure_logging(**_: Any) -> None:
     """Keep Celery from bringing its own: Django's settings have configured logging."""
-    from django.conf import settings  # noqa: PLC0415 - after the settings module is known
+    from django.conf import settings  # after the settings module is known
 
-    from voiceagent.logs import configure  # noqa: PLC0415
+    from voiceagent.logs import configure
 
     configure(settings.LOGGING)
 
@@ -58,7 +58,7 @@ def _configure_logging(**_: Any) -> None:
 @celeryd_init.connect
 def _without_pool(**_: Any) -> None:
     """A worker forks, and a pool has threads: workers use plain connections."""
-    from django.conf import settings  # noqa: PLC0415 - after the settings module is known
+    from django.conf import settings  # after the settings module is known
 
     for database in settings.DATABASES.values():
         database["OPTIONS"].pop("pool", None)

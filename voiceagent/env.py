@@ -6,12 +6,14 @@ and says what it should be. A secret may stand in a file named by ``NAME_FILE``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from pathlib import Path
-from typing import TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, MutableMapping
 
 T = TypeVar("T")
 
@@ -67,7 +69,11 @@ class Env:
         return self._read(name, list(default), "a comma-separated list", _words)
 
     def url(
-        self, name: str, default: str | object = _MISSING, schemes: Iterable[str] = ("http", "https"), bare: bool = False
+        self,
+        name: str,
+        default: str | object = _MISSING,
+        schemes: Iterable[str] = ("http", "https"),
+        bare: bool = False,
     ) -> str:
         """An address without a trailing slash; ``bare`` refuses a path, since none of it would be used."""
         allowed = tuple(schemes)

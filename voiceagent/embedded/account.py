@@ -47,7 +47,16 @@ def _create(say: Callable[[str], None]) -> Account | None:
     if tool is None:
         return None
     say(f"Running as root: making the system account {ACCOUNT} for PostgreSQL, which refuses to run as root.")
-    command = [tool, "--system", "--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin", ACCOUNT]
+    command = [
+        tool,
+        "--system",
+        "--no-create-home",
+        "--home-dir",
+        "/nonexistent",
+        "--shell",
+        "/usr/sbin/nologin",
+        ACCOUNT,
+    ]
     subprocess.run(command, check=False, capture_output=True, env=plain_environment())
     return _known(ACCOUNT)
 
@@ -128,5 +137,3 @@ def _open_for_reading(folder: Path) -> None:
     for path in [folder, *folder.rglob("*")]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o111 else 0o644)
-
-

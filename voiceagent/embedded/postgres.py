@@ -9,7 +9,6 @@ import importlib.metadata
 import importlib.util
 import shutil
 import signal
-import subprocess
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from voiceagent.embedded import process, state
 from voiceagent.embedded.process import ServerError
 
 if TYPE_CHECKING:
+    import subprocess
     from collections.abc import Callable
 
     import psutil

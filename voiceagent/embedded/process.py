@@ -6,13 +6,14 @@ import os
 import subprocess
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
+
 
 POLL_S = 0.02
 
@@ -39,7 +40,7 @@ def find(pid: int | None, folder: Path) -> psutil.Process | None:
         return None
     try:
         process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE or process.cwd() != os.path.realpath(folder):  # noqa: PTH - text
+        if process.status() == psutil.STATUS_ZOMBIE or Path(process.cwd()) != folder.resolve():
             return None
     except psutil.Error:
         return None
@@ -70,9 +71,7 @@ def plain_environment() -> dict[str, str]:
     return {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 
-def await_answer(
-    answers: Callable[[], bool], alive: Callable[[], bool], timeout_s: float
-) -> bool:
+def await_answer(answers: Callable[[], bool], alive: Callable[[], bool], timeout_s: float) -> bool:
     """Wait until a server answers; False if it died or the time is up first."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+_VARIABLES = {Postgres.name: "DATABASE_URL", Valkey.name: "REDIS_URL"}
+
+
 class Servers:
     """Those embedded servers of a folder that the environment does not replace."""
 
@@ -50,6 +53,11 @@ class Servers:
             finally:
                 with self._starting():
                     self._leave(users.fileno())
+
+    def addresses(self) -> dict[str, str]:
+        """The addresses of the servers that are ours to run, by the variable that names them."""
+        ours = {_VARIABLES[part.name] for part in self._parts}
+        return {name: value for name, value in state.addresses(self._folder).items() if name in ours}
 
     def recover(self) -> list[str]:
         """Start again what has died; the names of those."""

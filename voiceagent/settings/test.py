@@ -13,12 +13,12 @@ for _name in OUTSIDE_NAMES:
     os.environ.pop(_name, None)
     os.environ.pop(f"{_name}_FILE", None)
 os.environ.update(
-    SECRET_KEY="test-secret-key-of-no-value-0123456789abcdefghijklmnop",
+    SECRET_KEY="test-secret-key-of-no-value-0123456789abcdefghijklmnop",  # noqa: S106 - of no value
     CALLER_HASH_KEY="test-caller-hash-key",
     CARTESIA_API_KEY="test-cartesia-key",
     OPENAI_API_KEY="test-openai-key",
     TWILIO_ACCOUNT_SID="AC00000000000000000000000000000000",
-    TWILIO_AUTH_TOKEN="test-twilio-token",
+    TWILIO_AUTH_TOKEN="test-twilio-token",  # noqa: S106 - of no value
     # Port 9 refuses: a test that forgot to bring its stand-in fails at once and never leaves the machine.
     CARTESIA_BASE_URL="http://127.0.0.1:9",
     OPENAI_BASE_URL="http://127.0.0.1:9/v1",

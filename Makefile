@@ -1,0 +1,52 @@
+# Every command works in a fresh clone: it finds a Python, makes .venv and installs what it needs, once.
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+export VENV
+
+.DEFAULT_GOAL := help
+.PHONY: help run call test test-long lint format bench lock
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+
+run: ## Start everything; Ctrl-C stops it
+	@.ci/venv $$(.ci/sets)
+	@exec $(BIN)/python -m voiceagent.run $(ARGS)
+
+call: ## Place a simulated phone call to the running server; options in ARGS='...'
+	@.ci/venv base sandbox
+	@exec $(BIN)/python -m voiceagent.sandbox.call $(ARGS)
+
+test: ## Install what the tests need and run them, browser tests included
+	@.ci/venv base sandbox dev
+	@CHROMIUM=$$(.ci/chromium) && export CHROMIUM && exec $(BIN)/python -m pytest -m "not long" $(ARGS)
+
+test-long: ## Mutation, fuzzing, soak, kills, load: outside CI, bounded, resumable
+	@.ci/venv base sandbox dev
+	@exec $(BIN)/python -m pytest -m long --timeout 0 $(ARGS)
+
+lint: ## Static checks: ruff, mypy, import rules, migrations
+	@.ci/venv base dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m django makemigrations --check --dry-run --settings voiceagent.settings.test
+
+format: ## Let ruff mend what it can
+	@.ci/venv base dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: ## Print the benchmarks' figures
+	@.ci/venv base sandbox dev
+	@exec $(BIN)/python -m bench $(ARGS)
+
+COMPILE = $(BIN)/uv pip compile --no-header --no-annotate --python-version 3.12 --quiet --upgrade
+lock: ## Compile the exact pins anew from pyproject.toml
+	@.ci/venv base dev
+	$(COMPILE) pyproject.toml -o requirements.txt
+	$(COMPILE) --group sandbox -c requirements.txt -o requirements-sandbox.txt
+	$(COMPILE) --group dev -c requirements.txt -o requirements-dev.txt

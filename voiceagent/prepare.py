@@ -1,0 +1,74 @@
+"""What must be in the database before the first call: tables, an operator, the demonstration agent.
+
+Run as a process of its own by the supervisor, which stays small; the last line of its output is a JSON object with
+what a person wants to know.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import django
+import orjson
+from django.apps import apps
+from django.contrib.auth import get_user_model
+from django.core.management import call_command, get_commands
+from django.urls import Resolver404, resolve
+
+OPERATOR = "operator"
+
+
+def main() -> None:
+    """Prepare, and say what was found."""
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceagent.settings.embedded")
+    django.setup()
+    from django.conf import settings  # after setup
+
+    embedded = os.environ["DJANGO_SETTINGS_MODULE"] == "voiceagent.settings.embedded"
+    call_command("check", fail_level="ERROR", stdout=sys.stderr, stderr=sys.stderr)
+    call_command("migrate", interactive=False, verbosity=1, stdout=sys.stderr)
+    if not embedded:
+        call_command("collectstatic", interactive=False, verbosity=0)
+    facts: dict[str, Any] = {"console": _console()}
+    if embedded:
+        facts |= _operator(Path(settings.DATA_DIR))
+    if "seed_agent" in get_commands():
+        call_command("seed_agent", stdout=sys.stderr)
+    facts["numbers"] = _numbers()
+    sys.stdout.write(orjson.dumps(facts).decode() + "\n")
+
+
+def _console() -> str:
+    """The console, or the admin while there is none."""
+    try:
+        resolve("/console/")
+    except Resolver404:
+        return "/admin/"
+    return "/console/"
+
+
+def _operator(data_dir: Path) -> dict[str, str]:
+    """Make the operator if there is none; the password is said only while it is still the generated one."""
+    from voiceagent.embedded import state  # only in this profile
+
+    password = state.secrets(data_dir)["operator_password"]
+    users = get_user_model()
+    operator = users.objects.filter(username=OPERATOR).first()
+    if operator is None:
+        users.objects.create_superuser(OPERATOR, password=password)
+    elif not operator.check_password(password):
+        return {"user": OPERATOR, "password": ""}
+    return {"user": OPERATOR, "password": password}
+
+
+def _numbers() -> list[str]:
+    """The numbers that are answered."""
+    numbers = apps.get_model("calls", "AgentNumber")
+    return list(numbers._default_manager.filter(agent__is_active=True).values_list("number", flat=True)[:5])
+
+
+if __name__ == "__main__":
+    main()
