@@ -6,7 +6,7 @@ import json
 from typing import Any, Final
 
 from cartesia import APIConnectionError, APIStatusError, APITimeoutError, WebSocketConnectionClosedError
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
 
 from calls.providers.errors import VendorError, kind_of_status
 
@@ -21,7 +21,7 @@ _CODE_KINDS: Final[dict[str, str]] = {
 }
 
 #: Exceptions of the SDK and of the socket library under it; the first that matches counts.
-_EXCEPTION_KINDS: Final[tuple[tuple[type[BaseException], str], ...]] = (
+_EXCEPTION_KINDS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (APITimeoutError, "timeout"),
     (TimeoutError, "timeout"),
     (WebSocketConnectionClosedError, "cut"),
@@ -29,12 +29,16 @@ _EXCEPTION_KINDS: Final[tuple[tuple[type[BaseException], str], ...]] = (
     (APIConnectionError, "refused"),
     (InvalidURI, "bad_request"),
     (InvalidHandshake, "refused"),
+    (WebSocketException, "garbage"),
     (OSError, "refused"),
-    (ValueError, "garbage"),
 )
 
 #: Everything ``classify`` knows; what is not in here is a bug of ours and must not be taken for a failure of theirs.
-VENDOR_EXCEPTIONS: Final = (APIStatusError, InvalidStatus, *(cls for cls, _ in _EXCEPTION_KINDS))
+VENDOR_EXCEPTIONS: Final[tuple[type[Exception], ...]] = (
+    APIStatusError,
+    InvalidStatus,
+    *(cls for cls, _ in _EXCEPTION_KINDS),
+)
 
 
 def classify(error: BaseException) -> VendorError:

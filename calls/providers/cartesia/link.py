@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from calls.providers.cartesia.client import Socket
 
 _CLOSE_WAIT_S = 0.9
+_LOSSES: tuple[type[Exception], ...] = (VendorError, *VENDOR_EXCEPTIONS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,7 @@ class Link[S: Socket]:
         try:
             await self._served.serve(socket)
             lost = VendorError("cut", VENDOR, detail="closed by the vendor")
-        except (VendorError, *VENDOR_EXCEPTIONS) as error:
+        except _LOSSES as error:
             lost = classify(error)
         finally:
             with contextlib.suppress(*VENDOR_EXCEPTIONS):

@@ -148,7 +148,7 @@ class TurnsEar(_CartesiaEar[TurnsSocket]):
     }
 
     def _on_message(self, message: dict[str, Any]) -> None:
-        make = self._EVENTS.get(message.get("type", ""))
+        make = self._EVENTS.get(str(message.get("type")))
         if make is not None:
             self._post(make(message))
 
@@ -156,15 +156,16 @@ class TurnsEar(_CartesiaEar[TurnsSocket]):
 class ManualEar(_CartesiaEar[ManualSocket]):
     """Our detector decides when a turn ends; the vendor's texts are put together here.
 
-    Interim text replaces interim text, final text is appended, and the acknowledgement of ``finalize`` ends the
-    turn, once the final text of what was still interim is there.
+    Interim text replaces interim text and final text is appended. The acknowledgement of ``finalize`` ends the turn
+    with its final text; should that text come after the acknowledgement, it ends the turn instead.
     """
 
     _finals = ""
     _interim = ""
     _opened = False
     _unanswered = 0
-    _late_final = False
+    _final_seen = False
+    _awaits_final = False
 
     async def open(self) -> ManualSocket:
         """A socket of the manual endpoint."""
@@ -182,13 +183,14 @@ class ManualEar(_CartesiaEar[ManualSocket]):
     async def serve(self, socket: ManualSocket) -> None:
         """Pump both ways; what a lost socket had heard of an open turn was already told."""
         self._reset()
-        self._unanswered = 0
+        self._unanswered, self._final_seen = 0, False
         await super().serve(socket)
 
     def finalize(self) -> None:
         """Ask for the final text, after all audio given so far."""
         if self._up:
             self._unanswered += 1
+            self._final_seen = False
             self._frames.command("finalize")
 
     def _on_message(self, message: dict[str, Any]) -> None:
@@ -197,33 +199,43 @@ class ManualEar(_CartesiaEar[ManualSocket]):
             self._on_transcript(_text(message, "text"), bool(message.get("is_final")))
         elif kind == "flush_done" and self._unanswered:
             self._unanswered -= 1
-            self._late_final = bool(self._interim)
-            self._end_turn_if_complete()
+            if self._final_seen or not self._interim:
+                self._end_turn()
+            else:
+                self._awaits_final = True
 
     def _on_transcript(self, text: str, is_final: bool) -> None:
         if is_final:
             self._finals += text
             self._interim = ""
+            self._final_seen = True
         else:
             self._interim = text
-        whole = self._finals + self._interim
-        if self._late_final and is_final:
-            self._end_turn_if_complete()
-        elif whole:
-            if not self._opened:
-                self._opened = True
-                self._post(TurnOpened())
-            self._post(WordsHeard(text=whole))
+        if is_final and self._awaits_final:
+            self._end_turn()
+        else:
+            self._tell_words()
 
-    def _end_turn_if_complete(self) -> None:
-        if not self._interim:
-            text = self._finals
-            self._reset()
-            self._post(TurnEnded(text=text))
+    def _tell_words(self) -> None:
+        whole = self._finals + self._interim
+        if not whole:
+            return
+        if not self._opened:
+            self._opened = True
+            self._post(TurnOpened())
+        self._post(WordsHeard(text=whole))
+
+    def _end_turn(self) -> None:
+        """What is interim by now belongs to the next turn."""
+        text, interim = self._finals, self._interim
+        self._reset()
+        self._post(TurnEnded(text=text))
+        self._interim = interim
+        self._tell_words()
 
     def _reset(self) -> None:
         self._finals = self._interim = ""
-        self._opened = self._late_final = False
+        self._opened = self._awaits_final = False
 
 
 def _text(message: dict[str, Any], name: str) -> str:
