@@ -71,6 +71,7 @@ class Exchange:
                     message.get("direction", "inbound"),
                     "ringing",
                 )
+            await socket.send_bytes(orjson.dumps({"type": "registered", "call_sid": sid}))
         elif kind == "status" and sid in self.calls:
             self.calls[sid].become(message["status"])
             if self.calls[sid].ended:
