@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from calls.tools import SPECS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,11 +14,7 @@ if TYPE_CHECKING:
 
 def available() -> Mapping[str, ToolSpec]:
     """Every known tool by its name."""
-    try:
-        specs_by_name: Mapping[str, ToolSpec] = import_module("calls.tools").SPECS
-    except ModuleNotFoundError:
-        return {}
-    return specs_by_name
+    return SPECS
 
 
 def specs(names: Any) -> tuple[ToolSpec, ...]:

@@ -41,6 +41,12 @@ class Agent(models.Model):
         blank=True,
         default=_BLANK.goodbye_text,
     )
+    transfer_to = models.CharField(
+        "transfers go to",
+        max_length=255,
+        blank=True,
+        help_text="Number that transfer_call passes the caller on to. Empty: the agent cannot transfer.",
+    )
     policy = models.JSONField("turn-taking policy", default=dict, blank=True)
     is_active = models.BooleanField(
         "active", default=True, help_text="An inactive agent's numbers are refused politely."
@@ -100,6 +106,7 @@ class Agent(models.Model):
             policy=self.turn_policy(),
             idle_texts=self._texts(),
             goodbye_text=self.goodbye_text,
+            transfer_to=self.transfer_to,
         )
 
     def capture_version(self) -> AgentVersion:

@@ -1,0 +1,17 @@
+"""Django's admin: agents to edit, calls to read."""
+
+from __future__ import annotations
+
+from django.contrib import admin
+
+from calls.admin import agents, records
+from calls.models import Agent, AgentVersion, Booking, Call, CallEvent
+
+admin.site.site_header = "Voice agent"
+admin.site.site_title = "Voice agent"
+admin.site.index_title = "Agents and calls"
+admin.site.register(Agent, agents.AgentAdmin)
+admin.site.register(AgentVersion, agents.AgentVersionAdmin)
+admin.site.register(Call, records.CallAdmin)
+admin.site.register(Booking, records.BookingAdmin)
+admin.site.register(CallEvent, records.CallEventAdmin)

@@ -1,0 +1,67 @@
+"""Which agent answers a number, and the demonstration agent of an empty database."""
+
+from __future__ import annotations
+
+import structlog
+from django.db import transaction
+
+from calls.core.policy import AgentProfile, PolicyError
+from calls.core.record import RecordError
+from calls.models import Agent, AgentNumber, AgentVersion
+
+_log = structlog.get_logger(__name__)
+
+DEMO_NUMBER = "+15005550006"
+_DEMO_TOOLS = ("book_table", "end_call")
+_DEMO_VOICE = "f786b574-daa5-4673-aa0c-cbe3e8534c02"
+_DEMO_INSTRUCTIONS = """\
+You are the receptionist of Bella Vista, a small Italian restaurant, and you are on the phone.
+
+Speak as people do on the phone: one or two short sentences, no lists, no markup, numbers as words. Ask for one thing \
+at a time. If you did not understand, say so and ask again. Never invent a fact; say that you will have somebody call back.
+
+What you know:
+- Open Tuesday to Sunday, noon to ten in the evening. Closed on Monday.
+- Twelve Harbour Street, five minutes from the station; parking behind the house.
+- Fresh pasta every day, a vegetarian and a vegan menu, gluten-free pasta on request. Dogs are welcome on the terrace.
+- Tables for up to eight; larger parties are arranged with the owner by a call back.
+
+To book a table you need the day, the time, the number of guests and a name. When you have all four, call book_table \
+once, then repeat the booking in one sentence. Use the caller's name once you know it. When the caller has said \
+goodbye, say goodbye and call end_call."""
+
+
+def agent_for_number(number: str) -> tuple[AgentProfile, int] | None:
+    """The profile that answers this number, and its version's id; ``None`` if no active agent has it.
+
+    Synchronous, two queries. A version that an older release wrote and this one cannot read is replaced by a new
+    version of the agent as it is now.
+    """
+    agent = Agent.objects.filter(numbers__number=number, is_active=True).first()
+    if agent is None:
+        return None
+    version = agent.versions.order_by("-number").first() or agent.capture_version()
+    try:
+        return version.as_profile(), version.pk
+    except (RecordError, PolicyError) as error:
+        _log.warning("agent.version_unreadable", agent=agent.pk, version=version.number, error=str(error))
+    version = agent.capture_version()
+    return version.as_profile(), version.pk
+
+
+def seed_demo_agent() -> AgentVersion | None:
+    """Give an empty database the demonstration agent; ``None`` if there is any agent already."""
+    with transaction.atomic():
+        if Agent.objects.exists() or AgentNumber.objects.filter(number=DEMO_NUMBER).exists():
+            return None
+        agent = Agent.objects.create(
+            name="Bella Vista",
+            instructions=_DEMO_INSTRUCTIONS,
+            greeting="Bella Vista, good day! How can I help you?",
+            voice=_DEMO_VOICE,
+            tools=list(_DEMO_TOOLS),
+            idle_texts=["Are you still there?", "I'm still here if you need anything."],
+            goodbye_text="I can't hear you any more, so I'll hang up now. Do call again. Goodbye!",
+        )
+        AgentNumber.objects.create(agent=agent, number=DEMO_NUMBER, note="Demonstration")
+        return agent.versions.get()

@@ -1,0 +1,126 @@
+"""The form in which people edit an agent: one control per policy value, tools to tick, one prompt per line."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django import forms
+
+from calls import toolbox
+from calls.core.policy import PolicyError, TurnPolicy
+from calls.models import Agent
+from calls.policy_fields import HIDDEN, POLICY_FIELDS, PolicyField, field_of_error, policy_from, stored_from
+
+if TYPE_CHECKING:
+    _ModelForm = forms.ModelForm[Agent]
+else:
+    _ModelForm = forms.ModelForm
+
+PREFIX = "policy_"
+_DEFAULT = TurnPolicy()
+_TIDY = {"spellcheck": "false"}
+
+
+def form_field(policy_field: PolicyField) -> forms.Field:
+    """The control of one policy value. Bounds beyond the kind are the policy's own to check."""
+    default = getattr(_DEFAULT, policy_field.name)
+    common: dict[str, Any] = {"label": policy_field.label, "help_text": policy_field.help, "initial": default}
+    if policy_field.choices:
+        return forms.ChoiceField(choices=policy_field.choices, **common)
+    if isinstance(default, bool):
+        return forms.BooleanField(required=False, **common)
+    common["help_text"] = f"{policy_field.help} Usually {default:,}."
+    return forms.IntegerField(max_value=2**31 - 1, **common)
+
+
+class LinesField(forms.CharField):
+    """A list of texts, one per line."""
+
+    widget = forms.Textarea(attrs={"rows": 3})
+
+    def prepare_value(self, value: Any) -> Any:
+        """The list as lines."""
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def clean(self, value: Any) -> list[str]:
+        """The lines that are not empty."""
+        return [line.strip() for line in str(super().clean(value) or "").splitlines() if line.strip()]
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        """Whether the lines differ, not their spelling as text."""
+        return super().has_changed(self.prepare_value(initial), (data or "").replace("\r\n", "\n"))
+
+
+class AgentBaseForm(_ModelForm):
+    """An agent without its policy controls, which ``AgentForm`` adds by the table."""
+
+    idle_texts = LinesField(
+        label="Silence prompts", required=False, help_text="One per line, said in turn when the caller is silent."
+    )
+    tools = forms.MultipleChoiceField(
+        required=False, widget=forms.CheckboxSelectMultiple, help_text="What the agent can do during a call."
+    )
+
+    class Meta:
+        model = Agent
+        fields: ClassVar = [
+            "name", "is_active", "instructions", "greeting", "voice", "language", "model", "tools", "idle_texts",
+            "goodbye_text", "transfer_to",
+        ]  # fmt: skip
+        widgets: ClassVar = {
+            "instructions": forms.Textarea(attrs={"rows": 18, "cols": 90}),
+            "greeting": forms.Textarea(attrs={"rows": 2, "cols": 90}),
+            "goodbye_text": forms.Textarea(attrs={"rows": 2, "cols": 90}),
+            "voice": forms.TextInput(attrs={"size": 40, **_TIDY}),
+            "model": forms.TextInput(attrs={"size": 40, **_TIDY}),
+        }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        tools = self.fields["tools"]
+        assert isinstance(tools, forms.MultipleChoiceField)  # noqa: S101 - declared above
+        tools.choices = self._tool_choices()
+        for name, value in self._shown_policy().items():
+            self.initial.setdefault(PREFIX + name, value)
+
+    def _tool_choices(self) -> list[tuple[str, str]]:
+        known = toolbox.available()
+        choices = [(name, f"{name} ({spec.effect}): {spec.description}") for name, spec in sorted(known.items())]
+        stored = self.instance.tools if isinstance(self.instance.tools, list) else []
+        gone = [name for name in stored if isinstance(name, str) and name not in known]
+        return choices + [(name, f"{name}: no longer available, untick it") for name in gone]
+
+    def _shown_policy(self) -> dict[str, Any]:
+        try:
+            policy = policy_from(self.instance.policy)
+        except PolicyError:
+            return dict(self.instance.policy) if isinstance(self.instance.policy, dict) else {}
+        return {field.name: getattr(policy, field.name) for field in POLICY_FIELDS}
+
+    def clean(self) -> dict[str, Any]:
+        """Put the policy together; what is wrong with it becomes an error at its own field."""
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        values = {field.name: cleaned.get(PREFIX + field.name) for field in POLICY_FIELDS}
+        if any(value is None for value in values.values()):
+            return cleaned
+        try:
+            policy = TurnPolicy(**{**values, **{name: getattr(_DEFAULT, name) for name in HIDDEN}})
+        except PolicyError as error:
+            name = field_of_error(str(error))
+            self.add_error(PREFIX + name if name else None, str(error).replace(name, "This value", 1))
+            return cleaned
+        self.instance.policy = stored_from(policy)
+        return cleaned
+
+
+AgentForm: type[AgentBaseForm] = type(
+    "AgentForm", (AgentBaseForm,), {PREFIX + field.name: form_field(field) for field in POLICY_FIELDS}
+)
+
+
+def policy_fieldsets() -> list[Any]:
+    """The policy's groups as the admin shows them, folded."""
+    groups: dict[str, list[str]] = {}
+    for field in POLICY_FIELDS:
+        groups.setdefault(field.group, []).append(PREFIX + field.name)
+    return [(f"Turn-taking: {name}", {"fields": names, "classes": ["collapse"]}) for name, names in groups.items()]

@@ -1,0 +1,117 @@
+"""The timeline of one call, for staff: what was said, what was heard, how long it took, and every event."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.admin.views.decorators import staff_member_required
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from calls import selectors, surroundings, timeline_page
+from calls.models import Call, CallEvent
+from calls.ranges import file_response
+from calls.selectors import EventFilter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+LISTEN = "calls.listen_recording"
+
+
+def _for_staff(permission: str) -> Callable[[Callable[..., HttpResponseBase]], Callable[..., HttpResponseBase]]:
+    """Staff with this permission; others are sent to the login, or refused."""
+
+    def decorate(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
+        @wraps(view)
+        def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
+            if not request.user.has_perm(permission):
+                raise PermissionDenied
+            return view(request, *args, **kwargs)
+
+        guarded: Callable[..., HttpResponseBase] = never_cache(require_safe(staff_member_required(checked)))
+        return guarded
+
+    return decorate
+
+
+@_for_staff("calls.view_call")
+def timeline(request: HttpRequest, call_sid: str) -> HttpResponse:
+    """The page."""
+    call = _call(call_sid)
+    chosen = _filter(request)
+    turns = selectors.turns_of(call)
+    page = selectors.events_of(call, chosen)
+    duration_ms = call.duration_ms or 0
+    context = {
+        "call": call,
+        "end_reason": timeline_page.end_reason(call),
+        "length": timeline_page.length(call.duration_ms),
+        "median": timeline_page.milliseconds(call.latency_median_ms),
+        "longest": timeline_page.milliseconds(call.latency_max_ms),
+        "objective": timeline_page.milliseconds(timeline_page.OBJECTIVE_MS),
+        "exchanges": timeline_page.exchanges(turns, selectors.notable_events(call)),
+        "ribbon": timeline_page.ribbon(selectors.mode_changes(call), duration_ms),
+        "barge_ins": timeline_page.barge_ins(turns, duration_ms),
+        "events": [timeline_page.event_line(event) for event in page.events],
+        "event_types": selectors.event_types(call),
+        "kinds": CallEvent.Kind.choices,
+        "chosen": chosen,
+        "first_page_query": _query(request, None),
+        "next_page_query": _query(request, page.next_after) if page.next_after else "",
+        "recording": getattr(call, "recording", None),
+        "may_listen": request.user.has_perm(LISTEN),
+        "audio_url": reverse("timeline:audio", args=[call.call_sid]),
+    }
+    return render(request, "calls/timeline.html", context)
+
+
+@_for_staff(LISTEN)
+def audio(request: HttpRequest, call_sid: str) -> HttpResponseBase:
+    """The recording, whole or in part."""
+    recording = getattr(_call(call_sid), "recording", None)
+    if recording is None:
+        raise Http404("no recording")
+    folder = surroundings.recordings_dir().resolve()
+    path = (folder / recording.file).resolve()
+    if not path.is_relative_to(folder) or not path.is_file():
+        raise Http404("the recording's file is gone")
+    response = file_response(path, "audio/wav", request.headers.get("Range", ""))
+    response["Content-Disposition"] = f'inline; filename="{path.name}"'
+    return response
+
+
+def _call(call_sid: str) -> Call:
+    call = selectors.call_by_sid(call_sid)
+    if call is None:
+        raise Http404("no such call")
+    return call
+
+
+def _filter(request: HttpRequest) -> EventFilter:
+    """The filter in the address; what makes no sense is ignored."""
+    turn = _whole(request.GET.get("turn", ""))
+    return EventFilter(
+        kind=request.GET.get("kind", "")[:8].replace("\x00", ""),
+        type=request.GET.get("type", "")[:40].replace("\x00", ""),
+        turn=turn,
+        text=request.GET.get("text", "")[:100].replace("\x00", "").strip(),
+        after=_whole(request.GET.get("after", "")) or 0,
+    )
+
+
+def _whole(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
+
+
+def _query(request: HttpRequest, after: int | None) -> str:
+    query = request.GET.copy()
+    query.pop("after", None)
+    if after is not None:
+        query["after"] = str(after)
+    return query.urlencode()
