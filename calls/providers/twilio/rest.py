@@ -1,0 +1,77 @@
+"""Live calls at the carrier, by the official library's async client, behind the ``CallControl`` port."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Final
+
+from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait_random_exponential
+from twilio.http.async_http_client import AsyncTwilioHttpClient
+from twilio.rest import Client
+
+from calls.providers.errors import VendorError
+from calls.providers.twilio.errors import VENDOR_EXCEPTIONS, classify
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from calls.conf import TwilioConf
+
+_ATTEMPTS: Final = 3
+_FIRST_WAIT_S: Final = 0.2
+_LONGEST_WAIT_S: Final = 1.5
+#: After these the carrier has certainly not acted. A redirect must not be carried out twice.
+_NOT_CARRIED_OUT: Final = frozenset({"refused", "rate_limited", "overloaded"})
+
+
+class TwilioControl:
+    """Hangs up and redirects calls. Create it inside the running loop: its connections belong to it."""
+
+    def __init__(self, conf: TwilioConf) -> None:
+        self._timeout_s = conf.request_timeout_ms / 1000
+        # The SDK logs addresses and headers of every request at INFO; they hold account and call ids.
+        quiet = logging.getLogger(f"{__name__}.http")
+        quiet.setLevel(logging.WARNING)
+        self._http = AsyncTwilioHttpClient(logger=quiet)
+        self._client = Client(conf.account_sid, conf.auth_token, http_client=self._http)
+        self._client.api.base_url = conf.api_base_url.rstrip("/")
+
+    async def hang_up(self, call_sid: str) -> None:
+        """End the call; one that is over already is a success. Raises ``VendorError``."""
+        try:
+            await self._update(call_sid, {"status": "completed"}, once=False)
+        except VendorError as error:
+            if error.kind != "gone":
+                raise
+
+    async def redirect(self, call_sid: str, twiml: str) -> None:
+        """Run new TwiML on the live call. Raises ``VendorError``, kind ``gone`` where it is over."""
+        await self._update(call_sid, {"twiml": twiml}, once=True)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.close()
+
+    async def _update(self, call_sid: str, changes: Mapping[str, str], *, once: bool) -> None:
+        """``once``: try again only where the carrier cannot have carried it out."""
+
+        def again(error: BaseException) -> bool:
+            return isinstance(error, VendorError) and error.retryable and (not once or error.kind in _NOT_CARRIED_OUT)
+
+        async for attempt in AsyncRetrying(
+            stop=stop_after_attempt(_ATTEMPTS),
+            wait=wait_random_exponential(_FIRST_WAIT_S, _LONGEST_WAIT_S),
+            retry=retry_if_exception(again),
+            reraise=True,
+        ):
+            with attempt:
+                await self._update_once(call_sid, changes)
+
+    async def _update_once(self, call_sid: str, changes: Mapping[str, str]) -> None:
+        try:
+            # The SDK's async client takes a timeout and does not pass it on.
+            async with asyncio.timeout(self._timeout_s):
+                await self._client.calls(call_sid).update_async(**changes)
+        except VENDOR_EXCEPTIONS as error:
+            raise classify(error) from error
