@@ -34,8 +34,11 @@ if TYPE_CHECKING:
     from aiohttp import web
 
 LOUD = sound.mulaw_tone()
-# twilio 9.13 uses a class that aiohttp is about to drop.
-pytestmark = pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning")
+# twilio 9.13 uses what aiohttp is about to drop.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:The .auth. parameter is deprecated:DeprecationWarning"),
+]
 
 
 def carrier_to(callee: Callee, rest_url: str | None = None, **options: Any) -> Carrier:
