@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 from voiceagent.sandbox import mishaps, sound
 from voiceagent.sandbox.cartesia.generation import Generation, locked_fields, text_of
 from voiceagent.sandbox.cartesia.wire import Refusal, new_request_id
+from voiceagent.sandbox.script import Fault
 from voiceagent.sandbox.sound import BYTES_PER_SAMPLE
 
 if TYPE_CHECKING:
     from voiceagent.sandbox.engines.base import Engines, Speech, SpokenWord
-    from voiceagent.sandbox.script import Fault
     from voiceagent.sandbox.state import Entry, Namespace
 
 # Milliseconds of audio per chunk: irregular, and no whole number of 20 ms frames.

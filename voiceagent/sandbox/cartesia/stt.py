@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import json
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from aiohttp import WSMsgType, web
 
@@ -14,10 +14,8 @@ from voiceagent.sandbox import mishaps, sound
 from voiceagent.sandbox.cartesia import wire
 from voiceagent.sandbox.cartesia.wire import Outbox, Refusal
 from voiceagent.sandbox.engines.base import Engines, Event, Recogniser, StreamFormat, TurnConfig
-
-if TYPE_CHECKING:
-    from voiceagent.sandbox.script import Fault
-    from voiceagent.sandbox.state import Entry, Namespace
+from voiceagent.sandbox.script import Fault
+from voiceagent.sandbox.state import Entry, Namespace
 
 ENGINES = web.AppKey("engines", object)
 
