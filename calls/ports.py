@@ -7,11 +7,13 @@ the event loop's thread only. No method here raises for a vendor's failure: that
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from calls.core.commands import AskModel
 from calls.core.events import Event
-from calls.core.policy import AgentProfile
+
+if TYPE_CHECKING:
+    from calls.core.commands import AskModel
+    from calls.core.policy import AgentProfile
 
 Post = Callable[[Event], None]
 

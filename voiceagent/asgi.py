@@ -1,12 +1,58 @@
-"""The ASGI application that every server loads."""
+"""The ASGI application that every server loads: HTTP by Django, the media stream by its consumer, and the lifespan."""
 
 from __future__ import annotations
 
 import os
+from typing import Any
 
-from channels.routing import ProtocolTypeRouter
+import structlog
+from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
+from django.urls import path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceagent.settings.embedded")
 
-application = ProtocolTypeRouter({"http": get_asgi_application()})
+_django = get_asgi_application()
+
+from calls import runtime  # noqa: E402 - models can only be imported once Django is set up
+from calls.consumers import MediaStreamConsumer  # noqa: E402 - as above
+from voiceagent import wiring  # noqa: E402 - as above
+
+_log = structlog.get_logger(__name__)
+
+wiring.install()
+
+
+async def lifespan(_scope: Any, receive: Any, send: Any) -> None:
+    """Build the runtime before the first call, and end the calls before the process does."""
+    await receive()
+    try:
+        await runtime.current()
+    except Exception as error:  # noqa: BLE001 - the server is told, with the cause
+        _log.exception("start.failed")
+        await send({"type": "lifespan.startup.failed", "message": str(error)})
+        return
+    await send({"type": "lifespan.startup.complete"})
+    await receive()
+    await runtime.close_current()
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+async def not_found(_scope: Any, receive: Any, send: Any) -> None:
+    """A WebSocket to nowhere is refused in the handshake."""
+    await receive()
+    await send({"type": "websocket.close"})
+
+
+application = ProtocolTypeRouter(
+    {
+        "http": _django,
+        "websocket": URLRouter(
+            [
+                path("twilio/stream", MediaStreamConsumer.as_asgi()),
+                path("twilio/stream/", MediaStreamConsumer.as_asgi()),
+            ]
+        ),
+        "lifespan": lifespan,
+    }
+)

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 from django.contrib import admin
-from django.urls import path
+from django.urls import include, path
+
+from voiceagent import health
 
 urlpatterns = [
+    path("healthz", health.healthz),
+    path("readyz", health.readyz),
+    path("metrics", health.metrics),
+    path("twilio/", include("calls.urls")),
     path("admin/", admin.site.urls),
+    path("calls/", include("calls.timeline_urls")),
 ]

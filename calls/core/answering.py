@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from calls.core import history, replies, speech
-from calls.core.commands import AskModel, CancelModel, CancelVoice, Message, OpenGate, PlayPhrase, RunTool
-from calls.core.events import (
-    AudioSent,
-    MarkReturned,
-    ModelFailed,
-    ModelFinished,
-    ModelText,
-    ModelToolCall,
-    ToolSettled,
-    VoiceFailed,
-    VoiceFinished,
-    WordsTimed,
-)
+from calls.core.commands import AskModel, CancelModel, CancelVoice, Message, PlayPhrase, RunTool
 from calls.core.phrases import phrase_text
 from calls.core.speech import Playback
 from calls.core.state import Part, Reply, ToolRun
 from calls.core.state import Work as Stage
 from calls.core.wording import glue
-from calls.core.work import Work
+
+if TYPE_CHECKING:
+    from calls.core.events import (
+        AudioSent,
+        MarkReturned,
+        ModelFailed,
+        ModelFinished,
+        ModelText,
+        ModelToolCall,
+        ToolSettled,
+        VoiceFailed,
+        VoiceFinished,
+        WordsTimed,
+    )
+    from calls.core.work import Work
 
 MOST_FAILURES = 3
 MOST_TOOL_ROUNDS = 6
@@ -286,7 +289,7 @@ def revoice(w: Work) -> None:
     w.set_reply(
         epoch=epoch, voice=Stage.NONE, said=heard, playback=Playback(text_from=heard), revoiced=1, progress_ms=w.now
     )
-    w.emit(OpenGate(reply.turn, epoch))
+    replies.let_out(w)
     if reply.model is Stage.RUNNING:
         w.emit(AskModel(reply.turn, epoch, history.request(w.state, w.reply, resumed=True)))
         w.set_reply(seam=True)
@@ -324,9 +327,8 @@ def fail_reply(w: Work, phrase: str) -> None:
         give_up_speaking(w)
         return
     w.emit(PlayPhrase(reply.turn, epoch, phrase))
-    if reply.confirmed and not reply.held:
-        w.emit(OpenGate(reply.turn, epoch))
-        replies.watch(w)
+    replies.let_out(w)
+    replies.watch(w)
 
 
 def give_up_speaking(w: Work) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from calls.core import answering, hearing, replies
 from calls.core.commands import CancelTool, EndCall, StaleDropped
-from calls.core.events import CallStarted, CarrierGone, ErrorRaised, Event, HangUpAsked, TimerFired, ToolSettled
 from calls.core.state import Phase
-from calls.core.work import Work
+
+if TYPE_CHECKING:
+    from calls.core.events import CallStarted, CarrierGone, ErrorRaised, Event, HangUpAsked, TimerFired, ToolSettled
+    from calls.core.work import Work
 
 MAX_CALL = "max_call"
 

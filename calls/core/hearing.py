@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from calls.core import answering, replies, wording
 from calls.core.commands import FinalizeEar
 from calls.core.events import (
@@ -17,7 +19,9 @@ from calls.core.events import (
 from calls.core.replies import TURN_END, VERDICT
 from calls.core.state import Mode, Reply
 from calls.core.state import Work as Stage
-from calls.core.work import Work
+
+if TYPE_CHECKING:
+    from calls.core.work import Work
 
 SILENCE = "silence"
 DTMF = "dtmf"
@@ -187,9 +191,7 @@ def turn_ended_in_silence(w: Work, event: TurnEnded) -> None:
     """The turn is over: answer it, confirm the guess, or find that nothing was said."""
     text = _take_turn(w, event.text)
     draft = w.state.reply
-    if draft is not None and wording.plain(draft.user_text) == wording.plain(
-        wording.joined(w.state.caller.kept, text)
-    ):
+    if draft is not None and wording.plain(draft.user_text) == wording.plain(wording.joined(w.state.caller.kept, text)):
         w.set_caller(kept="")
         replies.close_cut(w)
         w.set_caller(idle_count=0)

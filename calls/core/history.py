@@ -6,13 +6,15 @@ model must be able to go on from its own tool call.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from calls.core.commands import Message, ToolCallItem
-from calls.core.state import Part, Reply, State
+
+if TYPE_CHECKING:
+    from calls.core.state import Part, Reply, State
 
 INTERRUPTED_NOTE = "(The caller interrupted here and did not hear anything after this.)"
-CONTINUE_NOTE = (
-    "(A noise stopped you in the middle of your reply. Go on exactly where your text ends, without repeating any of it.)"
-)
+CONTINUE_NOTE = "(A noise stopped you in the middle of your reply. Go on exactly where your text ends, without repeating any of it.)"
 NO_RESULT = '{"error":"cancelled: the caller interrupted before this was done"}'
 PENDING_RESULT = '{"status":"still running"}'
 

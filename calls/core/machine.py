@@ -26,14 +26,16 @@ Four rules carry the rest:
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from calls.core import answering, ending, hearing
 from calls.core import events as e
-from calls.core.commands import Command
-from calls.core.events import Event
 from calls.core.state import Mode, Phase, State, mode_of
 from calls.core.work import Work
+
+if TYPE_CHECKING:
+    from calls.core.commands import Command
+    from calls.core.events import Event
 
 Handler = Callable[[Work, Any], None]
 L, T, S = Mode.LISTENING, Mode.THINKING, Mode.SPEAKING

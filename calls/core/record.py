@@ -7,14 +7,16 @@ so two equal values always give equal bytes.
 from __future__ import annotations
 
 import json
-import types
 from dataclasses import fields, is_dataclass
 from functools import cache
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from calls.core import commands, events
 from calls.core.commands import Command
 from calls.core.events import Event
+
+if TYPE_CHECKING:
+    import types
 
 
 class RecordError(ValueError):

@@ -7,6 +7,7 @@ Every reply that is begun for a committed turn is closed once, here, with one ou
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from calls.core import history, speech
 from calls.core.commands import (
@@ -29,7 +30,9 @@ from calls.core.speech import Playback
 from calls.core.state import Part, Phase, Reply, ToolRun
 from calls.core.state import Work as Stage
 from calls.core.wording import speakable_until
-from calls.core.work import Work
+
+if TYPE_CHECKING:
+    from calls.core.work import Work
 
 WATCH = "reply"
 VERDICT = "verdict"
@@ -145,6 +148,12 @@ def speak(w: Work, *, final: bool) -> None:
         w.set_reply(said=until, voice=Stage.RUNNING, answered_say=False, progress_ms=w.now)
     if final and w.reply.voice is Stage.RUNNING:
         w.emit(EndSay(reply.turn, reply.epoch))
+
+
+def let_out(w: Work) -> None:
+    """Open the gate for the reply's epoch, unless it must not be heard yet."""
+    if w.reply.confirmed and not w.reply.held:
+        w.emit(OpenGate(w.reply.turn, w.reply.epoch))
 
 
 def watch(w: Work) -> None:

@@ -7,10 +7,13 @@ beyond what was sent. Word timestamps turn a position into words, words into an 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from calls.core.events import TimedWord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 BYTES_PER_MS = 8
 

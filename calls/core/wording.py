@@ -6,13 +6,17 @@ The lists are data with a version: a record made with one version replays with i
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
-from calls.core.policy import TurnPolicy
+if TYPE_CHECKING:
+    from calls.core.policy import TurnPolicy
 
 #: Utterances that acknowledge and do not take the floor, by language. Version 1.
 BACK_CHANNELS: dict[str, frozenset[str]] = {
     "en": frozenset(
-        "mhm|mm|mmm|mm hmm|mmhmm|hmm|hm|uh huh|uhhuh|uh|um|ah|oh|yeah|yep|yes|right|okay|ok|sure|i see|got it|alright".split("|")
+        "mhm|mm|mmm|mm hmm|mmhmm|hmm|hm|uh huh|uhhuh|uh|um|ah|oh|yeah|yep|yes|right|okay|ok|sure|i see|got it|alright".split(
+            "|"
+        )
     ),
     "de": frozenset("mhm|hm|hmm|ja|ja ja|genau|okay|ok|ach so|aha|gut|stimmt|verstehe".split("|")),
     "es": frozenset("mhm|aja|ajá|sí|si|ya|vale|claro|bueno|ok".split("|")),

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from calls.core.commands import CancelTimer, Command, SetTimer, StaleDropped
-from calls.core.events import Event
-from calls.core.policy import AgentProfile, TurnPolicy
 from calls.core.state import Reply, State, Timer
+
+if TYPE_CHECKING:
+    from calls.core.events import Event
+    from calls.core.policy import AgentProfile, TurnPolicy
 
 
 class Work:
@@ -25,7 +27,7 @@ class Work:
     def agent(self) -> AgentProfile:
         """The agent of a call that has started."""
         agent = self.state.agent
-        assert agent is not None  # noqa: S101 - guaranteed by the table: nothing but CallStarted is admitted before
+        assert agent is not None  # noqa: S101 - the table admits nothing but CallStarted before
         return agent
 
     @property

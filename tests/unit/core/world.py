@@ -124,9 +124,7 @@ class World:
             self.feed(e.ModelText(turn=ask.turn, epoch=ask.epoch, text=text))
         for number, (name, arguments) in enumerate(tools):
             call_id = f"call{len(self.commands)}-{number}"
-            self.feed(
-                e.ModelToolCall(turn=ask.turn, epoch=ask.epoch, call_id=call_id, name=name, arguments=arguments)
-            )
+            self.feed(e.ModelToolCall(turn=ask.turn, epoch=ask.epoch, call_id=call_id, name=name, arguments=arguments))
         if finish:
             self.feed(e.ModelFinished(turn=ask.turn, epoch=ask.epoch, reason="tool_calls" if tools else finish))
 

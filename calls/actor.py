@@ -1,0 +1,253 @@
+"""``SessionActor``: one coroutine for each call, around the pure core.
+
+It takes an event from the mailbox, calls ``step``, carries out the commands in order and publishes what happened. It
+decides nothing. Model request and tools run as children of one task group, each bounded; whatever they meet comes back
+as an event, so that the failure of one turn never touches another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from calls.bus import Bus, StepTaken
+from calls.core import commands as c
+from calls.core.events import CallStarted, ErrorRaised, Event, HangUpAsked, ModelFailed, TimerFired, ToolSettled
+from calls.core.machine import IllegalEvent, step
+from calls.core.state import Phase, State
+from calls.media.gate import Gate
+from calls.phrasebook import phrase_audio
+from calls.ports import CallControl, CarrierOut, Ear, Model, Voice
+from calls.providers.twilio.twiml import dial
+from calls.tools import ToolContext
+
+if TYPE_CHECKING:
+    from calls.core.commands import Command
+    from calls.core.policy import AgentProfile
+    from calls.mailbox import Clock, Letter, Mailbox
+
+_log = structlog.get_logger(__name__)
+
+#: Own failures of the core after which a call is given up.
+MOST_BROKEN_STEPS = 3
+
+ToolRunner = Callable[[str, str, ToolContext], Awaitable[tuple[str, str]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What an actor works with, all of one call but ``model`` and ``control``."""
+
+    ear: Ear
+    voice: Voice
+    model: Model
+    control: CallControl
+    carrier: CarrierOut
+    gate: Gate
+    run_tool: ToolRunner
+
+
+class SessionActor:
+    """Owns one call. ``mailbox.post`` is the only way in, the bus the only way out."""
+
+    def __init__(
+        self,
+        call_sid: str,
+        agent: AgentProfile,
+        parts: Parts,
+        mailbox: Mailbox,
+        clock: Clock,
+        bus: Bus,
+        today: str = "",
+    ) -> None:
+        self.call_sid = call_sid
+        self.agent = agent
+        self.state = State()
+        self.mailbox = mailbox
+        self._parts = parts
+        self._clock = clock
+        self._bus = bus
+        self._today = today
+        self._seq = 0
+        self._broken = 0
+        self._group: asyncio.TaskGroup | None = None
+        self._model: asyncio.Task[None] | None = None
+        self._tools: dict[str, asyncio.Task[None]] = {}
+        self._timers: dict[str, asyncio.TimerHandle] = {}
+        self._obey: Mapping[type[Command], Callable[[Any], None]] = {
+            c.AskModel: self._ask_model,
+            c.CancelModel: self._cancel_model,
+            c.Say: lambda x: parts.voice.say(x.turn, x.epoch, x.text),
+            c.EndSay: lambda x: parts.voice.end(x.turn, x.epoch),
+            c.CancelVoice: self._cancel_voice,
+            c.PlayPhrase: self._play_phrase,
+            c.OpenGate: lambda x: parts.gate.open(x.turn, x.epoch),
+            c.CloseGate: lambda _: parts.gate.close(),
+            c.Clear: lambda x: parts.gate.clear(x.epoch),
+            c.RunTool: self._run_tool,
+            c.CancelTool: self._cancel_tool,
+            c.SetTimer: self._set_timer,
+            c.CancelTimer: self._cancel_timer,
+            c.FinalizeEar: lambda _: parts.ear.finalize(),
+            c.HangUp: self._hang_up,
+            c.Transfer: self._transfer,
+        }
+
+    async def run(self) -> str:
+        """Run the call to its end. Returns the end reason, one of ``calls.core.state.END_REASONS``."""
+        self.mailbox.post(CallStarted(call_sid=self.call_sid, agent=self.agent, today=self._today))
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            children = [self._child("ear", self._parts.ear.run()), self._child("voice", self._parts.voice.run())]
+            while self.state.phase is not Phase.ENDED:
+                self._take(await self.mailbox.get())
+            for task in [*children, *self._tools.values(), *([self._model] if self._model else [])]:
+                task.cancel()
+        for timer in self._timers.values():
+            timer.cancel()
+        return self.state.ending
+
+    # --- one event
+
+    def _take(self, letter: Letter) -> None:
+        event = letter.event
+        waited_us = self._clock.now_us() - letter.posted_us
+        try:
+            state, commands = step(self.state, event)
+        except IllegalEvent as error:
+            _log.warning("event.illegal", call_sid=self.call_sid, reason=str(error))
+            return
+        except Exception:  # noqa: BLE001 - our own bug: logged there, and the call goes on
+            self._step_broke(event)
+            return
+        self.state = state
+        for command in commands:
+            self._carry_out(command)
+        self._seq += 1
+        self._bus.publish(StepTaken(self._seq, time.time_ns() // 1_000_000, event, commands, state, waited_us))
+
+    def _step_broke(self, event: Event) -> None:
+        """Our own bug: the event changes nothing, and the call goes on, unless it happens again and again."""
+        _log.exception("core.broken", call_sid=self.call_sid, event_type=type(event).__name__)
+        self._broken += 1
+        if self._broken < MOST_BROKEN_STEPS:
+            self.mailbox.post(ErrorRaised(where=f"step:{type(event).__name__}", error="broken"))
+        elif self._broken == MOST_BROKEN_STEPS:
+            self.mailbox.post(HangUpAsked(by="internal_error"))
+        else:
+            raise RuntimeError(f"the core broke {self._broken} times in call {self.call_sid}")
+
+    def _carry_out(self, command: Command) -> None:
+        act = self._obey.get(type(command))
+        if act is None:
+            return
+        try:
+            act(command)
+        except Exception as error:  # noqa: BLE001 - one command's failure must not stop the others
+            self._failed(type(command).__name__, error)
+
+    def _failed(self, where: str, error: BaseException) -> None:
+        _log.error("call.error", call_sid=self.call_sid, where=where, exc_info=error)
+        self.mailbox.post(ErrorRaised(where=where, error=type(error).__name__))
+
+    def _child(self, name: str, work: Coroutine[Any, Any, Any]) -> asyncio.Task[None]:
+        assert self._group is not None  # noqa: S101 - set before any child is made
+
+        async def guarded() -> None:
+            try:
+                await work
+            except Exception as error:  # noqa: BLE001 - a child's failure is an event, not the end of the call
+                self._failed(name, error)
+
+        return self._group.create_task(guarded(), name=f"{self.call_sid}:{name}")
+
+    # --- model and voice
+
+    def _ask_model(self, ask: c.AskModel) -> None:
+        if self._model is not None:
+            self._model.cancel()
+        self._model = self._child("model", self._reply(ask))
+
+    async def _reply(self, ask: c.AskModel) -> None:
+        try:
+            await self._parts.model.reply(self.agent, ask, self.mailbox.post)
+        except Exception:
+            self.mailbox.post(ModelFailed(turn=ask.turn, epoch=ask.epoch, kind="internal"))
+            raise
+
+    def _cancel_model(self, _command: c.CancelModel) -> None:
+        if self._model is not None:
+            self._model.cancel()
+            self._model = None
+
+    def _cancel_voice(self, command: c.CancelVoice) -> None:
+        self._parts.gate.drop(command.epoch)
+        self._parts.voice.cancel(command.turn, command.epoch)
+
+    def _play_phrase(self, command: c.PlayPhrase) -> None:
+        self._parts.gate.audio(command.turn, command.epoch, phrase_audio(self.agent.language, command.phrase))
+        self._parts.gate.finished(command.turn, command.epoch)
+
+    # --- tools
+
+    def _run_tool(self, command: c.RunTool) -> None:
+        task = self._child(f"tool:{command.name}", self._tool(command))
+        self._tools[command.call_id] = task
+        task.add_done_callback(lambda _: self._tools.pop(command.call_id, None))
+
+    async def _tool(self, command: c.RunTool) -> None:
+        outcome, output = "cancelled", json.dumps({"error": "cancelled"})
+        try:
+            async with asyncio.timeout(command.timeout_ms / 1000):
+                context = ToolContext(self.call_sid, command.turn, command.key)
+                outcome, output = await self._parts.run_tool(command.name, command.arguments, context)
+        except TimeoutError:
+            outcome, output = "timeout", json.dumps({"error": "this took too long"})
+        except Exception:
+            outcome, output = "error", json.dumps({"error": "this failed"})
+            raise
+        finally:
+            self.mailbox.post(ToolSettled(call_id=command.call_id, outcome=outcome, output=output))
+
+    def _cancel_tool(self, command: c.CancelTool) -> None:
+        task = self._tools.get(command.call_id)
+        if task is not None:
+            task.cancel()
+
+    # --- timers
+
+    def _set_timer(self, command: c.SetTimer) -> None:
+        self._cancel_timer(c.CancelTimer(command.timer))
+        delay_s = max(0, command.due_ms * 1000 - self._clock.now_us()) / 1_000_000
+        self._timers[command.timer] = asyncio.get_running_loop().call_later(
+            delay_s, self.mailbox.post, TimerFired(timer=command.timer, key=command.key)
+        )
+
+    def _cancel_timer(self, command: c.CancelTimer) -> None:
+        timer = self._timers.pop(command.timer, None)
+        if timer is not None:
+            timer.cancel()
+
+    # --- the carrier
+
+    def _hang_up(self, _command: c.HangUp) -> None:
+        self._child("hang_up", self._at_carrier(self._parts.control.hang_up(self.call_sid)))
+
+    def _transfer(self, command: c.Transfer) -> None:
+        self._child("transfer", self._at_carrier(self._parts.control.redirect(self.call_sid, dial(command.to))))
+
+    async def _at_carrier(self, request: Awaitable[None]) -> None:
+        """Ask by REST; where that fails, closing the stream ends the call too, since nothing follows ``<Connect>``."""
+        try:
+            await request
+        except Exception:
+            with suppress(Exception):
+                self._parts.carrier.close()
+            raise

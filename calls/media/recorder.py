@@ -1,0 +1,98 @@
+"""Both sides of a call on disk, aligned to one sample clock.
+
+Sample 0 is the stream's start by the carrier's media timestamps. The caller's frames lie at their timestamps, gaps
+filled with silence. The agent's audio lies where the caller heard it: sent audio queues behind what is still playing,
+and a clear cuts the queue at that instant. Two raw µ-law files grow while the call runs, so that a process that dies
+loses at most the last second; the archive makes them one stereo file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from calls.codecs.mulaw import SILENCE_BYTE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor, Future
+    from pathlib import Path
+
+SAMPLES_PER_MS = 8
+#: Bytes that are collected before a write: about a second.
+FLUSH_BYTES = 8000
+#: The longest gap that is filled: a timestamp further ahead is taken for nonsense.
+MOST_GAP_SAMPLES = 8000 * 60
+
+
+def paths(folder: Path, call_sid: str) -> tuple[Path, Path]:
+    """Where the caller's and the agent's raw audio of a call lie."""
+    return folder / f"{call_sid}.in.ulaw", folder / f"{call_sid}.out.ulaw"
+
+
+class Recorder:
+    """Records one call. ``now_ms`` is the call's clock; writes run in ``executor``, in order if it has one thread."""
+
+    def __init__(self, folder: Path, call_sid: str, now_ms: Callable[[], int], executor: Executor) -> None:
+        self._in_path, self._out_path = paths(folder, call_sid)
+        self._now_ms = now_ms
+        self._executor = executor
+        self._start_ms: int | None = None
+        self._heard = bytearray()
+        self._heard_written = 0
+        self._playing = bytearray()
+        self._playing_from = 0
+        self._created = False
+
+    def heard(self, timestamp_ms: int, audio: bytes) -> None:
+        """A frame of the caller, with the carrier's timestamp."""
+        if self._start_ms is None:
+            self._start_ms = self._now_ms() - timestamp_ms
+        end = self._heard_written + len(self._heard)
+        gap = timestamp_ms * SAMPLES_PER_MS - end
+        if 0 < gap <= MOST_GAP_SAMPLES:
+            self._heard += SILENCE_BYTE * gap
+        self._heard += audio
+        if len(self._heard) >= FLUSH_BYTES:
+            self._flush()
+
+    def played(self, audio: bytes) -> None:
+        """Agent audio was queued at the carrier now."""
+        now = self._now_sample()
+        end = self._playing_from + len(self._playing)
+        if now > end:
+            self._playing += SILENCE_BYTE * (now - end)
+        self._playing += audio
+
+    def cleared(self) -> None:
+        """The carrier dropped what it had not played yet."""
+        keep = self._now_sample() - self._playing_from
+        if keep < len(self._playing):
+            del self._playing[max(0, keep) :]
+
+    def close(self) -> Future[None]:
+        """Write the rest, up to now: what would have played later was not heard. Done when it is on disk."""
+        self.cleared()
+        return self._flush(len(self._playing))
+
+    def _now_sample(self) -> int:
+        return 0 if self._start_ms is None else max(0, (self._now_ms() - self._start_ms) * SAMPLES_PER_MS)
+
+    def _flush(self, out_bytes: int | None = None) -> Future[None]:
+        if out_bytes is None:
+            out_bytes = min(len(self._playing), max(0, self._now_sample() - self._playing_from))
+        out = bytes(self._playing[:out_bytes])
+        del self._playing[:out_bytes]
+        self._playing_from += out_bytes
+        heard = bytes(self._heard)
+        self._heard_written += len(heard)
+        self._heard.clear()
+        first, self._created = not self._created, True
+        return self._executor.submit(self._write, heard, out, first)
+
+    def _write(self, heard: bytes, out: bytes, first: bool) -> None:
+        mode = "wb" if first else "ab"
+        if first:
+            self._in_path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for path, audio in ((self._in_path, heard), (self._out_path, out)):
+            with path.open(mode) as file:
+                file.write(audio)

@@ -1,0 +1,85 @@
+"""The metrics of calls, all of them, and the subscriber that observes a call's bus.
+
+Latencies count from the end of the caller's speech (last voiced frame), barge-in from its start (first voiced frame).
+No label holds a call, a number or words.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from calls.bus import Bus, StepTaken
+from calls.core.commands import Clear, EndCall, StaleDropped, TurnClosed
+from calls.core.events import EarFailed, ModelFailed, SpeechStarted, TurnOpened, VoiceFailed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_LATENCY_MS = (50, 100, 200, 300, 400, 500, 600, 700, 800, 900, 1000, 1200, 1500, 2000, 3000, 5000, 10000)
+_REACTION_MS = (10, 20, 40, 60, 80, 100, 120, 140, 160, 200, 300, 500, 1000)
+
+TURN_LATENCY = Histogram(
+    "turn_latency_ms", "End of the caller's speech to the first frame of the model's reply", buckets=_LATENCY_MS
+)
+FIRST_AUDIO = Histogram(
+    "time_to_first_audio_ms",
+    "End of the caller's speech to the first agent frame, fillers included",
+    buckets=_LATENCY_MS,
+)
+BARGE_IN = Histogram(
+    "barge_in_reaction_ms", "First voiced frame of an interruption to the clear on the wire", buckets=_REACTION_MS
+)
+TTS_ERRORS = Counter("cartesia_tts_error", "Failures of the voice", ["kind"])
+STT_ERRORS = Counter("cartesia_stt_error", "Failures of speech recognition", ["kind"])
+MODEL_ERRORS = Counter("openai_error", "Failures of the model", ["kind"])
+
+CALLS_LIVE = Gauge("calls_in_progress", "Calls in progress in this process")
+CALLS_REFUSED = Counter("calls_refused", "Calls not answered by an agent", ["why"])
+CALLS_ENDED = Counter("calls_ended", "Calls by end reason", ["reason"])
+STREAMS_REFUSED = Counter("streams_refused", "Media streams closed before a call began", ["why"])
+MESSAGES_BAD = Counter("stream_messages_bad", "Messages of the carrier that could not be used", ["cause"])
+STALE = Counter("stale_events_dropped", "Events of an old turn or epoch", ["event"])
+STALE_AUDIO = Counter("stale_audio_dropped_bytes", "Audio of a dropped epoch that never reached the carrier")
+MAILBOX_DELAY = Histogram(
+    "mailbox_delay_ms", "Time an event lay in the mailbox", buckets=(0.1, 0.5, 1, 2, 5, 10, 20, 50, 100, 500)
+)
+TURNS = Counter("turns", "Turns by outcome", ["outcome"])
+WASTED = Counter("wasted_characters", "Characters generated and never heard")
+LOOP_LAG = Gauge("event_loop_lag_ms", "How late the event loop runs what is due, last reading")
+
+
+class CallMetrics:
+    """Observes one call. ``now_ms`` is the call's clock."""
+
+    def __init__(self, bus: Bus, now_ms: Callable[[], int]) -> None:
+        self._now_ms = now_ms
+        bus.subscribe(StepTaken, self._step)
+        bus.subscribe(TurnClosed, self._turn_closed)
+        bus.subscribe(Clear, self._cleared)
+        bus.subscribe(StaleDropped, lambda dropped, _: STALE.labels(dropped.event).inc())
+        bus.subscribe(EndCall, lambda end, _: CALLS_ENDED.labels(end.reason).inc())
+        bus.subscribe(VoiceFailed, lambda failed, _: TTS_ERRORS.labels(failed.kind).inc())
+        bus.subscribe(EarFailed, lambda failed, _: STT_ERRORS.labels(failed.kind).inc())
+        bus.subscribe(ModelFailed, lambda failed, _: MODEL_ERRORS.labels(failed.kind).inc())
+
+    def _step(self, step: StepTaken, _: StepTaken) -> None:
+        MAILBOX_DELAY.observe(step.waited_us / 1000)
+
+    def _cleared(self, _clear: Clear, step: StepTaken) -> None:
+        event = step.event
+        if isinstance(event, SpeechStarted):
+            BARGE_IN.observe(max(0, self._now_ms() - event.voiced_at_ms))
+        elif isinstance(event, TurnOpened) and step.state.caller.speaking:
+            BARGE_IN.observe(max(0, self._now_ms() - step.state.caller.voiced_at_ms))
+
+    def _turn_closed(self, turn: TurnClosed, _: StepTaken) -> None:
+        TURNS.labels(turn.outcome).inc()
+        WASTED.inc(turn.wasted_chars)
+        if turn.kind != "answer" or turn.first_audio_ms < 0 or turn.speech_ended_ms < 0:
+            return
+        latency_ms = max(0, turn.first_audio_ms - turn.speech_ended_ms)
+        FIRST_AUDIO.observe(latency_ms)
+        if turn.outcome != "failed_to_fallback":
+            TURN_LATENCY.observe(latency_ms)

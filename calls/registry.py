@@ -1,0 +1,68 @@
+"""The calls of this process: how many there may be, which there are.
+
+A slot is reserved when the webhook is answered and becomes the call's when its stream starts; a reservation that
+no stream claims expires. Two calls at one free slot: the first reserves it, the second gets the busy answer.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from calls.session import Session
+
+
+class Registry:
+    """Bounded by ``max_calls``. ``clock`` is monotonic seconds."""
+
+    def __init__(self, max_calls: int, reservation_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        self.max_calls = max_calls
+        self.draining = False
+        self._reservation_s = reservation_s
+        self._clock = clock
+        self._reserved: dict[str, float] = {}
+        self._live: dict[str, Session] = {}
+
+    @property
+    def live(self) -> dict[str, Session]:
+        """The calls in progress by ``call_sid``."""
+        return self._live
+
+    def reserve(self, call_sid: str) -> bool:
+        """Reserve a slot for a ringing call; the same call again keeps its slot. ``False`` when there is none."""
+        self._expire()
+        if self.draining:
+            return False
+        if call_sid not in self._reserved and call_sid not in self._live and self._taken() >= self.max_calls:
+            return False
+        self._reserved[call_sid] = self._clock() + self._reservation_s
+        return True
+
+    def release(self, call_sid: str) -> None:
+        """Give up a reservation: the call ended before its stream."""
+        self._reserved.pop(call_sid, None)
+
+    def claim(self, call_sid: str, session: Session) -> bool:
+        """The stream is here. ``False`` where the call already has its actor, or there is no slot."""
+        self._expire()
+        if call_sid in self._live:
+            return False
+        if self._reserved.pop(call_sid, None) is None and (self.draining or self._taken() >= self.max_calls):
+            return False
+        self._live[call_sid] = session
+        return True
+
+    def ended(self, call_sid: str) -> None:
+        """The call is over; its slot is free."""
+        self._live.pop(call_sid, None)
+
+    def _taken(self) -> int:
+        return len(self._live) + len(self._reserved)
+
+    def _expire(self) -> None:
+        now = self._clock()
+        for call_sid in [sid for sid, until in self._reserved.items() if until <= now]:
+            del self._reserved[call_sid]

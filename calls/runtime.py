@@ -1,0 +1,186 @@
+"""What all calls of a process share, built once in its event loop.
+
+``voiceagent.wiring`` knows how to build it and hands a factory to ``provide``; consumer and views ask ``current``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from channels.db import database_sync_to_async
+from redis.asyncio import Redis
+
+from calls import metrics
+from calls.actor import ToolRunner
+from calls.conf import CallsConf
+from calls.core.events import HangUpAsked
+from calls.core.policy import AgentProfile
+from calls.eventlog import LogWriter
+from calls.media.vad import VadConf
+from calls.ports import AudioSink, CallControl, Ear, Model, Post, Voice
+from calls.providers.twilio.signature import SignatureChecker
+from calls.registry import Registry
+from calls.services.carrier import mark_answered
+from calls.session import Session
+from calls.tickets import Tickets
+
+if TYPE_CHECKING:
+    from calls.ports import CarrierOut
+    from calls.tickets import Ticket
+
+_log = structlog.get_logger(__name__)
+
+_LAG_PERIOD_S = 0.5
+
+
+@dataclass
+class Runtime:
+    """The process's shared parts. ``start`` before the first call, ``aclose`` after the last."""
+
+    conf: CallsConf
+    redis: Redis
+    tickets: Tickets
+    signatures: SignatureChecker
+    registry: Registry
+    log_writer: LogWriter
+    model: Model
+    control: CallControl
+    make_ear: Callable[[AgentProfile, Post], Ear]
+    make_voice: Callable[[AgentProfile, AudioSink, Post], Voice]
+    run_tool: ToolRunner
+    disk: Executor
+    database: Executor
+    recordings_dir: Path
+    process_name: str
+    vad: VadConf = VadConf()
+    closers: tuple[Callable[[], Awaitable[object]], ...] = ()
+    _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
+
+    async def start(self) -> None:
+        """Start what runs beside the calls."""
+        self._background(self.log_writer.run(), "log-writer")
+        self._background(_watch_lag(), "loop-lag")
+
+    def begin(self, ticket: Ticket, carrier: CarrierOut) -> Session | None:
+        """A session for a stream that has shown its ticket; ``None`` if the call has one already, or there is no slot."""
+        if ticket.call_sid in self.registry.live:
+            return None
+        session = Session(self, ticket, carrier)
+        if not self.registry.claim(ticket.call_sid, session):
+            return None
+        metrics.CALLS_LIVE.inc()
+        self._background(self._run(session), f"call:{ticket.call_sid}")
+        self.in_background(mark_answered, call_sid=ticket.call_sid)
+        return session
+
+    async def in_database[**P, R](self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a synchronous service in the database threads of our own, never on the shared one."""
+        call = database_sync_to_async(function, thread_sensitive=False, executor=self.database)
+        result: R = await call(*args, **kwargs)
+        return result
+
+    def in_background[**P, R](self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> None:
+        """As ``in_database``, without waiting: a failure is logged, and the call never knows."""
+
+        async def guarded() -> None:
+            try:
+                await self.in_database(function, *args, **kwargs)
+            except Exception as error:  # noqa: BLE001 - the database may be away; the archive completes the row
+                _log.warning("database.write_failed", what=function.__name__, error=type(error).__name__)
+
+        self._background(guarded(), f"database:{function.__name__}")
+
+    async def aclose(self) -> None:
+        """End the calls in progress with a recorded reason, then close everything."""
+        self.registry.draining = True
+        for session in list(self.registry.live.values()):
+            session.actor.mailbox.post(HangUpAsked(by="drain"))
+        calls = [task for task in self._tasks if task.get_name().startswith("call:")]
+        if calls:
+            await asyncio.wait(calls, timeout=10)
+        await self.log_writer.aclose()
+        for task in self._tasks:
+            task.cancel()
+        for close in (self.model.aclose, self.control.aclose, *self.closers, self.redis.aclose):
+            try:
+                await close()
+            except Exception as error:  # noqa: BLE001 - the rest must be closed all the same
+                _log.warning("runtime.close_failed", error=type(error).__name__)
+        self.disk.shutdown(wait=True)
+        self.database.shutdown(wait=False, cancel_futures=True)
+
+    async def _run(self, session: Session) -> None:
+        try:
+            await session.run()
+        finally:
+            self.registry.ended(session.ticket.call_sid)
+            metrics.CALLS_LIVE.dec()
+
+    def _background(self, work: Any, name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+async def _watch_lag() -> None:
+    """Read how late the loop is, twice a second."""
+    loop = asyncio.get_running_loop()
+    while True:
+        due = loop.time() + _LAG_PERIOD_S
+        await asyncio.sleep(_LAG_PERIOD_S)
+        metrics.LOOP_LAG.set(max(0.0, (loop.time() - due) * 1000))
+
+
+# --- the process's one runtime ------------------------------------------------------------------------------------
+
+Factory = Callable[[], Awaitable[Runtime]]
+
+
+class _Provider:
+    def __init__(self) -> None:
+        self.factory: Factory | None = None
+        self.building: asyncio.Task[Runtime] | None = None
+
+
+_provider = _Provider()
+
+
+def provide(factory: Factory) -> None:
+    """Say how the runtime is built; it is built at the first ``current``."""
+    _provider.factory = factory
+
+
+def current_if_built() -> Runtime | None:
+    """The runtime, if there is one already."""
+    task = _provider.building
+    return task.result() if task is not None and task.done() and not task.cancelled() and not task.exception() else None
+
+
+async def current() -> Runtime:
+    """The process's runtime, built at the first call. A failed build is tried again by the next caller."""
+    task = _provider.building
+    if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
+        if _provider.factory is None:
+            raise LookupError("no runtime was provided: voiceagent.wiring does that")
+        task = _provider.building = asyncio.create_task(_build(_provider.factory))
+    return await asyncio.shield(task)
+
+
+async def close_current() -> None:
+    """Close the runtime, if there is one."""
+    runtime = current_if_built()
+    _provider.building = None
+    if runtime is not None:
+        await runtime.aclose()
+
+
+async def _build(factory: Factory) -> Runtime:
+    runtime = await factory()
+    await runtime.start()
+    return runtime

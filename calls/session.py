@@ -1,0 +1,143 @@
+"""One call in this process: the actor and the media path around it, from the stream's ``start`` to the archive.
+
+The consumer hands carrier messages in; frames go to the detector, the recogniser and the recorder without passing the
+core. The session outlives the socket: what is left to do after a close is done here, not in the consumer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import structlog
+
+from calls import metrics
+from calls.actor import Parts, SessionActor
+from calls.bus import Bus, StepTaken
+from calls.calllog import CallLog
+from calls.codecs.twilio import Dtmf, Mark, Media, parse_mark_name
+from calls.core.events import CarrierGone, DtmfPressed, MarkReturned
+from calls.mailbox import Clock, Mailbox
+from calls.media.gate import Gate
+from calls.media.recorder import Recorder
+from calls.media.vad import SpeechDetector
+from calls.metrics import CallMetrics
+
+if TYPE_CHECKING:
+    from calls.ports import CarrierOut
+    from calls.runtime import Runtime
+    from calls.tickets import Ticket
+
+_log = structlog.get_logger(__name__)
+
+
+class Session:
+    """Created when a stream has shown its ticket. ``run`` returns when the call is over and its log is complete."""
+
+    def __init__(self, runtime: Runtime, ticket: Ticket, carrier: CarrierOut) -> None:
+        self.ticket = ticket
+        self._runtime = runtime
+        self._carrier = carrier
+        self._clock = clock = Clock(asyncio.get_running_loop().time)
+        self._mailbox = mailbox = Mailbox(clock)
+        self._bus = bus = Bus(self._subscriber_failed)
+        self._recorder = Recorder(runtime.recordings_dir, ticket.call_sid, clock.now_ms, runtime.disk)
+        gate = Gate(carrier, mailbox.post, self._recorder, metrics.STALE_AUDIO.inc)
+        self._ear = runtime.make_ear(ticket.agent, mailbox.post)
+        self._voice = runtime.make_voice(ticket.agent, gate, mailbox.post)
+        self._detector = SpeechDetector(mailbox.post, runtime.vad)
+        parts = Parts(self._ear, self._voice, runtime.model, runtime.control, carrier, gate, runtime.run_tool)
+        today = datetime.now(UTC).strftime("%A, %d %B %Y")
+        self.actor = SessionActor(ticket.call_sid, ticket.agent, parts, mailbox, clock, bus, today)
+        self._log = runtime.log_writer.open(ticket.call_sid, self._meta())
+        bus.subscribe(StepTaken, self._log.on_step)
+        CallMetrics(bus, clock.now_ms)
+        CallLog(bus, ticket)
+        self._gone = False
+        self._last_media_ms = 0
+        self._watch: asyncio.TimerHandle | None = None
+
+    # --- from the carrier ---------------------------------------------------------------------------------------------
+
+    def media(self, media: Media) -> None:
+        """A frame of the caller: the hot path."""
+        if self._gone:
+            return
+        now_ms = self._clock.now_ms()
+        self._last_media_ms = now_ms
+        self._ear.feed(media.payload)
+        self._recorder.heard(media.timestamp_ms, media.payload)
+        self._detector.feed(media.payload, now_ms)
+
+    def mark(self, mark: Mark) -> None:
+        """A playback mark came back. Names that are not ours are counted."""
+        name = parse_mark_name(mark.name)
+        if name is None:
+            metrics.MESSAGES_BAD.labels("foreign_mark").inc()
+        else:
+            self._mailbox.post(MarkReturned(turn=name.turn, epoch=name.epoch, piece=name.piece))
+
+    def dtmf(self, dtmf: Dtmf) -> None:
+        """The caller pressed a key."""
+        self._mailbox.post(DtmfPressed(digit=dtmf.digit))
+
+    def gone(self, how: str) -> None:
+        """The stream is over, for the first of the reasons that arrives."""
+        if not self._gone:
+            self._gone = True
+            self._mailbox.post(CarrierGone(how=how))
+
+    # --- the call -----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Run the call, then finish its recording and its log, whatever happened."""
+        self._watch_media()
+        try:
+            await self.actor.run()
+        except Exception:  # noqa: BLE001 - logged with its trace; the record must be finished all the same
+            _log.exception("call.crashed", call_sid=self.ticket.call_sid)
+        finally:
+            await self._finish()
+
+    async def _finish(self) -> None:
+        if self._watch is not None:
+            self._watch.cancel()
+        self._gone = True
+        with suppress(Exception):
+            self._carrier.close()
+        for closing in (self._ear.aclose, self._voice.aclose):
+            try:
+                await closing()
+            except Exception as error:  # noqa: BLE001 - closing one part must not keep the others open
+                _log.warning("call.close_failed", call_sid=self.ticket.call_sid, error=type(error).__name__)
+        try:
+            await asyncio.wrap_future(self._recorder.close())
+        except OSError as error:
+            _log.error("recording.lost", call_sid=self.ticket.call_sid, error=str(error))
+        await self._log.aclose()
+
+    def _watch_media(self) -> None:
+        """A carrier that sends nothing for long has lost the call: it sends frames in silence too."""
+        limit_ms = self._runtime.conf.limits.media_silence_ms
+        quiet_ms = self._clock.now_ms() - self._last_media_ms
+        if quiet_ms >= limit_ms:
+            self.gone("silent")
+            return
+        self._watch = asyncio.get_running_loop().call_later((limit_ms - quiet_ms) / 1000 + 0.05, self._watch_media)
+
+    def _subscriber_failed(self, error: BaseException) -> None:
+        _log.error("bus.subscriber_failed", call_sid=self.ticket.call_sid, exc_info=error)
+
+    def _meta(self) -> dict[str, str]:
+        ticket = self.ticket
+        return {
+            "from_number": ticket.from_number,
+            "to_number": ticket.to_number,
+            "account_sid": ticket.account_sid,
+            "agent_version_id": str(ticket.agent_version_id),
+            "started_wall_ms": str(int(datetime.now(UTC).timestamp() * 1000)),
+            "process": self._runtime.process_name,
+            "recording": ticket.call_sid,
+        }

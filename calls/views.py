@@ -1,0 +1,176 @@
+"""The carrier's webhooks. Each is signed, answered in well under a second, and harmless when sent twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import structlog
+from django.core.exceptions import BadRequest
+from django.http import HttpRequest, HttpResponse, QueryDict
+from django.views.decorators.csrf import csrf_exempt
+
+from calls import metrics
+from calls.agents import agent_for_number
+from calls.logkeys import checked_sid
+from calls.providers.twilio import twiml
+from calls.runtime import Runtime, current
+from calls.services.carrier import open_call, record_carrier_status, refuse_call
+from calls.tickets import Ticket
+
+if TYPE_CHECKING:
+    from calls.core.policy import AgentProfile
+
+_log = structlog.get_logger(__name__)
+
+NO_AGENT = "We're sorry, this number is not in service at the moment. Goodbye."
+TROUBLE = "We're sorry, we cannot take your call at the moment. Please try again in a few minutes. Goodbye."
+
+View = Callable[[HttpRequest, Runtime, QueryDict], Coroutine[Any, Any, HttpResponse]]
+
+#: The agents that answered lately, by number: what answers while the database is away.
+_last_known: dict[str, tuple[AgentProfile, int]] = {}
+
+
+def signed(view: View) -> Callable[[HttpRequest], Coroutine[Any, Any, HttpResponse]]:
+    """Admit only what the carrier signed; 403 otherwise, before anything else is looked at."""
+
+    @csrf_exempt
+    @wraps(view)
+    async def checked(request: HttpRequest) -> HttpResponse:
+        if request.method not in ("GET", "POST"):
+            return HttpResponse(status=405, headers={"Allow": "GET, POST"})
+        runtime = await current()
+        try:
+            form = request.POST
+        except (BadRequest, ValueError):
+            return HttpResponse("the form could not be read\n", status=400, content_type="text/plain")
+        headers = request.headers
+        verdict = runtime.signatures.check_form(
+            _path_and_query(request),
+            form,
+            headers.get("X-Twilio-Signature"),
+            headers.get("X-Twilio-Webhooks-Signature-Settings"),
+        )
+        if not verdict.ok:
+            _log.warning("webhook.refused", path=request.path, why=verdict.value)
+            return HttpResponse(f"the signature is {verdict.value}\n", status=403, content_type="text/plain")
+        return await view(request, runtime, form if request.method == "POST" else request.GET)
+
+    return checked
+
+
+@signed
+async def voice(request: HttpRequest, runtime: Runtime, fields: QueryDict) -> HttpResponse:
+    """A call rings: connect it to its agent's stream, or say why not."""
+    try:
+        call_sid = checked_sid(fields.get("CallSid", ""))
+    except ValueError as error:
+        return HttpResponse(f"CallSid: {error}\n", status=400, content_type="text/plain")
+    from_number, to_number = fields.get("From", ""), fields.get("To", "")
+    facts = {
+        "call_sid": call_sid,
+        "from_number": from_number,
+        "to_number": to_number,
+        "direction": fields.get("Direction", "inbound"),
+        "account_sid": fields.get("AccountSid", ""),
+    }
+    try:
+        found = await _agent(runtime, to_number)
+    except Exception as error:  # noqa: BLE001 - whatever is wrong, the caller gets an answer
+        _log.error("webhook.no_database", call_sid=call_sid, error=type(error).__name__)
+        return _refuse(runtime, facts, "no_database", twiml.say_and_hang_up(TROUBLE))
+    if found is None:
+        return _refuse(runtime, facts, "no_agent", twiml.say_and_hang_up(NO_AGENT))
+    if not runtime.registry.reserve(call_sid):
+        return _refuse(runtime, facts, "drain" if runtime.registry.draining else "overload", twiml.busy())
+    agent, version_id = found
+    ticket = Ticket(call_sid, facts["account_sid"], from_number, to_number, version_id, agent)
+    token = await runtime.tickets.issue(ticket)
+    runtime.in_background(open_call, **facts, agent_version_id=version_id)
+    base = runtime.conf.twilio.public_base_url.rstrip("/")
+    answer = twiml.connect_stream(
+        runtime.conf.twilio.stream_url,
+        {"token": token},
+        action=f"{base}/twilio/stream-ended",
+        status_callback=f"{base}/twilio/stream-status",
+    )
+    return _twiml(answer)
+
+
+@signed
+async def status(request: HttpRequest, runtime: Runtime, fields: QueryDict) -> HttpResponse:
+    """The carrier's view of a call changed. A caller who gave up frees the slot that was reserved."""
+    if fields.get("CallStatus", "") in ("completed", "busy", "failed", "no-answer", "canceled"):
+        runtime.registry.release(fields.get("CallSid", ""))
+    runtime.in_background(record_carrier_status, {name: str(fields[name]) for name in fields})
+    return HttpResponse(status=204)
+
+
+@signed
+async def stream_ended(request: HttpRequest, runtime: Runtime, fields: QueryDict) -> HttpResponse:
+    """What to do after the stream: nothing, so the call ends."""
+    return _twiml(twiml.hang_up())
+
+
+@signed
+async def stream_status(request: HttpRequest, runtime: Runtime, fields: QueryDict) -> HttpResponse:
+    """The stream began, stopped or failed at the carrier. A failure is a log line with its text."""
+    event = fields.get("StreamEvent", "")
+    line = _log.warning if event == "stream-error" else _log.info
+    line("stream.status", call_sid=fields.get("CallSid", ""), stream_event=event, reason=fields.get("StreamError", ""))
+    return HttpResponse(status=204)
+
+
+@signed
+async def recording(request: HttpRequest, runtime: Runtime, fields: QueryDict) -> HttpResponse:
+    """The carrier's own recording, where an account makes one: its state is logged, ours is what is archived."""
+    _log.info(
+        "carrier.recording",
+        call_sid=fields.get("CallSid", ""),
+        recording_sid=fields.get("RecordingSid", ""),
+        status=fields.get("RecordingStatus", ""),
+    )
+    return HttpResponse(status=204)
+
+
+async def _agent(runtime: Runtime, number: str) -> tuple[AgentProfile, int] | None:
+    try:
+        found = await runtime.in_database(agent_for_number, number)
+    except Exception:
+        if number in _last_known:
+            _log.warning("webhook.agent_from_memory")
+            return _last_known[number]
+        raise
+    if found is None:
+        _last_known.pop(number, None)
+    else:
+        _last_known[number] = found
+    return found
+
+
+def _refuse(runtime: Runtime, facts: dict[str, str], why: str, answer: str) -> HttpResponse:
+    metrics.CALLS_REFUSED.labels(why).inc()
+    _log.warning("call.refused", call_sid=facts["call_sid"], why=why)
+    runtime.in_background(_record_refusal, facts, why)
+    return _twiml(answer)
+
+
+def _record_refusal(facts: dict[str, str], why: str) -> None:
+    open_call(**facts, agent_version_id=None)
+    refuse_call(call_sid=facts["call_sid"], reason=why)
+
+
+def _twiml(text: str) -> HttpResponse:
+    return HttpResponse(text, content_type=twiml.CONTENT_TYPE)
+
+
+def _path_and_query(request: HttpRequest) -> str:
+    """The address as it was requested: encoding and order untouched, as the signature needs it."""
+    scope = getattr(request, "scope", {})
+    raw = scope.get("raw_path")
+    path = raw.decode("latin-1") if raw else quote(request.path)
+    query = request.META.get("QUERY_STRING", "")
+    return f"{path}?{query}" if query else path

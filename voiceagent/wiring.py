@@ -1,0 +1,87 @@
+"""Builds the runtime of a web process: the only place that knows both what calls need and what provides it."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+import redis.asyncio
+import structlog
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from calls import phrasebook, runtime, surroundings
+from calls.eventlog import LogWriter
+from calls.media import vad
+from calls.providers.cartesia.client import CartesiaClient
+from calls.providers.cartesia.stt import make_ear
+from calls.providers.cartesia.tts import CartesiaVoice
+from calls.providers.openai.model import OpenAIModel
+from calls.providers.twilio.rest import TwilioControl
+from calls.providers.twilio.signature import SignatureChecker
+from calls.registry import Registry
+from calls.runtime import Runtime
+from calls.tasks import send_archive
+from calls.tickets import Tickets
+from calls.tools import run_tool
+from voiceagent import conf as site
+from voiceagent import health
+
+if TYPE_CHECKING:
+    from calls.conf import CallsConf
+
+_log = structlog.get_logger(__name__)
+
+_REDIS_TIMEOUT_S = 2.0
+_DATABASE_THREADS = 8
+
+
+async def build() -> Runtime:
+    """The runtime of this process, from its environment. Loads what the first call would otherwise wait for."""
+    return build_for(site.current())
+
+
+def build_for(conf: CallsConf) -> Runtime:
+    """A runtime for this configuration, inside the running loop."""
+    vad.session()
+    phrasebook.load_all()
+    client = redis.asyncio.Redis.from_url(
+        conf.redis_url,
+        socket_timeout=_REDIS_TIMEOUT_S,
+        socket_connect_timeout=_REDIS_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 1),
+    )
+    disk = ThreadPoolExecutor(1, "recordings")
+    database = ThreadPoolExecutor(_DATABASE_THREADS, "call-database")
+    cartesia = CartesiaClient(conf.cartesia)
+    twilio = conf.twilio
+    built = Runtime(
+        conf=conf,
+        redis=client,
+        tickets=Tickets(client, twilio.token_ttl_s),
+        signatures=SignatureChecker(twilio.auth_token, twilio.public_base_url, twilio.stream_url),
+        registry=Registry(conf.limits.max_calls, twilio.token_ttl_s),
+        log_writer=LogWriter(client, send_archive, database),
+        model=OpenAIModel(conf.openai),
+        control=TwilioControl(twilio),
+        make_ear=lambda agent, post: make_ear(cartesia, agent, post),
+        make_voice=lambda agent, sink, post: CartesiaVoice(cartesia, agent, sink, post),
+        run_tool=run_tool,
+        disk=disk,
+        database=database,
+        recordings_dir=surroundings.recordings_dir(),
+        process_name=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+        closers=(cartesia.aclose,),
+    )
+    health.set_live_provider(
+        lambda: health.Live(len(built.registry.live), built.registry.max_calls, built.registry.draining)
+    )
+    return built
+
+
+def install() -> None:
+    """Make ``build`` the way this process gets its runtime."""
+    runtime.provide(build)
