@@ -44,8 +44,8 @@ bench: ## Print the benchmarks' figures
 	@.ci/venv base sandbox dev
 	@exec $(BIN)/python -m bench $(ARGS)
 
-COMPILE = $(BIN)/uv pip compile --no-header --no-annotate --python-version 3.12 --quiet --upgrade
-lock: ## Compile the exact pins anew from pyproject.toml
+COMPILE = $(BIN)/uv pip compile --no-header --no-annotate --python-version 3.12 --quiet $(ARGS)
+lock: ## Compile the pins from pyproject.toml; ARGS=--upgrade takes newer versions
 	@.ci/venv base dev
 	$(COMPILE) pyproject.toml -o requirements.txt
 	$(COMPILE) --group sandbox -c requirements.txt -o requirements-sandbox.txt

@@ -26,6 +26,7 @@ def needs_servers(argv: list[str]) -> bool:
 def main(argv: list[str]) -> int:
     """Run one Django command; 0 if it went well. A configuration mistake is printed, not traced."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", EMBEDDED)
+    os.environ.setdefault("DATABASE_POOL_SIZE", "0")  # a command needs one connection, and a pool is slow to end
     try:
         with ExitStack() as stack:
             if os.environ["DJANGO_SETTINGS_MODULE"] == EMBEDDED and needs_servers(argv):

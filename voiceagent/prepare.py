@@ -1,7 +1,7 @@
 """What must be in the database before the first call: tables, an operator, the demonstration agent.
 
-Run as a process of its own by the supervisor, which stays small; the last line of its output is a JSON object with
-what a person wants to know.
+Run as a process of its own by the supervisor, which stays small: ``python -m voiceagent.prepare FILE``. The file
+gets a JSON object with what a person wants to know.
 """
 
 from __future__ import annotations
@@ -12,33 +12,34 @@ from pathlib import Path
 from typing import Any
 
 import django
-import orjson
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.core.management import call_command, get_commands
 from django.urls import Resolver404, resolve
 
+from voiceagent.embedded import state
+
 OPERATOR = "operator"
 
 
-def main() -> None:
-    """Prepare, and say what was found."""
+def main(facts_file: Path) -> None:
+    """Prepare, and write down what was found."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceagent.settings.embedded")
     django.setup()
     from django.conf import settings  # after setup
 
     embedded = os.environ["DJANGO_SETTINGS_MODULE"] == "voiceagent.settings.embedded"
-    call_command("check", fail_level="ERROR", stdout=sys.stderr, stderr=sys.stderr)
-    call_command("migrate", interactive=False, verbosity=1, stdout=sys.stderr)
+    call_command("check", fail_level="ERROR")
+    call_command("migrate", interactive=False, verbosity=1)
     if not embedded:
         call_command("collectstatic", interactive=False, verbosity=0)
     facts: dict[str, Any] = {"console": _console()}
     if embedded:
         facts |= _operator(Path(settings.DATA_DIR))
     if "seed_agent" in get_commands():
-        call_command("seed_agent", stdout=sys.stderr)
+        call_command("seed_agent")
     facts["numbers"] = _numbers()
-    sys.stdout.write(orjson.dumps(facts).decode() + "\n")
+    state.write_json(facts_file, facts)
 
 
 def _console() -> str:
@@ -52,8 +53,6 @@ def _console() -> str:
 
 def _operator(data_dir: Path) -> dict[str, str]:
     """Make the operator if there is none; the password is said only while it is still the generated one."""
-    from voiceagent.embedded import state  # only in this profile
-
     password = state.secrets(data_dir)["operator_password"]
     users = get_user_model()
     operator = users.objects.filter(username=OPERATOR).first()
@@ -71,4 +70,4 @@ def _numbers() -> list[str]:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

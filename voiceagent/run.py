@@ -15,8 +15,6 @@ import time
 from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
-import orjson
-
 from voiceagent.bootstrap import BASE_DIR, EMBEDDED
 from voiceagent.conf import SiteConf, calls_conf, site_conf
 from voiceagent.embedded import state
@@ -137,27 +135,27 @@ class Run:
     async def _prepare(self) -> dict[str, Any]:
         """Bring the database up to date. Raises StartError with what went wrong."""
         say("Preparing the database.")
-        log = self._log("prepare")
+        log, facts = self._log("prepare"), self._dir / "facts.json"
         rotate(log)
-        with log.open("ab") as errors:
+        with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
-                *python("-m", "voiceagent.prepare"),
+                *python("-m", "voiceagent.prepare", str(facts)),
                 cwd=BASE_DIR,
                 stdin=asyncio.subprocess.DEVNULL,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=errors,
+                stdout=output,
+                stderr=output,
+                env=os.environ | {"DATABASE_POOL_SIZE": "0"},  # one connection does, and a pool is slow to end
                 process_group=0,
             )
             try:
-                output, _ = await process.communicate()
+                code = await process.wait()
             except asyncio.CancelledError:
                 process.kill()
                 await process.wait()
                 raise
-        if process.returncode != 0:
+        if code != 0:
             raise StartError(f"The database could not be prepared:\n{tail(log, 20)}")
-        facts: dict[str, Any] = orjson.loads(output.splitlines()[-1])
-        return facts
+        return state.read_json(facts)
 
     async def _watch_servers(self) -> None:
         """Bring back an embedded server that was killed."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 import os
 
 import uvicorn
+from django.db import connections
+from django.db.backends.postgresql.base import DatabaseWrapper
 
 from voiceagent.conf import site_conf
 from voiceagent.env import Env
@@ -24,7 +26,7 @@ def serve() -> None:
     env = Env(os.environ)
     site = site_conf(env)
     env.check()
-    uvicorn.run(
+    config = uvicorn.Config(
         application,
         host=site.bind_host,
         port=site.port,
@@ -38,6 +40,18 @@ def serve() -> None:
         log_config=None,
         timeout_graceful_shutdown=site.shutdown_s,
     )
+    try:
+        uvicorn.Server(config).run()
+    finally:
+        _close_pools()
+
+
+def _close_pools() -> None:
+    """Give the database its connections back: threads of a pool that is left to the interpreter hold up its end."""
+    for connection in connections.all(initialized_only=True):
+        if isinstance(connection, DatabaseWrapper):
+            connection.close_pool()
+
 
 
 if __name__ == "__main__":

@@ -122,4 +122,6 @@ STATIC_ROOT = _site.static_root
 STATICFILES_DIRS = [path for path in [BASE_DIR / "static"] if path.is_dir()]
 
 LOGGING_CONFIG = "voiceagent.logs.configure"
+#: Callers' words and numbers in the logs: off unless somebody decided otherwise.
+LOG_PII = _site.log_pii
 LOGGING = logging_conf(level=_site.log_level, style=_site.log_format, with_pii=_site.log_pii)

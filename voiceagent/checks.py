@@ -1,0 +1,112 @@
+"""System checks of the whole product: a wrong configuration says so at the start, not at the first call.
+
+==================  ===================================================================
+voiceagent.E001     the carrier would call over plain HTTP (deployment)
+voiceagent.E002     connections kept beside a pool: they leak under ASGI
+voiceagent.E003     a vendor's key would travel unencrypted beyond this machine
+voiceagent.W001     the model has a shutdown date
+voiceagent.W002     callers' words and numbers go into the logs (deployment)
+==================  ===================================================================
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, Tags, Warning, register
+from django.utils import timezone
+
+from calls.providers.openai.models import MODELS
+from voiceagent import conf
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "testserver"})
+
+
+@register("voiceagent")
+def model_shutdown(**_: Any) -> list[CheckMessage]:
+    """W001: the configured model is about to be shut down, or has been."""
+    return shutdown_messages(conf.current().openai.model, MODELS, timezone.now().date())
+
+
+def shutdown_messages(model: str, table: Mapping[str, Any], today: datetime.date) -> list[CheckMessage]:
+    """The warning for ``model``, if ``table`` knows a day on which it ends."""
+    ends = getattr(table.get(model), "shutdown_at", None)
+    if ends is None:
+        return []
+    day = ends.date() if isinstance(ends, datetime.datetime) else ends
+    when = f"was shut down on {day}" if day <= today else f"will be shut down on {day}"
+    lasting = ", ".join(name for name, entry in table.items() if getattr(entry, "shutdown_at", None) is None)
+    hint = f"Set OPENAI_MODEL to another one{f', such as {lasting}' if lasting else ''}."
+    return [Warning(f"The model {model} {when}.", hint=hint, id="voiceagent.W001")]
+
+
+@register(Tags.database, "voiceagent")
+def pool_alone(**_: Any) -> list[CheckMessage]:
+    """E002: the pool is the only thing that may keep connections."""
+    return [
+        Error(
+            f"The database {name} has a connection pool and a CONN_MAX_AGE.",
+            hint="Set CONN_MAX_AGE to 0.",
+            id="voiceagent.E002",
+        )
+        for name, database in settings.DATABASES.items()
+        if database.get("OPTIONS", {}).get("pool") and database.get("CONN_MAX_AGE") != 0
+    ]
+
+
+@register(Tags.security, "voiceagent")
+def encrypted_vendors(**_: Any) -> list[CheckMessage]:
+    """E003: plain HTTP to a vendor is for stand-ins on this machine or a named private network host."""
+    calls = conf.current()
+    addresses = {
+        "CARTESIA_BASE_URL": calls.cartesia.base_url,
+        "OPENAI_BASE_URL": calls.openai.base_url,
+        "TWILIO_API_BASE_URL": calls.twilio.api_base_url,
+    }
+    return [
+        Error(
+            f"{name} is plain HTTP to {urlsplit(address).hostname}: the key and the callers' words could be read.",
+            hint="Use https, or a host of this machine or a name without dots, as in a container network.",
+            id="voiceagent.E003",
+        )
+        for name, address in addresses.items()
+        if address.startswith("http://") and not _is_near(urlsplit(address).hostname or "")
+    ]
+
+
+@register(Tags.security, "voiceagent", deploy=True)
+def public_address_encrypted(**_: Any) -> list[CheckMessage]:
+    """E001: signatures do not hide what is said; a live carrier must come by TLS."""
+    if settings.PUBLIC_BASE_URL.startswith("https://"):
+        return []
+    return [
+        Error(
+            "PUBLIC_BASE_URL is plain HTTP.",
+            hint="Put a proxy with a certificate in front, and set its https address.",
+            id="voiceagent.E001",
+        )
+    ]
+
+
+@register(Tags.security, "voiceagent", deploy=True)
+def quiet_logs(**_: Any) -> list[CheckMessage]:
+    """W002: somebody decided to log personal data; they should know it is still on."""
+    if not settings.LOG_PII:
+        return []
+    return [
+        Warning(
+            "LOG_PII is on: what callers say, and their numbers, go into the logs.",
+            hint="Switch it off when the search for the fault is over.",
+            id="voiceagent.W002",
+        )
+    ]
+
+
+def _is_near(host: str) -> bool:
+    return host in _LOOPBACK or host.startswith("127.") or ("." not in host and ":" not in host)

@@ -1,0 +1,121 @@
+"""Alive, ready, and the numbers: ``/healthz``, ``/readyz``, ``/metrics``.
+
+Alive means that the event loop turns. Ready means that one more call would be answered: what it stands on answers in
+time, there is room, and nobody has told the process to stop. Dependencies are asked over connections of their own, so
+that a probe neither waits for a pool nor takes anything from a call.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+import redis.asyncio
+from django.conf import settings
+from django.http import HttpResponse, JsonResponse
+from django.views.decorators.http import require_safe
+from prometheus_client import REGISTRY
+from prometheus_client.exposition import choose_encoder
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from django.http import HttpRequest
+
+DEPENDENCY_TIMEOUT_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What this process carries at the moment. ``breakers`` is the state of each, by vendor."""
+
+    calls: int = 0
+    capacity: int = 0
+    draining: bool = False
+    breakers: Mapping[str, str] = field(default_factory=dict)
+
+
+_provider: Callable[[], Live] = Live
+
+
+def set_live_provider(provider: Callable[[], Live]) -> None:
+    """Say where the counts of live calls come from; ``voiceagent.wiring`` does so once."""
+    global _provider  # noqa: PLW0603 - one process, one answer
+    _provider = provider
+
+
+@require_safe
+async def healthz(_request: HttpRequest) -> HttpResponse:
+    """200 as long as the event loop turns."""
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+@require_safe
+async def readyz(_request: HttpRequest) -> JsonResponse:
+    """200 if one more call would be answered, else 503; the same JSON either way."""
+    names = tuple(_PROBES)
+    results = await asyncio.gather(*(_probe(_PROBES[name]) for name in names))
+    live = _provider()
+    dependencies = dict(zip(names, results, strict=True))
+    has_room = live.calls < live.capacity
+    ready = has_room and not live.draining and all(result["ok"] for result in results)
+    body = {
+        "ready": ready,
+        "draining": live.draining,
+        "calls": live.calls,
+        "capacity": live.capacity,
+        "dependencies": dependencies,
+        "breakers": dict(live.breakers),
+    }
+    return JsonResponse(body, status=200 if ready else 503)
+
+
+@require_safe
+async def metrics(request: HttpRequest) -> HttpResponse:
+    """The default registry in the format that the scraper asks for; written in a thread, since it is long."""
+    encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return HttpResponse(await asyncio.to_thread(encoder, REGISTRY), content_type=content_type)
+
+
+async def _probe(ask: Callable[[], Awaitable[None]]) -> dict[str, Any]:
+    """Ask one dependency, in time. An error is told by its class: its text may hold an address with a password."""
+    begun = time.perf_counter()
+    error = ""
+    try:
+        async with asyncio.timeout(DEPENDENCY_TIMEOUT_S):
+            await ask()
+    except (OSError, TimeoutError, psycopg.Error, redis.RedisError) as problem:
+        error = type(problem).__name__
+    took_ms = round((time.perf_counter() - begun) * 1000, 1)
+    return {"ok": not error, "ms": took_ms} | ({"error": error} if error else {})
+
+
+async def _ask_database() -> None:
+    database = settings.DATABASES["default"]
+    connection = await psycopg.AsyncConnection.connect(
+        host=database.get("HOST") or None,
+        port=database.get("PORT") or None,
+        user=database.get("USER") or None,
+        password=database.get("PASSWORD") or None,
+        dbname=database.get("NAME") or None,
+        autocommit=True,
+        **{name: value for name, value in database["OPTIONS"].items() if name != "pool"},
+    )
+    async with connection:
+        await connection.execute("SELECT 1")
+
+
+async def _ask_redis() -> None:
+    client = redis.asyncio.Redis.from_url(settings.REDIS_URL, retry=Retry(NoBackoff(), 0))
+    try:
+        await client.ping()
+    finally:
+        await client.aclose()
+
+
+_PROBES: dict[str, Callable[[], Awaitable[None]]] = {"database": _ask_database, "redis": _ask_redis}
