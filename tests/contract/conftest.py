@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import json
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from websockets.asyncio.server import ServerConnection, serve
 
 from calls.core.policy import AgentProfile, TurnPolicy
 from voiceagent.sandbox.control import Handle, SandboxServer
@@ -89,3 +91,41 @@ def agent() -> AgentProfile:
     return AgentProfile(
         name="Luigi", version=1, instructions="You answer.", greeting="Hello.", voice="voice-1", policy=TurnPolicy()
     )
+
+
+class Exact:
+    """A socket server that says exactly what the test says, and shows what it was asked."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self._asked: asyncio.Queue[Any] = asyncio.Queue()
+        self._socket: ServerConnection | None = None
+
+    async def handle(self, socket: ServerConnection) -> None:
+        """One connection; the latest is the one answered on."""
+        self._socket = socket
+        async for message in socket:
+            self._asked.put_nowait(message)
+
+    async def next(self) -> Any:
+        """The next message as JSON where it is that."""
+        message = await asyncio.wait_for(self._asked.get(), 2)
+        try:
+            return json.loads(message)
+        except ValueError:
+            return message
+
+    async def answer(self, *messages: Any) -> None:
+        """Send these, as JSON unless they are text."""
+        assert self._socket is not None
+        for message in messages:
+            await self._socket.send(message if isinstance(message, str) else json.dumps(message))
+
+
+@pytest.fixture
+async def exact() -> AsyncIterator[Exact]:
+    """On a free port."""
+    made = Exact()
+    async with serve(made.handle, "127.0.0.1", 0) as server:
+        made.url = f"http://127.0.0.1:{next(iter(server.sockets)).getsockname()[1]}"
+        yield made

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from calls.core.policy import AgentProfile
-    from tests.contract.conftest import Heard
+    from tests.contract.conftest import Exact, Heard
     from voiceagent.sandbox.control import Handle, SandboxServer
 
 SPEECH = mulaw.tone((300, 900), 20, level=0.6)
@@ -295,3 +295,96 @@ async def test_closing_ends_even_a_handshake_that_hangs(
     await asyncio.sleep(0.05)
     await asyncio.wait_for(ear.aclose(), 1)
     await asyncio.wait_for(task, 0.2)
+
+
+# --- the order in which a manual turn is put together -----------------------------------------------------------
+
+
+def transcript(text: str, is_final: bool = False) -> dict[str, Any]:
+    return {"type": "transcript", "text": text, "is_final": is_final}
+
+
+FLUSHED = {"type": "flush_done"}
+
+
+@asynccontextmanager
+async def manual(exact: Exact, agent: AgentProfile, heard: Heard) -> AsyncIterator[ManualEar]:
+    client = CartesiaClient(CartesiaConf(api_key="k", base_url=exact.url))
+    ear = ManualEar(client, agent, heard.post, persistence=QUICK)
+    async with running(ear):
+        await heard.wait_for(EarReady)
+        heard.events.clear()
+        yield ear
+    await client.aclose()
+
+
+async def test_finals_are_appended_and_interim_text_is_replaced(
+    exact: Exact, agent: AgentProfile, heard: Heard
+) -> None:
+    async with manual(exact, agent, heard) as ear:
+        ear.finalize()
+        assert await exact.next() == "finalize"
+        await exact.answer(
+            transcript("Hel"),
+            transcript("Hello"),
+            transcript("Hello,", True),
+            transcript(" you"),
+            transcript(" you.", True),
+            FLUSHED,
+        )
+        await heard.wait_for(TurnEnded)
+    assert heard.events == [
+        TurnOpened(),
+        WordsHeard(text="Hel"),
+        WordsHeard(text="Hello"),
+        WordsHeard(text="Hello,"),
+        WordsHeard(text="Hello, you"),
+        WordsHeard(text="Hello, you."),
+        TurnEnded(text="Hello, you."),
+    ]
+
+
+async def test_an_acknowledgement_before_the_final_text_waits_for_it(
+    exact: Exact, agent: AgentProfile, heard: Heard
+) -> None:
+    async with manual(exact, agent, heard) as ear:
+        ear.finalize()
+        await exact.next()
+        await exact.answer(transcript("Hello"), FLUSHED, transcript("Hello.", True))
+        await heard.wait_for(TurnEnded)
+    assert heard.events == [TurnOpened(), WordsHeard(text="Hello"), TurnEnded(text="Hello.")]
+
+
+async def test_words_after_the_final_text_begin_the_next_turn(exact: Exact, agent: AgentProfile, heard: Heard) -> None:
+    async with manual(exact, agent, heard) as ear:
+        ear.finalize()
+        await exact.next()
+        await exact.answer(transcript("Yes.", True), transcript(" And"), FLUSHED)
+        await heard.wait_for(TurnEnded)
+        await heard.wait_for(TurnOpened, 2)
+    assert heard.events[-3:] == [TurnEnded(text="Yes."), TurnOpened(), WordsHeard(text=" And")]
+
+
+async def test_a_final_text_that_nobody_asked_for_ends_no_turn(exact: Exact, agent: AgentProfile, heard: Heard) -> None:
+    async with manual(exact, agent, heard) as ear:
+        ear.feed(b"\xff" * 160)
+        await asyncio.wait_for(exact.next(), 2)
+        await exact.answer(transcript("Yes.", True), FLUSHED, {"type": "done"}, {"type": ["odd"]})
+        ear.finalize()
+        await exact.next()
+        await exact.answer(FLUSHED)
+        await heard.wait_for(TurnEnded)
+    assert heard.events == [TurnOpened(), WordsHeard(text="Yes."), TurnEnded(text="Yes.")]
+
+
+async def test_a_text_that_is_none_replaces_the_socket(exact: Exact, agent: AgentProfile, heard: Heard) -> None:
+    async with manual(exact, agent, heard) as ear:
+        ear.finalize()
+        await exact.next()
+        await exact.answer(transcript("Half a", True), {"type": "transcript", "text": None})
+        await heard.wait_for(EarReady)
+        ear.finalize()
+        await exact.next()
+        await exact.answer(FLUSHED)
+        await heard.wait_for(TurnEnded)
+    assert heard.events[2:] == [EarFailed(kind="garbage"), EarReady(), TurnEnded(text="")]
