@@ -25,7 +25,7 @@ _START_WINDOWS = 2
 _QUIET = 0.35
 # Recognition of a pause begins so early that its text is there when the pause is long enough to mean something.
 _LISTEN_MS = 96
-_FIRST_PARTIAL_MS = 550
+_FIRST_PARTIAL_MS = 450
 _PARTIAL_MS = 900
 # Somebody who stops at such a word has not finished.
 _UNFINISHED = re.compile(
