@@ -1,4 +1,4 @@
-"""The house as a Django application: it has no tables, it brings the system checks."""
+"""The house as a Django application: it has no tables, it brings the system checks and the Celery application."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from django.apps import AppConfig
 
 
 class VoiceagentConfig(AppConfig):
-    """Registers the checks."""
+    """Registers the checks, and the Celery application for ``shared_task``."""
 
     name = "voiceagent"
 
     def ready(self) -> None:
-        """Import the checks, which registers them."""
-        from voiceagent import checks  # noqa: F401
+        """Import both, which registers them."""
+        from voiceagent import celery, checks  # noqa: F401

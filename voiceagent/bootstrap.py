@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -18,6 +19,11 @@ _WITHOUT_SERVERS = frozenset(
 )
 
 
+def read_env_file() -> None:
+    """Read ``.env`` beside ``manage.py``, or the file that ``ENV_FILE`` names; what is set already stays."""
+    load_dotenv(Path(os.environ.get("ENV_FILE") or BASE_DIR / ".env"), os.environ)
+
+
 def needs_servers(argv: list[str]) -> bool:
     """Whether a ``manage.py`` command line can need the database or Redis."""
     return len(argv) > 1 and argv[1] not in _WITHOUT_SERVERS and "--help" not in argv
@@ -30,6 +36,7 @@ def main(argv: list[str]) -> int:
     try:
         with ExitStack() as stack:
             if os.environ["DJANGO_SETTINGS_MODULE"] == EMBEDDED and needs_servers(argv):
+                signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the stack unwinds
                 stack.enter_context(_servers())
             from django.core.management import execute_from_command_line  # settings first
 
@@ -43,7 +50,7 @@ def main(argv: list[str]) -> int:
 def _servers() -> ExitStack:
     from voiceagent.embedded.servers import running  # only this profile needs it
 
-    load_dotenv(BASE_DIR / ".env", os.environ)
+    read_env_file()
     stack = ExitStack()
     stack.enter_context(running(os.environ))
     return stack

@@ -9,14 +9,11 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field
 from functools import cache
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from calls.conf import CallsConf, CartesiaConf, LimitsConf, OpenAIConf, TwilioConf
 from voiceagent.bootstrap import BASE_DIR
 from voiceagent.env import Env
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 #: Every variable that decides which outside party is talked to, and with which secret. Tests drop them all.
 OUTSIDE_NAMES = (

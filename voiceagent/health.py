@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +24,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
 
     from django.http import HttpRequest
 
@@ -45,7 +46,7 @@ _provider: Callable[[], Live] = Live
 
 def set_live_provider(provider: Callable[[], Live]) -> None:
     """Say where the counts of live calls come from; ``voiceagent.wiring`` does so once."""
-    global _provider  # noqa: PLW0603 - one process, one answer
+    global _provider
     _provider = provider
 
 

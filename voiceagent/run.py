@@ -1,7 +1,7 @@
 """`make run`: everything the product needs, started in order, watched, and stopped in order.
 
-Order of a start: claim the folder and the port, embedded servers, vendor stand-ins (they load their engines while the
-database is prepared), database, then web server, worker and scheduler. Order of a stop: who takes calls first, who
+Order of a start: claim the folder and the port, embedded servers, then vendor stand-ins and web server load while the
+database is prepared; worker and scheduler last. Order of a stop: who takes calls first, who
 archives them next, what both stand on last.
 """
 
@@ -15,13 +15,13 @@ import time
 from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
-from voiceagent.bootstrap import BASE_DIR, EMBEDDED
+from voiceagent.bootstrap import BASE_DIR, EMBEDDED, read_env_file
 from voiceagent.conf import SiteConf, calls_conf, site_conf
 from voiceagent.embedded import state
 from voiceagent.embedded.process import ServerError, tail
 from voiceagent.embedded.profile import data_dir, install_defaults, needs_sandbox
 from voiceagent.embedded.servers import Servers
-from voiceagent.env import Env, EnvError, load_dotenv
+from voiceagent.env import Env, EnvError
 from voiceagent.supervise.child import Child, ChildError, Spec, python, rotate
 from voiceagent.supervise.claim import StartError, check_port, only_run
 from voiceagent.supervise.lines import follow
@@ -49,7 +49,7 @@ class Run:
     def __init__(self) -> None:
         self._begun = time.monotonic()
         self._embedded = os.environ.setdefault("DJANGO_SETTINGS_MODULE", EMBEDDED) == EMBEDDED
-        load_dotenv(BASE_DIR / ".env", os.environ)
+        read_env_file()
         self._dir = data_dir(os.environ)
         self._sandboxed = needs_sandbox(os.environ) if self._embedded else []
         # Before the defaults go in: what the user named is not started.
@@ -57,6 +57,8 @@ class Run:
         self._site = self._configure()
         self._url = f"http://{_reachable(self._site.bind_host)}:{self._site.port}"
         self._children: list[Child] = []
+        # Written when the database is ready; the web server loads until then.
+        self._facts = self._dir / "facts.json"
 
     def _configure(self) -> SiteConf:
         """Fill in the defaults and look at every value before anything is started. Raises EnvError."""
@@ -116,12 +118,15 @@ class Run:
         if self._sandboxed:
             say("Starting the local stand-ins for " + self._stand_ins() + ".")
             self._keep(self._sandbox())
+        say("Preparing the database and loading the web server.")
+        self._facts.unlink(missing_ok=True)
+        self._keep(self._web())
         facts = await self._prepare()
-        say("Starting web server, worker and scheduler.")
-        for spec in (self._worker(), self._beat(), self._web()):
-            self._keep(spec)
         for child in reversed(self._children):
             await child.ready(SANDBOX_READY_S if child.spec.name == "sandbox" else WEB_READY_S)
+        # Nobody waits for these: what they would do first waits in Redis. So the web server has the processors.
+        self._keep(self._worker())
+        self._keep(self._beat())
         self._announce(facts)
         async with asyncio.TaskGroup() as group:
             group.create_task(follow(self._log("web"), say))
@@ -134,12 +139,11 @@ class Run:
 
     async def _prepare(self) -> dict[str, Any]:
         """Bring the database up to date. Raises StartError with what went wrong."""
-        say("Preparing the database.")
-        log, facts = self._log("prepare"), self._dir / "facts.json"
+        log = self._log("prepare")
         rotate(log)
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
-                *python("-m", "voiceagent.prepare", str(facts)),
+                *python("-m", "voiceagent.prepare", str(self._facts)),
                 cwd=BASE_DIR,
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
@@ -155,7 +159,7 @@ class Run:
                 raise
         if code != 0:
             raise StartError(f"The database could not be prepared:\n{tail(log, 20)}")
-        return state.read_json(facts)
+        return state.read_json(self._facts)
 
     async def _watch_servers(self) -> None:
         """Bring back an embedded server that was killed."""
@@ -174,7 +178,7 @@ class Run:
     def _web(self) -> Spec:
         return Spec(
             "web",
-            python("-m", "voiceagent.web"),
+            python("-m", "voiceagent.web", str(self._facts)),
             self._log("web"),
             self._site.port,
             patience_s=self._site.shutdown_s + 2.0,

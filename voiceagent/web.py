@@ -7,6 +7,9 @@ do not say better.
 from __future__ import annotations
 
 import os
+import sys
+import time
+from pathlib import Path
 
 import uvicorn
 from django.db import connections
@@ -18,14 +21,19 @@ from voiceagent.env import Env
 MAX_MESSAGE_BYTES = 64 * 1024
 
 
-def serve() -> None:
-    """Serve until told to stop."""
+GATE_POLL_S = 0.02
+
+
+def serve(gate: Path | None = None) -> None:
+    """Serve until told to stop. ``gate`` is a file to wait for: what takes seconds to load loads meanwhile."""
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceagent.settings.embedded")
     from voiceagent.asgi import application  # reads the settings, and with them .env
 
     env = Env(os.environ)
     site = site_conf(env)
     env.check()
+    while gate is not None and not gate.exists():
+        time.sleep(GATE_POLL_S)
     config = uvicorn.Config(
         application,
         host=site.bind_host,
@@ -53,6 +61,5 @@ def _close_pools() -> None:
             connection.close_pool()
 
 
-
 if __name__ == "__main__":
-    serve()
+    serve(*map(Path, sys.argv[1:2]))

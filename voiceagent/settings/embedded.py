@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 
-from voiceagent.bootstrap import BASE_DIR
+from voiceagent.bootstrap import read_env_file
 from voiceagent.embedded.profile import install_defaults
-from voiceagent.env import load_dotenv
 
-load_dotenv(BASE_DIR / ".env", os.environ)
+read_env_file()
 install_defaults(os.environ)
 
 from voiceagent.settings.base import *  # noqa: E402, F403 - the defaults must be in place before base reads them

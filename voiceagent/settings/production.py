@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import os
+from voiceagent.bootstrap import read_env_file
 
-from voiceagent.bootstrap import BASE_DIR
-from voiceagent.env import load_dotenv
-
-load_dotenv(BASE_DIR / ".env", os.environ)
+read_env_file()
 
 from voiceagent.settings.base import *  # noqa: E402, F403 - .env first
 

@@ -10,13 +10,13 @@ import signal
 import sys
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voiceagent.embedded.process import tail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 _STEADY_S = 60.0
