@@ -33,7 +33,6 @@ _CODE_KINDS: Final[dict[str, str]] = {
     "model_not_found": "not_found",
     "invalid_prompt": "bad_request",
     "context_length_exceeded": "bad_request",
-    "invalid_request_error": "bad_request",
     "unsupported_value": "bad_request",
 }
 
@@ -42,7 +41,7 @@ _EXCEPTION_KINDS: Final[tuple[tuple[type[Exception], str], ...]] = (
     (APITimeoutError, "timeout"),
     (APIConnectionError, "refused"),
     (APIResponseValidationError, "garbage"),
-    (APIError, "server"),
+    (APIError, "server"),  # told within a stream, without a word that is known
     (OpenAIError, "unknown"),
     (json.JSONDecodeError, "garbage"),
     (UnicodeDecodeError, "garbage"),
