@@ -288,7 +288,7 @@ class PhoneCall:
         try:
             async with asyncio.timeout(10):
                 socket = await self._carrier.session.ws_connect(
-                    noun.url, headers=headers, compress=0, autoping=True, max_msg_size=16 << 20
+                    self._carrier.reach(noun.url), headers=headers, compress=0, autoping=True, max_msg_size=16 << 20
                 )
         except (aiohttp.ClientError, TimeoutError) as error:
             reason = f"status {error.status}" if isinstance(error, aiohttp.WSServerHandshakeError) else repr(error)

@@ -29,7 +29,8 @@ class Carrier:
     """An async context manager that places calls to one server.
 
     With ``rest_url`` (the sandbox's address) calls are registered there, so that hang-ups and redirects over REST
-    reach them; without it a stream that the server closes is the only way it can end a call.
+    reach them; without it a stream that the server closes is the only way it can end a call. ``public_url`` is the
+    address that the server believes to have, which signatures cover; it is reached at ``server_url``.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Carrier:
         account_sid: str,
         auth_token: str,
         rest_url: str | None = None,
+        public_url: str | None = None,
         voice_path: str = "/twilio/voice",
         status_path: str | None = "/twilio/status",
         status_events: frozenset[str] = frozenset({"completed"}),
@@ -47,8 +49,9 @@ class Carrier:
         self._server_url = server_url.rstrip("/")
         self.account_sid, self.auth_token = account_sid, auth_token
         self._rest_url = rest_url
-        self.voice_url = self._server_url + voice_path
-        self.status_url = self._server_url + status_path if status_path else None
+        self._public_url = (public_url or server_url).rstrip("/")
+        self.voice_url = self._public_url + voice_path
+        self.status_url = self._public_url + status_path if status_path else None
         self.status_events = set(status_events)
         self._takes_outbound = takes_outbound
         self.pacer = Pacer()
@@ -104,6 +107,14 @@ class Carrier:
     def absolute(self, url: str) -> str:
         """An address of a document, relative ones taken from the voice webhook's."""
         return urljoin(self.voice_url, url)
+
+    def reach(self, url: str) -> str:
+        """Where an address of the server is really found: the public one may not lead here."""
+        for scheme in ("http", "ws"):
+            public = self._public_url.replace("http", scheme, 1)
+            if url.startswith(public):
+                return self._server_url.replace("http", scheme, 1) + url[len(public) :]
+        return url
 
     def spawn(self, job: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Run something beside the calls, until it is done or the carrier closes."""

@@ -47,9 +47,9 @@ class Reports:
     async def post(self, url: str, fields: dict[str, str]) -> tuple[int, str, str]:
         token = "forged" if self._call.faults.forged_webhook else self._carrier.auth_token
         if self._call.faults.unsigned:
-            async with self._carrier.session.post(url, data=fields) as response:
+            async with self._carrier.session.post(self._carrier.reach(url), data=fields) as response:
                 return response.status, response.content_type, await response.text()
-        return await post_signed(self._carrier.session, url, fields, token)
+        return await post_signed(self._carrier.session, url, fields, token, reach=self._carrier.reach)
 
     async def stream_status(self, noun: twiml.StreamNoun, sid: str, event: str, error: str = "") -> None:
         if noun.status_callback is None:

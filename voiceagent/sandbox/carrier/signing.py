@@ -9,7 +9,7 @@ from urllib.parse import urlsplit, urlunsplit
 from twilio.request_validator import RequestValidator
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import aiohttp
 
@@ -37,10 +37,13 @@ async def post_signed(
     url: str,
     fields: Mapping[str, str],
     auth_token: str,
-    timeout_s: float = WEBHOOK_TIMEOUT_S,
+    reach: Callable[[str], str] = str,
 ) -> tuple[int, str, str]:
-    """Post a signed form; returns status, content type and body. Raises ``TimeoutError`` and aiohttp's errors."""
+    """Post a signed form; returns status, content type and body. Raises ``TimeoutError`` and aiohttp's errors.
+
+    ``reach`` says where an address is really found; the signature covers the address as it is.
+    """
     headers = {HEADER: signature(url, fields, auth_token), "User-Agent": "TwilioProxy/1.1"}
-    async with asyncio.timeout(timeout_s):
-        async with session.post(url, data=dict(fields), headers=headers, allow_redirects=False) as response:
+    async with asyncio.timeout(WEBHOOK_TIMEOUT_S):
+        async with session.post(reach(url), data=dict(fields), headers=headers, allow_redirects=False) as response:
             return response.status, response.content_type, await response.text()

@@ -310,6 +310,9 @@ class MediaStream:
         self.messages.append(ServerMessage(now_ms, "clear"))
         dropped, marks = self.queue.clear()
         since = None if self._caller_from_ms is None else round(now_ms - self._caller_from_ms, 1)
+        if self._agent_speaks:
+            self._agent_speaks = False
+            self._timeline.add(events.AgentStopped, at_ms=self._agent_loud_ms + FRAME_MS)
         self._timeline.add(events.Cleared, dropped / FRAME_BYTES * FRAME_MS, since, at_ms=now_ms)
         for name in marks:
             self._return_mark(name, "clear")

@@ -1,0 +1,1 @@
+"""``make call``: a simulated phone call from the command line."""
