@@ -1,8 +1,8 @@
 """The carrier's media stream: authenticate, decode, hand over.
 
-``dispatch`` is overridden for ``websocket.receive``: Channels would send every message through the one thread that
-all sync code shares, 90-215 µs each and far more when somebody's query holds it. Nothing between connect and
-disconnect touches that thread or the ORM.
+``__call__`` and ``dispatch`` are overridden. Channels would send every message through the one thread that all sync
+code shares, 90-215 µs each and far more when somebody's query holds it; and it would listen on the channel layer for
+every stream, so that a Redis that goes away would end the call. Nothing here touches that thread, the ORM or the layer.
 
 A stream is bound to a call by two things: the signed upgrade, and the single-use ticket in its ``start``.
 """
@@ -10,6 +10,7 @@ A stream is bound to a call by two things: the signed upgrade, and the single-us
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -116,6 +117,13 @@ class MediaStreamConsumer(AsyncConsumer):
     _closing = False
     _connected = False
     _taking_ticket = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one socket until it is gone."""
+        self.scope, self.base_send = scope, send
+        with suppress(StopConsumer):
+            while True:
+                await self.dispatch(await receive())
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Frames go straight to ``receive``; connect and disconnect need no thread either."""

@@ -31,6 +31,8 @@ from voiceagent import conf as site
 from voiceagent import health
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from calls.conf import CallsConf
 
 _log = structlog.get_logger(__name__)
@@ -44,8 +46,8 @@ async def build() -> Runtime:
     return build_for(site.current())
 
 
-def build_for(conf: CallsConf) -> Runtime:
-    """A runtime for this configuration, inside the running loop."""
+def build_for(conf: CallsConf, archive: Callable[[str], None] = send_archive) -> Runtime:
+    """A runtime for this configuration, inside the running loop. ``archive`` is told of every finished call, in a thread."""
     vad.session()
     phrasebook.load_all()
     client = redis.asyncio.Redis.from_url(
@@ -64,7 +66,7 @@ def build_for(conf: CallsConf) -> Runtime:
         tickets=Tickets(client, twilio.token_ttl_s),
         signatures=SignatureChecker(twilio.auth_token, twilio.public_base_url, twilio.stream_url),
         registry=Registry(conf.limits.max_calls, twilio.token_ttl_s),
-        log_writer=LogWriter(client, send_archive, database),
+        log_writer=LogWriter(client, archive, database),
         model=OpenAIModel(conf.openai),
         control=TwilioControl(twilio),
         make_ear=lambda agent, post: make_ear(cartesia, agent, post),

@@ -1,0 +1,205 @@
+"""A whole line in one loop: our server on a real socket, the vendors' stand-in, the carrier, PostgreSQL and Valkey.
+
+Only the broker is left out: a finished call is archived by the task's own function, in the thread that would queue it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import uvicorn
+from asgiref.sync import sync_to_async
+from django.db import connections
+
+from calls import runtime
+from calls.core.policy import TurnPolicy
+from calls.models import Agent, AgentNumber, Call
+from calls.phrasebook import phrase_audio
+from calls.tasks import archive
+from voiceagent import wiring
+from voiceagent.sandbox.carrier import Carrier, PhoneCall
+from voiceagent.sandbox.control import Handle, Reply, Rule, SandboxServer
+from voiceagent.web import MAX_MESSAGE_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from calls.conf import CallsConf
+    from calls.runtime import Runtime
+
+NUMBER = "+15005550006"
+ACCOUNT = "AC" + "0" * 32
+
+
+@dataclass
+class Line:
+    """Everything a test of a whole call touches."""
+
+    url: str
+    runtime: Runtime
+    carrier: Carrier
+    sandbox: SandboxServer
+    ears: Handle
+    model: Handle
+    archived: list[str]
+
+    def call(self, caller: str = "+15550001111", **options: Any) -> PhoneCall:
+        """A call that has not rung yet."""
+        return self.carrier.call(caller=caller, called=NUMBER, **options)
+
+    def answers(self, *pairs: tuple[str, Reply]) -> None:
+        """What the model says to what; a speculative request and its successor get the same answer."""
+        rules = [Rule(contains=text, reply=reply).model_dump() for text, reply in pairs]
+        self.model.configure(llm={"rules": rules})
+
+    async def archived_call(self, phone: PhoneCall, timeout_s: float = 10.0) -> Call:
+        """The call's row once it is archived."""
+        async with asyncio.timeout(timeout_s):
+            while phone.call_sid not in self.archived:
+                await asyncio.sleep(0.02)  # the archive is told in a thread
+        return await Call.objects.select_related("agent_version").aget(call_sid=phone.call_sid)
+
+
+#: Where the recorded phrase speaks without a pause for more than a second.
+_FLUENT_FROM = 47 * 160
+
+
+@cache
+def speech(ms: int = 900) -> bytes:
+    """Somebody talking for about ``ms`` (at most 1,400): a fluent stretch of a recorded phrase."""
+    return phrase_audio("en", "trouble")[_FLUENT_FROM : _FLUENT_FROM + ms * 8]
+
+
+def policy(**changes: Any) -> dict[str, Any]:
+    """A turn policy as an agent's field holds it."""
+    built = replace(TurnPolicy(), **changes)
+    return {name: getattr(built, name) for name in built.__dataclass_fields__}
+
+
+def make_agent(**changes: Any) -> Agent:
+    """The agent that answers the line."""
+    fields: dict[str, Any] = {
+        "name": "Test line",
+        "instructions": "Be brief.",
+        "greeting": "Hello there, this is the test line.",
+        "voice": "f786b574-daa5-4673-aa0c-cbe3e8534c02",
+        "tools": ["book_table", "end_call"],
+        "policy": policy(),
+    }
+    agent = Agent.objects.create(**{**fields, **changes})
+    AgentNumber.objects.create(agent=agent, number=NUMBER)
+    return agent
+
+
+@pytest.fixture
+def agent(transactional_db: None) -> Agent:
+    """The agent that answers the line."""
+    return make_agent()
+
+
+@pytest.fixture
+async def line(
+    agent: Agent, calls_conf: CallsConf, unused_tcp_port: int, settings: Any, tmp_path: Any
+) -> AsyncIterator[Line]:
+    """A running line. Vendors are ``scripted``: fixed delays, what is heard is set by ``line.ears``."""
+    settings.DATA_DIR = str(tmp_path)
+    settings.ALLOWED_HOSTS = ["127.0.0.1"]
+    async with AsyncExitStack() as stack:
+        yield await open_line(stack, calls_conf, unused_tcp_port)
+    await sync_to_async(connections.close_all)()
+
+
+async def open_line(stack: AsyncExitStack, conf: CallsConf, port: int, **limits: Any) -> Line:
+    """Start server, stand-ins and carrier; ``stack`` stops them."""
+    sandbox = await stack.enter_async_context(SandboxServer())
+    cartesia, openai = sandbox.handle(), sandbox.handle()
+    url = f"http://127.0.0.1:{port}"
+    conf = replace(
+        conf,
+        cartesia=replace(conf.cartesia, api_key=cartesia.key, base_url=sandbox.url),
+        openai=replace(conf.openai, api_key=openai.key, base_url=sandbox.openai_url),
+        twilio=replace(
+            conf.twilio, account_sid=ACCOUNT, auth_token="t" * 32, public_base_url=url, api_base_url=sandbox.url
+        ),
+        limits=replace(conf.limits, **limits),
+    )
+    archived: list[str] = []
+
+    def archive_now(call_sid: str) -> None:
+        try:
+            archive(call_sid)
+        finally:
+            connections.close_all()
+        archived.append(call_sid)
+
+    async def build() -> Runtime:
+        return wiring.build_for(conf, archive_now)
+
+    runtime.provide(build)
+    stack.push_async_callback(runtime.close_current)
+    built = await runtime.current()
+    await stack.enter_async_context(_serving(port))
+    carrier = await stack.enter_async_context(
+        Carrier(url, account_sid=ACCOUNT, auth_token="t" * 32, rest_url=sandbox.url)
+    )
+    return Line(url, built, carrier, sandbox, cartesia, openai, archived)
+
+
+class _serving:
+    """The ASGI application on a real socket, in this loop."""
+
+    def __init__(self, port: int) -> None:
+        from voiceagent.asgi import application
+
+        config = uvicorn.Config(
+            application,
+            host="127.0.0.1",
+            port=port,
+            ws="websockets-sansio",
+            ws_max_size=MAX_MESSAGE_BYTES,
+            ws_per_message_deflate=False,
+            access_log=False,
+            log_config=None,
+            lifespan="off",
+            timeout_graceful_shutdown=2,
+        )
+        self._server = uvicorn.Server(config)
+        self._server.capture_signals = _no_signals  # type: ignore[method-assign]
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> None:
+        self._task = asyncio.create_task(self._server.serve())
+        while not self._server.started:
+            await asyncio.sleep(0.01)  # uvicorn tells it no other way
+
+    async def __aexit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+
+
+def _no_signals() -> Any:
+    from contextlib import nullcontext
+
+    return nullcontext()
+
+
+@pytest.fixture
+def unused_tcp_port() -> int:
+    """A port that was free a moment ago."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def talk() -> Callable[[int], bytes]:
+    """``talk(ms)``: that much speech."""
+    return speech
