@@ -26,12 +26,12 @@ from voiceagent import wiring
 from voiceagent.sandbox.carrier import Carrier, PhoneCall
 from voiceagent.sandbox.control import Handle, Reply, Rule, SandboxServer
 from voiceagent.web import MAX_MESSAGE_BYTES
+from calls.runtime import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from calls.conf import CallsConf
-    from calls.runtime import Runtime
 
 NUMBER = "+15005550006"
 ACCOUNT = "AC" + "0" * 32
@@ -61,8 +61,8 @@ class Line:
     async def archived_call(self, phone: PhoneCall, timeout_s: float = 10.0) -> Call:
         """The call's row once it is archived."""
         async with asyncio.timeout(timeout_s):
-            while phone.call_sid not in self.archived:
-                await asyncio.sleep(0.02)  # the archive is told in a thread
+            while phone.call_sid not in self.archived:  # noqa: ASYNC110 - told in a thread
+                await asyncio.sleep(0.02)
         return await Call.objects.select_related("agent_version").aget(call_sid=phone.call_sid)
 
 
@@ -175,8 +175,8 @@ class _serving:
 
     async def __aenter__(self) -> None:
         self._task = asyncio.create_task(self._server.serve())
-        while not self._server.started:
-            await asyncio.sleep(0.01)  # uvicorn tells it no other way
+        while not self._server.started:  # noqa: ASYNC110 - uvicorn tells it no other way
+            await asyncio.sleep(0.01)
 
     async def __aexit__(self, *_: object) -> None:
         self._server.should_exit = True
