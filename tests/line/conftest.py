@@ -21,12 +21,12 @@ from calls import runtime
 from calls.core.policy import TurnPolicy
 from calls.models import Agent, AgentNumber, Call
 from calls.phrasebook import phrase_audio
+from calls.runtime import Runtime
 from calls.tasks import archive
 from voiceagent import wiring
 from voiceagent.sandbox.carrier import Carrier, PhoneCall
 from voiceagent.sandbox.control import Handle, Reply, Rule, SandboxServer
 from voiceagent.web import MAX_MESSAGE_BYTES
-from calls.runtime import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from random import Random
+from typing import TYPE_CHECKING
 
 from calls.core import events as e
 from calls.core.commands import AskModel, RunTool, Say
 from tests.unit.core.invariants import Checker
 from tests.unit.core.world import World, agent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 TEXTS = ("I want a table", "for two", "mhm", "yes", "stop that please", "", "what time do you open?")
 REPLIES = ("Certainly. ", "For how many people would that be? ", "one moment", " we open at noon, and close at ten. ")

@@ -6,7 +6,7 @@ of the core.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from calls.core import events as e
 from calls.core.commands import (
@@ -29,6 +29,9 @@ from calls.core.machine import step
 from calls.core.policy import AgentProfile, ToolSpec, TurnPolicy
 from calls.core.speech import BYTES_PER_MS
 from calls.core.state import Phase, State
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 MS_PER_CHAR = 60
 
