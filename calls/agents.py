@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import structlog
 from django.db import transaction
 
 from calls.core.policy import AgentProfile, PolicyError
 from calls.core.record import RecordError
 from calls.models import Agent, AgentNumber, AgentVersion
+from calls.models.agent import E164
 
 _log = structlog.get_logger(__name__)
 
@@ -37,6 +40,8 @@ def agent_for_number(number: str) -> tuple[AgentProfile, int] | None:
     Synchronous, two queries. A version that an older release wrote and this one cannot read is replaced by a new
     version of the agent as it is now.
     """
+    if not re.fullmatch(E164, number):
+        return None
     agent = Agent.objects.filter(numbers__number=number, is_active=True).first()
     if agent is None:
         return None

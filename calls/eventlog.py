@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any, cast
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
+from calls.core.commands import Command
+from calls.core.events import Event
 from calls.core.record import dumps, tagged
 from calls.logkeys import HEARTBEAT_MS, LIVE_KEY, checked_sid, events_key, meta_key
 
@@ -34,8 +36,6 @@ if TYPE_CHECKING:
     from redis.asyncio.client import Pipeline
 
     from calls.bus import StepTaken
-    from calls.core.commands import Command
-    from calls.core.events import Event
 
 _log = structlog.get_logger(__name__)
 
@@ -182,6 +182,7 @@ class LogWriter:
         self._stopped = asyncio.Event()
         self._next_heartbeat = 0.0
         self._retry_ms = 0
+        self._behind = False
         self._sending: set[asyncio.Task[None]] = set()
 
     def open(self, call_sid: str, meta: Mapping[str, str]) -> EventLog:
@@ -224,9 +225,12 @@ class LogWriter:
         except (RedisError, OSError) as error:
             self._away(error)
             return not self._closing
+        except Exception as error:  # noqa: BLE001 - a bug here must not end the logs of all calls
+            _log.exception("eventlog.writer_failed")
+            self._away(error)
+            return not self._closing
         self._back()
-        if more:
-            self.wake()
+        self._behind = more
         return more or not self._closing
 
     async def aclose(self, timeout_ms: int = 5_000) -> int:
@@ -243,6 +247,9 @@ class LogWriter:
 
     async def _pause(self) -> None:
         """Until there is something to write: entries, a heartbeat, or the next attempt at a Redis that was away."""
+        if self._behind:
+            await asyncio.sleep(0)
+            return
         if self._retry_ms:
             await asyncio.sleep(0 if self._closing else self._retry_ms / 1000)
             return
@@ -273,7 +280,7 @@ class LogWriter:
         answers = await pipe.execute(raise_on_error=False) if len(pipe) else []
         if beat:
             self._next_heartbeat = time.monotonic() + self.conf.heartbeat_ms / 1000
-        ends = [share.first_answer for share in shares[1:]] + [len(answers)]
+        ends = [share.first_answer for share in shares][1:] + [len(answers)] * bool(shares)
         refused = [
             self._settle(share, answers[share.first_answer : end]) for share, end in zip(shares, ends, strict=True)
         ]
@@ -329,6 +336,7 @@ class LogWriter:
             log.finish()
 
     def _away(self, error: Exception) -> None:
+        self._behind = False
         if not self._retry_ms:
             _log.warning("eventlog.redis_away", error=type(error).__name__, entries=self.waiting)
         self._retry_ms = min(max(self.conf.retry_min_ms, self._retry_ms * 2), self.conf.retry_max_ms)

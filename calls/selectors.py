@@ -82,6 +82,12 @@ def mode_changes(call: Call) -> list[tuple[int, str]]:
     return list(changed.order_by("seq").values_list("at_ms", "mode"))
 
 
+def stops(call: Call) -> list[int]:
+    """When the agent was stopped by the caller's voice, in ms on the call's clock."""
+    cleared = CallEvent.objects.filter(call=call, kind=CallEvent.Kind.COMMAND, type="Clear")
+    return list(cleared.order_by("seq").values_list("at_ms", flat=True)[:_SHOWN_TURNS])
+
+
 def notable_events(call: Call) -> list[CallEvent]:
     """Tools, keys, failures and drops: what belongs beside the words of a conversation. The first 500."""
     return list(CallEvent.objects.filter(call=call, type__in=NOTABLE).order_by("seq")[:_SHOWN_TURNS])

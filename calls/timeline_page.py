@@ -7,11 +7,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from calls.core.state import END_REASONS
+from calls.models import CallEvent, Turn
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from calls.models import Call, CallEvent, Turn
+    from calls.models import Call
 
 #: Silence before an answer that people still take for a conversation.
 OBJECTIVE_MS = 1000
@@ -220,12 +221,10 @@ def ribbon(changes: Sequence[tuple[int, str]], duration_ms: int) -> list[Segment
     ]
 
 
-def barge_ins(turns: Iterable[Turn], duration_ms: int) -> list[Segment]:
-    """Where the caller cut the agent."""
+def stops(at_ms: Iterable[int], duration_ms: int) -> list[Segment]:
+    """Where the caller's voice stopped the agent."""
     return [
-        Segment(_place(turn.closed_ms, duration_ms), 0, "barge-in", f"Barge-in at {clock(turn.closed_ms)}")
-        for turn in turns
-        if turn.interrupted and turn.closed_ms is not None and duration_ms > 0
+        Segment(_place(at, duration_ms), 0, "stop", f"Agent stopped at {clock(at)}") for at in at_ms if duration_ms > 0
     ]
 
 

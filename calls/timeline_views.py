@@ -57,7 +57,7 @@ def timeline(request: HttpRequest, call_sid: str) -> HttpResponse:
         "objective": timeline_page.milliseconds(timeline_page.OBJECTIVE_MS),
         "exchanges": timeline_page.exchanges(turns, selectors.notable_events(call)),
         "ribbon": timeline_page.ribbon(selectors.mode_changes(call), duration_ms),
-        "barge_ins": timeline_page.barge_ins(turns, duration_ms),
+        "stops": timeline_page.stops(selectors.stops(call), duration_ms),
         "events": [timeline_page.event_line(event) for event in page.events],
         "event_types": selectors.event_types(call),
         "kinds": CallEvent.Kind.choices,

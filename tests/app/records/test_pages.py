@@ -1,0 +1,231 @@
+"""The timeline page and the recording behind it: who may see them, what they show, and what hostile text does."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from asgiref.sync import async_to_sync
+
+from calls.models import Call, Turn
+from tests.app.records.conversation import Conversation, booked_table
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from django.test import Client
+    from pytest_django import DjangoAssertNumQueries
+
+    from tests.app.records.conftest import Cast
+
+SID = "CA" + "0" * 32
+PAGE = f"/calls/{SID}/"
+AUDIO = f"/calls/{SID}/audio.wav"
+
+
+@pytest.fixture
+def call(archived: Callable[[Conversation], Call]) -> Call:
+    return archived(booked_table())
+
+
+def page(client: Client, query: str = "") -> str:
+    response = client.get(PAGE + query)
+    assert response.status_code == 200
+    return str(response.content.decode())
+
+
+def test_who_may_see_what(call: Call, client: Client, cast: Cast) -> None:
+    expected = {"": (302, 302), "alice": (200, 200), "bob": (200, 403), "charlie": (403, 403), "mallory": (302, 302)}
+    for name, (timeline, audio) in {**expected, "root": (200, 200)}.items():
+        client.logout()
+        if name:
+            client.force_login(getattr(cast, name))
+        assert (client.get(PAGE).status_code, client.get(AUDIO).status_code) == (timeline, audio), name
+    assert client.post(PAGE).status_code == 405
+
+
+def test_a_stranger_is_sent_to_the_login(call: Call, client: Client) -> None:
+    assert client.get(PAGE).headers["Location"].startswith("/admin/login/?next=")
+
+
+def test_words_times_and_what_was_not_heard(call: Call, client: Client, cast: Cast) -> None:
+    client.force_login(cast.alice)
+
+    html = page(client)
+
+    assert "+15551234567" in html
+    assert "At seven, for four people." in html
+    assert "1,390 ms slow" in html
+    assert re.search(r"Gladly! We are open from noon to ten in\s*<span class=\"unheard\">", html)
+    assert "<del>the evening, and the terrace is open too. At what time?</del>" in html
+    assert "Tool book_table started" in html
+    assert "the agent said goodbye and ended the call" in html
+    assert 'class="mode-speaking"' in html
+    assert 'class="mode-stop"' in html
+    assert f'src="{AUDIO}"' in html
+
+
+def test_who_may_not_listen_is_told_so(call: Call, client: Client, cast: Cast) -> None:
+    client.force_login(cast.bob)
+
+    html = page(client)
+
+    assert "<audio" not in html
+    assert AUDIO not in html
+    assert "may not listen to recordings" in html
+
+
+def test_nothing_inline_and_nothing_cached(call: Call, client: Client, cast: Cast) -> None:
+    client.force_login(cast.alice)
+
+    response = client.get(PAGE)
+    html = response.content.decode()
+
+    assert "script-src 'self'" in response.headers["Content-Security-Policy"]
+    assert "no-store" in response.headers["Cache-Control"]
+    assert not re.search(r"<script(?![^>]*\ssrc=)|<style|\sstyle=|\son\w+=|javascript:", html)
+
+
+def test_hostile_words_are_shown_and_not_run(call: Call, client: Client, cast: Cast) -> None:
+    bad = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>"
+    Turn.objects.filter(number=1).update(user_text=bad, generated_text=bad, heard_text="")
+    Call.objects.update(from_number=bad, carrier_status="<b>")
+    call.events.filter(type="RunTool").update(data={"type": "RunTool", "name": bad, "arguments": bad})
+    client.force_login(cast.alice)
+
+    html = page(client)
+
+    assert "<script>alert" not in html
+    assert "<img" not in html
+    assert "&lt;script&gt;alert(1)" in html
+
+
+FILTERS = {
+    "": 200,
+    "?after=200": 140,
+    "?type=TurnClosed": 5,
+    "?type=MarkReturned&turn=3": 9,
+    "?text=Maria%20Jensen&type=TurnEnded": 1,
+    "?text=100%25_": 0,
+    "?text=%00": 200,
+    "?turn=x&after=-1&kind=%27%3B--&type=%00": 0,
+    "?after=99999999999999999999": 200,
+}
+
+
+def test_filters(call: Call, client: Client, cast: Cast) -> None:
+    client.force_login(cast.alice)
+
+    for query, rows in FILTERS.items():
+        html = page(client, query)
+        assert html.count('<td class="type">') == rows, query
+        assert ("No event fits this filter" in html) == (rows == 0), query
+
+
+def test_pages_of_events_cover_all_of_them(call: Call, client: Client, cast: Cast) -> None:
+    client.force_login(cast.alice)
+    seen: list[int] = []
+    query = "?turn=&kind="
+    while True:
+        html = page(client, query)
+        seen += [int(number) for number in re.findall(r'<tr class="kind-[^>]*>\s*<td class="num">(\d+)<', html)]
+        following = re.search(r'href="(\?[^"]*)#events" rel="next"', html)
+        if not following:
+            break
+        query = following[1].replace("&amp;", "&")
+
+    assert seen == list(range(1, call.entry_count + 1))
+
+
+def test_queries_do_not_grow_with_the_call(
+    call: Call, client: Client, cast: Cast, django_assert_max_num_queries: DjangoAssertNumQueries
+) -> None:
+    client.force_login(cast.alice)
+
+    with django_assert_max_num_queries(12):
+        page(client)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("state", "message"),
+    [
+        ({}, "The call is not over"),
+        ({"status": "in_progress"}, "The call is not over"),
+        ({"status": "ended", "end_reason": "stream_lost", "ended_at": "2026-11-23T10:00Z"}, "being archived"),
+        (
+            {"status": "ended", "end_reason": "x", "ended_at": "2026-11-23T10:00Z", "archived_at": "2026-11-23T10:00Z"},
+            "No audio was recorded",
+        ),
+    ],
+)
+def test_a_call_with_nothing_to_show_says_why(client: Client, cast: Cast, state: dict[str, str], message: str) -> None:
+    Call.objects.create(call_sid=SID, **state)
+    client.force_login(cast.alice)
+
+    assert message in page(client)
+
+
+def test_no_such_call(client: Client, cast: Cast) -> None:
+    client.force_login(cast.alice)
+
+    assert client.get("/calls/CAnone/").status_code == 404
+    assert client.get("/calls/CAnone/audio.wav").status_code == 404
+
+
+# --- the recording ------------------------------------------------------------------------------------------------
+
+SIZE = 44 + 16000 * 4
+RANGES = {
+    "": (200, 0, SIZE - 1),
+    "bytes=0-": (206, 0, SIZE - 1),
+    "bytes=44-143": (206, 44, 143),
+    "bytes=63000-999999": (206, 63000, SIZE - 1),
+    "bytes=-10": (206, SIZE - 10, SIZE - 1),
+    "bytes=-999999": (206, 0, SIZE - 1),
+    "bytes=5-4": (200, 0, SIZE - 1),
+    "bytes=0-1,4-5": (200, 0, SIZE - 1),
+    "lines=1-2": (200, 0, SIZE - 1),
+    "bytes=-": (200, 0, SIZE - 1),
+    "bytes=" + "9" * 50 + "-": (200, 0, SIZE - 1),
+}
+
+
+@async_to_sync
+async def collect(pieces: AsyncIterator[bytes]) -> bytes:
+    return b"".join([piece async for piece in pieces])
+
+
+def test_ranges(call: Call, client: Client, cast: Cast, recordings: Path) -> None:
+    client.force_login(cast.alice)
+    whole = (recordings / f"{SID}.wav").read_bytes()
+    assert len(whole) == SIZE
+
+    for header, (status, first, last) in RANGES.items():
+        response = client.get(AUDIO, headers={"Range": header} if header else {})
+        assert response.status_code == status, header
+        assert collect(response.streaming_content) == whole[first : last + 1], header
+        assert response.headers["Content-Length"] == str(last + 1 - first)
+        assert response.headers["Accept-Ranges"] == "bytes"
+        assert response.headers.get("Content-Range") == (f"bytes {first}-{last}/{SIZE}" if status == 206 else None)
+        assert response.headers["Content-Type"] == "audio/wav"
+
+
+def test_a_range_outside_the_file(call: Call, client: Client, cast: Cast) -> None:
+    client.force_login(cast.alice)
+
+    for header in (f"bytes={SIZE}-", "bytes=999999-1000000", "bytes=-0"):
+        response = client.get(AUDIO, headers={"Range": header})
+        assert (response.status_code, response.headers["Content-Range"]) == (416, f"bytes */{SIZE}"), header
+
+
+def test_only_files_of_the_folder_are_served(call: Call, client: Client, cast: Cast, recordings: Path) -> None:
+    (recordings.parent / "secret.txt").write_text("secret")
+    client.force_login(cast.alice)
+
+    for file in ("../secret.txt", "/etc/passwd", "gone.wav", "."):
+        call.recording.file = file
+        call.recording.save()
+        assert client.get(AUDIO).status_code == 404, file
