@@ -25,13 +25,13 @@ from calls import surroundings
 from calls.logkeys import DEAD_AFTER_MS, LIVE_KEY, checked_sid, events_key, meta_key
 from calls.models import Call, CallEvent, Recording, Turn
 from calls.services import carrier, entries, recordings, timeline
+from calls.services.entries import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     import redis
 
-    from calls.services.entries import Entry
     from calls.services.recordings import Stored
     from calls.services.timeline import CallFacts, TurnFacts
 

@@ -12,6 +12,7 @@ import os
 import wave
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from uuid import uuid4
 
@@ -21,7 +22,6 @@ from calls.logkeys import checked_sid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 RATE_HZ = 8000
 _CHUNK = 64 * 1024
