@@ -20,7 +20,6 @@ from voiceagent.embedded import process, state
 from voiceagent.embedded.process import ServerError
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
 
     import psutil
@@ -54,7 +53,6 @@ class Postgres:
         self._dir = data_dir
         self._say = say
         self._log = data_dir / "logs" / "postgres.log"
-        self._child: subprocess.Popen[bytes] | None = None
 
     # What is there -----------------------------------------------------------------------------------------------
 
@@ -110,9 +108,6 @@ class Postgres:
         """End it in order; nothing to do if it does not run."""
         if (running := self.find()) is not None:
             process.end(running, _END)
-        if self._child is not None:
-            self._child.wait(5)
-            self._child = None
 
     def _prepare(self) -> Account | None:
         account = accounts.database_account(self.data, self._say)
@@ -169,7 +164,7 @@ class Postgres:
                 continue
             options = [f"--{name}={value}" for name, value in (_OPTIONS | {"port": str(port)}).items()]
             argv = [str(self._program("postgres", account)), "-D", str(self.data), *options]
-            self._child = child = process.spawn(argv, self.data, self._log, account)
+            child = process.spawn(argv, self.data, self._log, account)
             if self._await(lambda child=child: child.poll() is None, START_TIMEOUT_S):  # type: ignore[misc]
                 return
             child.kill()

@@ -36,6 +36,7 @@ def find(pid: int | None, folder: Path) -> psutil.Process | None:
 
     A pid file that survived its process may name a stranger by now; a stranger works elsewhere.
     """
+    _reap()
     if not pid:
         return None
     try:
@@ -50,8 +51,9 @@ def find(pid: int | None, folder: Path) -> psutil.Process | None:
 def spawn(argv: list[str], folder: Path, log: Path, account: Account | None = None) -> subprocess.Popen[bytes]:
     """Start a server in a session of its own, so that a terminal's Ctrl-C does not reach it; output goes to ``log``."""
     log.parent.mkdir(parents=True, exist_ok=True)
+    _reap()
     with log.open("ab") as output:
-        return subprocess.Popen(
+        child = subprocess.Popen(
             argv,
             cwd=folder,
             stdin=subprocess.DEVNULL,
@@ -64,6 +66,16 @@ def spawn(argv: list[str], folder: Path, log: Path, account: Account | None = No
             umask=0o077,
             env=plain_environment(),
         )
+    _children.append(child)
+    return child
+
+
+# Servers outlive the objects that stand for them, on purpose; those that end must still be waited for.
+_children: list[subprocess.Popen[bytes]] = []
+
+
+def _reap() -> None:
+    _children[:] = [child for child in _children if child.poll() is None]
 
 
 def plain_environment() -> dict[str, str]:

@@ -12,7 +12,6 @@ from voiceagent.embedded import process, state
 from voiceagent.embedded.process import ServerError
 
 if TYPE_CHECKING:
-    import subprocess
     from collections.abc import Callable
     from pathlib import Path
 
@@ -33,7 +32,6 @@ class Valkey:
         self._dir = data_dir
         self._say = say
         self._log = data_dir / "logs" / "valkey.log"
-        self._child: subprocess.Popen[bytes] | None = None
         self.data = data_dir / "valkey"
 
     def find(self) -> psutil.Process | None:
@@ -63,9 +61,6 @@ class Valkey:
         """End it in order; nothing to do if it does not run."""
         if (running := self.find()) is not None:
             process.end(running, _END)
-        if self._child is not None:
-            self._child.wait(5)
-            self._child = None
 
     def _start(self) -> None:
         state.ensure_folder(self.data)
@@ -75,7 +70,7 @@ class Valkey:
                 state.new_port(self._dir, "valkey")
                 continue
             argv = [str(_program()), str(self._write_conf(port))]
-            self._child = child = process.spawn(argv, self.data, self._log)
+            child = process.spawn(argv, self.data, self._log)
             state.write_json(self._dir / "valkey.json", {"pid": child.pid})
             if self._await(lambda child=child: child.poll() is None):  # type: ignore[misc]
                 return
