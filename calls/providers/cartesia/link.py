@@ -109,9 +109,9 @@ class Link[S: Socket]:
         """One connection from its opening to its loss. Returns only where the next one deserves a fresh start."""
         socket = await self._served.open()
         opened_at = time.monotonic()
+        lost = VendorError("cut", VENDOR, detail="closed by the vendor")
         try:
             await self._served.serve(socket)
-            lost = VendorError("cut", VENDOR, detail="closed by the vendor")
         except _LOSSES as error:
             lost = classify(error)
         finally:

@@ -13,9 +13,11 @@ from binascii import a2b_base64
 from collections import deque
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import orjson
+
 from calls.core.events import VoiceFailed, WordsTimed
 from calls.providers.aio import race
-from calls.providers.cartesia.client import CartesiaClient, language_code, parse
+from calls.providers.cartesia.client import CartesiaClient, Written, language_code, parse
 from calls.providers.cartesia.errors import VENDOR, from_event
 from calls.providers.cartesia.link import Link, Persistence
 from calls.providers.cartesia.speech import Context, Key, Outgoing, Speech, speakable, timed_words
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from cartesia.lib._tts import AsyncTTSResourceConnection
-    from cartesia.types.websocket_client_event_param import WebsocketClientEventParam
+    from cartesia.types.websocket_client_event import WebsocketClientEvent
 
     from calls.core.policy import AgentProfile
     from calls.ports import AudioSink, Post
@@ -218,7 +220,8 @@ class CartesiaVoice:
             outgoing = self._outbox.popleft()
             outgoing.context.on_wire = True
             outgoing.context.speech.active_at = self._clock()
-            await socket.send(cast("WebsocketClientEventParam", outgoing.message(self._fixed)))
+            message = Written(text=orjson.dumps(outgoing.message(self._fixed)).decode())
+            await socket.send(cast("WebsocketClientEvent", message))
 
     async def _receive(self, socket: AsyncTTSResourceConnection) -> None:
         while True:
