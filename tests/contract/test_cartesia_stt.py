@@ -56,7 +56,7 @@ async def speak(ear: TurnsEar | ManualEar, speech_ms: int, silence_ms: int = 0) 
 
 
 async def test_a_turn_from_its_start_to_its_end(
-    client: CartesiaClient, vendor: Handle, agent: AgentProfile, heard: Heard
+    client: CartesiaClient, vendor: Handle, agent: AgentProfile, heard: Heard, no_blocking: None
 ) -> None:
     vendor.utterances("I'd like to book a table.")
     ear = TurnsEar(client, agent, heard.post, keyterms=("Luigi", "table d'hôte"))

@@ -58,7 +58,7 @@ def contexts(vendor: Handle) -> list[dict[str, Any]]:
 
 
 async def test_an_epoch_is_spoken_with_all_its_words(
-    client: CartesiaClient, vendor: Handle, agent: AgentProfile, heard: Heard
+    client: CartesiaClient, vendor: Handle, agent: AgentProfile, heard: Heard, no_blocking: None
 ) -> None:
     async with speaking(client, agent, heard) as voice:
         voice.say(1, 2, "Good morning. ")

@@ -85,7 +85,7 @@ async def test_a_reply_comes_in_pieces_and_is_accounted_for(
 
 
 async def test_function_calls_are_put_together(
-    model: OpenAIModel, vendor: Handle, agent: AgentProfile, heard: Heard
+    model: OpenAIModel, vendor: Handle, agent: AgentProfile, heard: Heard, no_blocking: None
 ) -> None:
     vendor.reply(
         "One moment.",

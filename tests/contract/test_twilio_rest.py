@@ -56,7 +56,9 @@ async def control(sandbox: SandboxServer, account: Handle) -> AsyncIterator[Twil
         yield made
 
 
-async def test_hanging_up_ends_the_call(control: TwilioControl, account: Handle, call: CallResource) -> None:
+async def test_hanging_up_ends_the_call(
+    control: TwilioControl, account: Handle, call: CallResource, no_blocking: None
+) -> None:
     await control.hang_up(call.sid)
     assert call.ended
     (update,) = account.journal("twilio.calls.update")

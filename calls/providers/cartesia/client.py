@@ -36,7 +36,8 @@ class Socket(Protocol):
 
 
 class CartesiaClient:
-    """The SDK's client with the settings that a live call needs. Create it inside the running loop.
+    """The SDK's client with the settings that a live call needs. Create it when the process starts, in its loop: it
+    reads files for up to 150 ms.
 
     ``http`` base addresses give plain sockets. The SDK's own retries and reconnecting stay off: a caller hears them
     as silence.
@@ -55,6 +56,8 @@ class CartesiaClient:
             timeout=httpx.Timeout(10.0, connect=conf.connect_timeout_ms / 1000),
         )
         self.socket_options = _socket_options(secure)
+        # The SDK reads files to describe this platform when it makes its first headers: now, not in a call.
+        _ = self.sdk.default_headers
 
     async def open[S: Socket](self, manager: AbstractAsyncContextManager[S]) -> S:
         """Enter one of the SDK's connection managers within the deadline. Raises ``VendorError``."""

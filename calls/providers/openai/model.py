@@ -36,7 +36,9 @@ _STRATEGIES: Final[dict[str, Strategy]] = {"chat": ChatStrategy(), "responses": 
 
 
 class OpenAIModel:
-    """One for all calls of a process. Create it inside the running loop, close it at the end."""
+    """One for all calls of a process. Create it when the process starts, in its loop (it reads the certificate store
+    for up to 170 ms), and close it at the end.
+    """
 
     def __init__(self, conf: OpenAIConf) -> None:
         if conf.api not in _STRATEGIES:
