@@ -104,7 +104,9 @@ class House:
         self.wait_for("Ready after")
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         remains = self.processes()
         try:
             self.stop()
