@@ -49,13 +49,18 @@ def shutdown_messages(model: str, table: Mapping[str, Any], today: datetime.date
 @register(Tags.database, "voiceagent")
 def pool_alone(**_: Any) -> list[CheckMessage]:
     """E002: the pool is the only thing that may keep connections."""
+    return pool_messages(settings.DATABASES)
+
+
+def pool_messages(databases: Mapping[str, Any]) -> list[CheckMessage]:
+    """The errors for ``databases``, as in Django's settings."""
     return [
         Error(
             f"The database {name} has a connection pool and a CONN_MAX_AGE.",
             hint="Set CONN_MAX_AGE to 0.",
             id="voiceagent.E002",
         )
-        for name, database in settings.DATABASES.items()
+        for name, database in databases.items()
         if database.get("OPTIONS", {}).get("pool") and database.get("CONN_MAX_AGE") != 0
     ]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import subprocess
 import time
@@ -76,6 +77,14 @@ _children: list[subprocess.Popen[bytes]] = []
 
 def _reap() -> None:
     _children[:] = [child for child in _children if child.poll() is None]
+
+
+@atexit.register
+def _let_go() -> None:
+    """Tell the interpreter that a server which others still use is not a forgotten child."""
+    for child in _children:
+        if child.poll() is None:
+            child.returncode = 0
 
 
 def plain_environment() -> dict[str, str]:

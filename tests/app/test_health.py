@@ -1,0 +1,99 @@
+"""Alive, ready, and the numbers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from voiceagent import health
+from voiceagent.health import Live, set_live_provider
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.test import AsyncClient
+
+    from tests.conftest import TestServers
+
+
+@pytest.fixture
+def room() -> Iterator[None]:
+    before = health._provider
+    set_live_provider(lambda: Live(calls=1, capacity=2, breakers={"openai": "closed"}))
+    yield
+    set_live_provider(before)
+
+
+async def test_alive_needs_nothing(async_client: AsyncClient) -> None:
+    answer = await async_client.get("/healthz")
+    assert (answer.status_code, answer.content) == (200, b"ok\n")
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("room")
+async def test_ready_says_what_it_stands_on(async_client: AsyncClient, test_servers: TestServers) -> None:
+    answer = await async_client.get("/readyz")
+    body = answer.json()
+    assert answer.status_code == 200, body
+    assert (body["ready"], body["calls"], body["capacity"], body["breakers"]) == (True, 1, 2, {"openai": "closed"})
+    for name in ("database", "redis"):
+        assert body["dependencies"][name]["ok"]
+        assert body["dependencies"][name]["ms"] > 0
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("live", [Live(calls=2, capacity=2), Live(calls=0, capacity=2, draining=True)])
+@pytest.mark.usefixtures("room")
+async def test_full_or_draining_is_not_ready(live: Live, async_client: AsyncClient) -> None:
+    set_live_provider(lambda: live)
+    answer = await async_client.get("/readyz")
+    assert answer.status_code == 503
+    assert answer.json()["dependencies"]["database"]["ok"]
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("room")
+async def test_a_dependency_away_is_named_without_its_address(async_client: AsyncClient, settings: Any) -> None:
+    settings.REDIS_URL = "redis://:hidden@127.0.0.1:9/0"
+    answer = await async_client.get("/readyz")
+    body = answer.json()
+    assert answer.status_code == 503
+    assert body["dependencies"]["database"]["ok"]
+    assert body["dependencies"]["redis"]["error"] == "ConnectionError"
+    assert b"hidden" not in answer.content
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("room")
+async def test_a_dependency_that_hangs_costs_the_deadline_only(
+    async_client: AsyncClient, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import asyncio
+
+    monkeypatch.setattr(health, "DEPENDENCY_TIMEOUT_S", 0.2)
+    released = asyncio.Event()
+
+    async def hang(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await released.wait()
+        writer.close()
+
+    server = await asyncio.start_server(hang, "127.0.0.1", 0)
+    settings.REDIS_URL = f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
+    async with server, asyncio.timeout(5):
+        body = (await async_client.get("/readyz")).json()
+        released.set()
+    assert body["dependencies"]["redis"]["error"] == "TimeoutError"
+    assert 200 <= body["dependencies"]["redis"]["ms"] < 2000
+
+
+@pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
+async def test_metrics_come_in_the_format_asked_for(accept: str, async_client: AsyncClient) -> None:
+    answer = await async_client.get("/metrics", headers={"accept": accept})
+    assert b"django_http_requests_before_middlewares_total" in answer.content
+    assert answer.content.endswith(b"# EOF\n") == bool(accept)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics"])
+async def test_they_only_answer_to_reading(path: str, async_client: AsyncClient) -> None:
+    assert (await async_client.post(path)).status_code == 405
