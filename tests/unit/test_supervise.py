@@ -49,8 +49,12 @@ def test_a_call_is_one_line_when_it_starts_and_one_when_it_ends(raw: bytes, show
     assert render(raw) == shown
 
 
+def holds(log: Path, text: bytes) -> bool:
+    return log.exists() and text in log.read_bytes()
+
+
 async def until_written(log: Path, text: bytes) -> None:
-    while not log.exists() or text not in log.read_bytes():  # noqa: ASYNC110 - another process writes it
+    while not holds(log, text):  # noqa: ASYNC110 - another process writes it
         await asyncio.sleep(0.02)
 
 
