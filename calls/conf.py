@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 class CartesiaConf:
     """Where speech recognition and the voice are, and how they are asked.
 
-    ``base_url`` is an ``http(s)://`` address without a path; ``http`` means plain sockets too.
+    ``base_url`` is an ``http(s)://`` address without a path; ``http`` means plain sockets too. ``stt_join_ms``: the
+    caller's frames are put together to this length before they are sent; 0 passes each on as it comes.
     """
 
     api_key: str = field(repr=False)
@@ -21,6 +22,7 @@ class CartesiaConf:
     stt_model: str = "ink-2"
     stt_manual_model: str = "ink-whisper"
     tts_model: str = "sonic-3.5"
+    stt_join_ms: int = 0
     connect_timeout_ms: int = 3000
 
 

@@ -119,13 +119,15 @@ async def test_an_eager_end_that_was_wrong_is_taken_back(
 
 
 async def test_frames_are_joined_when_the_setting_says_so(
-    client: CartesiaClient, vendor: Handle, agent: AgentProfile, heard: Heard
+    sandbox: SandboxServer, vendor: Handle, agent: AgentProfile, heard: Heard
 ) -> None:
-    ear = TurnsEar(client, agent, heard.post, join_bytes=800)
+    client = CartesiaClient(CartesiaConf(api_key=vendor.key, base_url=sandbox.url, stt_join_ms=100))
+    ear = TurnsEar(client, agent, heard.post)
     async with running(ear):
         await heard.wait_for(EarReady)
         await speak(ear, 0, 500)
         (entry,) = await vendor.wait_for("cartesia.stt.turns", bytes=4000)
+    await client.aclose()
     assert entry["messages"] == 5
 
 

@@ -49,14 +49,13 @@ class _CartesiaEar[S: (TurnsSocket, ManualSocket)]:
         post: Post,
         *,
         keyterms: Sequence[str] = (),
-        join_bytes: int = 0,
         persistence: Persistence | None = None,
     ) -> None:
         self._client = client
         self._language = language_code(agent.language)
         self._post = post
         self._keyterms = list(keyterms)
-        self._frames = FrameQueue(join_bytes=join_bytes)
+        self._frames = FrameQueue(join_bytes=client.conf.stt_join_ms * 8)
         self._link: Link[S] = Link(self, persistence or Persistence())
         self._up = False
         self._outage_told = False
