@@ -19,8 +19,9 @@ TOKEN = "callee-token"
 class Callee:
     """Checks every signature with the vendor's library; ``on_stream`` decides what the call hears."""
 
-    def __init__(self, twiml: str | None = None) -> None:
+    def __init__(self, twiml: str | None = None, public_url: str | None = None) -> None:
         self.twiml = twiml
+        self._public_url = public_url
         self.voice_status = 200
         self.voice_type = "text/xml"
         self.action_twiml = "<Response><Hangup/></Response>"
@@ -43,12 +44,17 @@ class Callee:
         await self._runner.cleanup()
 
     @property
-    def url(self) -> str:
+    def local_url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
     @property
+    def url(self) -> str:
+        """What it believes to be called, as a server behind a proxy does."""
+        return self._public_url or self.local_url
+
+    @property
     def stream_url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}/twilio/stream"
+        return self.url.replace("http", "ws", 1) + "/twilio/stream"
 
     def connect(self, action: str = "") -> str:
         attribute = f' action="{action}"' if action else ""

@@ -26,6 +26,7 @@ from voiceagent.sandbox.carrier import (
     ProtocolFault,
     Said,
     StreamClosed,
+    StreamOpened,
     Updated,
 )
 from voiceagent.sandbox.control import SandboxServer
@@ -290,9 +291,7 @@ async def test_outbound_calls_are_answered_by_a_carrier_that_takes_them() -> Non
             assert created.status == "queued"
             call = await asyncio.wait_for(carrier.incoming.get(), 5)
             assert call.call_sid == created.sid
-            async with asyncio.timeout(5):
-                while call.stream is None:
-                    await asyncio.sleep(0.01)
+            await call.wait_for(StreamOpened, timeout_s=5)
             await call.hang_up()
         finally:
             await client.http_client.session.close()

@@ -66,7 +66,7 @@ def _decode(features: NDArray[np.float32]) -> str:
     result = _model().model.generate(
         _model().encode(features),
         [[tokenizer.sot, tokenizer.no_timestamps]],
-        beam_size=2,
+        beam_size=1,
         max_length=160,
         no_repeat_ngram_size=6,
         return_scores=True,

@@ -58,7 +58,6 @@ _PARTY = (
 _PARTY_PHRASES = (
     (re.compile(r"\bfor people\b", re.I), 4),
     (re.compile(r"\b(?:to|too) people\b", re.I), 2),
-    (re.compile(r"\b(?:just|only) (?:me|myself)\b|\bon my own\b", re.I), 1),
     (
         re.compile(
             r"\b(?:a couple|both of us|(?:me|myself) and my (?:wife|husband|partner|friend|mother|father|son|daughter))\b",
@@ -66,6 +65,7 @@ _PARTY_PHRASES = (
         ),
         2,
     ),
+    (re.compile(r"\b(?:just|only) (?:me|myself)\b|\bon my own\b", re.I), 1),
 )
 _NAME_WORD = r"[A-Za-zÀ-ÿ][A-Za-zÀ-ÿ'’-]*\.?"
 _TITLE = r"(?:(?:Mr|Mrs|Ms|Miss|Dr)\.?\s+)?"

@@ -1,0 +1,155 @@
+"""The local engines really speak and really hear: over the same sockets, in real time.
+
+One server for the module: its models take seconds to load.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+pytest.importorskip("faster_whisper", reason="the local engines are an optional set of requirements")
+pytest.importorskip("piper", reason="the local engines are an optional set of requirements")
+
+from cartesia import AsyncCartesia
+
+from voiceagent.sandbox import sound
+from voiceagent.sandbox.call.conversation import plain
+from voiceagent.sandbox.call.lines import bundled
+from voiceagent.sandbox.control import SandboxServer, SandboxThread
+from voiceagent.sandbox.engines import piper_voice
+from voiceagent.sandbox.engines.local import LocalEngines
+from voiceagent.sandbox.engines.turns import agreed, extend
+from voiceagent.sandbox.engines.vad import Vad
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[SandboxServer]:
+    with SandboxThread(LocalEngines()) as running:
+        yield running
+
+
+def client_of(server: SandboxServer) -> AsyncCartesia:
+    return AsyncCartesia(api_key="engines", base_url=server.url, websocket_base_url=server.ws_url, max_retries=0)
+
+
+async def test_the_bundled_conversation_is_heard_word_for_word(server: SandboxServer) -> None:
+    lines = bundled().lines[:2]
+    audio = b"".join(sound.SILENT_FRAME * 20 + line.audio + sound.SILENT_FRAME * 60 for line in lines)
+    events: list[dict[str, Any]] = []
+    async with (
+        client_of(server) as client,
+        client.stt.auto_finalize.websocket(model="ink-2", encoding="pcm_mulaw", sample_rate=8000) as connection,
+    ):
+        loop = asyncio.get_running_loop()
+        begun = loop.time()
+
+        async def speak() -> None:
+            for count, frame in enumerate(sound.frames(audio), 1):
+                await connection.send_raw(frame)
+                await asyncio.sleep(begun + count * 0.02 - loop.time())
+            await connection.send({"type": "close"})
+
+        speaking = asyncio.create_task(speak())
+        events += [event.model_dump(exclude_none=True) | {"at_s": loop.time() - begun} async for event in connection]
+        await speaking
+    kinds = [event["type"] for event in events]
+    ends = [event["transcript"] for event in events if event["type"] == "turn.end"]
+    assert [plain(text) for text in ends] == [plain(line.text) for line in lines]
+    assert kinds.count("turn.start") == 2
+    assert kinds.index("turn.start") < kinds.index("turn.update") < kinds.index("turn.end")
+    started_s = next(event["at_s"] for event in events if event["type"] == "turn.start")
+    assert started_s < 0.9, "a turn begins when the speech does: 0.4 s of silence go before it"
+    grown = ""
+    for event in events:
+        if event["type"] == "turn.start":
+            grown = ""
+        elif "transcript" in event:
+            assert event["transcript"].startswith(grown), "text that was shown does not change"
+            grown = event["transcript"]
+
+
+async def test_a_voice_speaks_with_words_in_their_places(server: SandboxServer) -> None:
+    text = "We are open until midnight. You are very welcome!"
+    async with client_of(server) as client, client.tts.websocket_connect() as connection:
+        context = connection.context(
+            model_id="sonic-3.5",
+            voice={"id": "v"},
+            output_format={"container": "raw", "encoding": "pcm_mulaw", "sample_rate": 8000},
+            add_timestamps=True,
+            max_buffer_delay_ms=0,
+        )
+        await context.push(text)
+        await context.no_more_inputs()
+        messages = [message.model_dump(exclude_none=True) async for message in context.receive()]
+        audio = b"".join(base64.b64decode(message["data"]) for message in messages if message["type"] == "chunk")
+        tables = [message["word_timestamps"] for message in messages if message["type"] == "timestamps"]
+        heard = await client.stt.transcribe(
+            file=("speech.raw", audio), model="ink-whisper", encoding="pcm_mulaw", sample_rate=8000
+        )
+    words = [word for table in tables for word in table["words"]]
+    assert " ".join(words) == text
+    starts = [start for table in tables for start in table["start"]]
+    assert starts == sorted(starts)
+    assert starts[-1] < len(audio) / 8000
+    assert plain(heard.text) == plain(text)
+
+
+async def test_manual_recognition_says_nothing_for_silence(server: SandboxServer) -> None:
+    line = bundled().lines[1]
+    async with (
+        client_of(server) as client,
+        client.stt.manual_finalize.websocket(model="ink-whisper", encoding="pcm_mulaw", sample_rate=8000) as connection,
+    ):
+        for part in (b"\xff" * 8000, line.audio):
+            for frame in sound.frames(part):
+                await connection.send_raw(frame)
+            await connection.send_raw("finalize")
+        await connection.send_raw("close")
+        events = [event.model_dump(exclude_none=True, warnings=False) async for event in connection]
+    assert [event["type"] for event in events] == ["flush_done", "transcript", "flush_done", "done"]
+    assert plain(events[1]["text"]) == plain(line.text)
+
+
+def test_the_voice_activity_model_knows_a_voice_from_a_tone_and_from_noise() -> None:
+    speech = sound.mulaw_decode(bundled().lines[0].audio)
+    assert max(Vad().feed(speech)) > 0.9
+    assert max(Vad().feed(sound.tone(8000) // 8)) < 0.9
+    assert max(Vad().feed(speech * 0)) < 0.2
+
+
+def test_a_higher_voice_takes_as_long_as_the_other() -> None:
+    low, high = (piper_voice.synthesise("Good morning to you all.", 8000, 1.0, pitch) for pitch in (1.0, 1.18))
+    assert len(high.samples) == pytest.approx(len(low.samples), rel=0.2)
+
+
+@pytest.mark.parametrize(
+    ("shown", "heard", "expected"),
+    [
+        ("", "Hello there", "Hello there"),
+        ("Hello", "hello, there", "Hello there"),
+        ("I want a", "I want the table", "I want a table"),
+        ("For two people.", "For two people. On Friday", "For two people. On Friday"),
+        ("One two", "One two", "One two"),
+    ],
+)
+def test_shown_text_only_grows(shown: str, heard: str, expected: str) -> None:
+    assert extend(shown, heard) == expected
+
+
+def test_only_words_that_two_hypotheses_share_are_shown() -> None:
+    assert agreed("I want to", "I want two tables") == "I want"
+    assert agreed("I want", "I want") == "I"
+
+
+@pytest.mark.parametrize("text", ["Hello. How are you?", "One", "", "No end, here and there, and a very long clause"])
+def test_pieces_of_a_text_are_the_text(text: str) -> None:
+    assert "".join(piper_voice.units(text)) == text
