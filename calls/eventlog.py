@@ -1,9 +1,8 @@
 """The event log: every event and command of every call, in Redis within 100 ms, without the call ever waiting.
 
 ``EventLog`` belongs to one call and subscribes to its bus; noting a step is one append to a list. ``LogWriter``
-belongs to the process: one task that takes what all calls noted, encodes it and sends it in one pipeline, at most
-every ``flush_ms``. One writer for all calls, because a pipeline per call and interval would cost more CPU than the
-audio path does.
+belongs to the process: one task that takes what all calls noted, encodes it and sends it in one trip, at most every
+``flush_ms``. One writer for all calls, because a trip per call and interval would cost more CPU than the audio path.
 
 While Redis is away entries wait in memory, up to ``max_entries`` for each call (some hours of talk). Beyond that new
 entries are dropped and counted; sequence numbers go on, so the gap is visible in the archive. What was kept is
@@ -13,27 +12,24 @@ the beginning, which still replays.
 from __future__ import annotations
 
 import asyncio
-import json
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
-from calls.core.commands import Command
-from calls.core.events import Event
-from calls.core.record import dumps, tagged
-from calls.logkeys import HEARTBEAT_MS, LIVE_KEY, checked_sid, events_key, meta_key
+from calls.logkeys import HEARTBEAT_MS, checked_sid
+from calls.logwire import TAKEN, Noted, Wire, share_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from redis.asyncio import Redis
-    from redis.asyncio.client import Pipeline
 
     from calls.bus import StepTaken
 
@@ -46,7 +42,7 @@ SendArchive = Callable[[str], None]
 class LogConf:
     """Bounds of the log. ``flush_ms``: longest time a noted entry waits while Redis answers.
 
-    ``batch`` entries go into one pipeline, so that encoding never holds the loop for long.
+    ``batch`` entries go into one trip, so that encoding never holds the loop for long.
     """
 
     flush_ms: int = 40
@@ -58,28 +54,16 @@ class LogConf:
     close_ms: int = 3_000
 
 
-@dataclass(frozen=True, slots=True)
-class _Noted:
-    """A step as it waits: what the entry needs and nothing of the state, which would be kept alive by it."""
-
-    first_seq: int
-    step: int
-    wall_ms: int
-    event: Event
-    commands: tuple[Command, ...]
-    mode: str
-    turn: int
-
-
 class EventLog:
     """The log of one call. Use on the event loop's thread only."""
 
     def __init__(self, writer: LogWriter, call_sid: str, meta: Mapping[str, str]) -> None:
         self.call_sid = checked_sid(call_sid)
+        self.owner = uuid4().hex
         self.dropped = 0
         self._writer = writer
         self._meta: dict[str, str] = dict(meta)
-        self._noted: deque[_Noted] = deque()
+        self._noted: deque[Noted] = deque()
         self._waiting = 0
         self._seq = 0
         self._closed = False
@@ -95,7 +79,7 @@ class EventLog:
         self._waiting += count
         state = step.state
         self._noted.append(
-            _Noted(first, step.seq, step.wall_ms, step.event, step.commands, state.mode.value, state.turn)
+            Noted(first, step.seq, step.wall_ms, step.event, step.commands, state.mode.value, state.turn)
         )
         self._writer.wake()
 
@@ -133,17 +117,22 @@ class EventLog:
         """Closed, and nothing left to write."""
         return self._closed and not self._noted and not self._meta
 
+    @property
+    def has_news(self) -> bool:
+        """Whether anything is to be written."""
+        return bool(self._noted or self._meta)
+
     def pending_meta(self) -> dict[str, str]:
         """Facts not yet written."""
         return dict(self._meta)
 
-    def head(self, limit: int) -> list[_Noted]:
+    def head(self, limit: int) -> list[Noted]:
         """The oldest steps with together about ``limit`` entries, at least one; they stay until ``settle``."""
-        taken: list[_Noted] = []
+        taken: list[Noted] = []
         count = 0
         for noted in self._noted:
             taken.append(noted)
-            count += 1 + len(noted.commands)
+            count += noted.count
             if count >= limit:
                 break
         return taken
@@ -151,10 +140,16 @@ class EventLog:
     def settle(self, steps: int, meta: Mapping[str, str]) -> None:
         """These steps and facts are in Redis."""
         for _ in range(steps):
-            self._waiting -= 1 + len(self._noted.popleft().commands)
+            self._waiting -= self._noted.popleft().count
         for name, value in meta.items():
             if self._meta.get(name) == value:
                 del self._meta[name]
+
+    def lose(self, entries: int) -> None:
+        """Another log of this call was first, and its entries count."""
+        if not self.dropped:
+            _log.error("eventlog.stream_taken", call_sid=self.call_sid)
+        self.dropped += entries
 
     def finish(self) -> None:
         """Everything is written and the archive was told."""
@@ -173,10 +168,10 @@ class LogWriter:
         self, redis: Redis, send_archive: SendArchive, executor: Executor | None = None, conf: LogConf | None = None
     ) -> None:
         self.conf = conf or LogConf()
-        self._redis = redis
+        self._wire = Wire(redis)
         self._send_archive = send_archive
         self._executor = executor
-        self._logs: dict[str, EventLog] = {}
+        self._logs: dict[EventLog, None] = {}
         self._wake = asyncio.Event()
         self._closing = False
         self._stopped = asyncio.Event()
@@ -188,7 +183,7 @@ class LogWriter:
     def open(self, call_sid: str, meta: Mapping[str, str]) -> EventLog:
         """The log of a new call. ``meta`` has the fields of ``call:{sid}:meta``; written with the first flush."""
         log = EventLog(self, call_sid, meta)
-        self._logs[call_sid] = log
+        self._logs[log] = None
         self._next_heartbeat = 0.0
         self.wake()
         return log
@@ -201,7 +196,7 @@ class LogWriter:
     @property
     def waiting(self) -> int:
         """Entries of all calls that are not yet in Redis."""
-        return sum(log.waiting for log in self._logs.values())
+        return sum(log.waiting for log in self._logs)
 
     @property
     def is_away(self) -> bool:
@@ -263,62 +258,44 @@ class LogWriter:
             await asyncio.sleep(self.conf.flush_ms / 1000)
 
     async def _flush(self) -> bool:
-        """One pipeline. Whether more is waiting. Raises what Redis or its connection raises; nothing is lost then."""
-        pipe = self._redis.pipeline(transaction=False)
-        shares: list[_Share] = []
-        budget = self.conf.batch
-        for log in list(self._logs.values()):
-            if budget <= 0:
-                break
-            share = _Share(log, log.pending_meta(), log.head(budget), first_answer=len(pipe))
-            if share.meta:
-                pipe.hset(meta_key(log.call_sid), mapping=cast("Any", share.meta))
-            for noted in share.steps:
-                budget -= _append(pipe, log.call_sid, noted)
-            shares.append(share)
-        beat = self._beat(pipe)
-        answers = await pipe.execute(raise_on_error=False) if len(pipe) else []
+        """One trip to Redis. Whether more is waiting. Raises what Redis or its connection raises; nothing is lost then."""
+        shares = self._shares()
+        beat = bool(self._logs) and time.monotonic() >= self._next_heartbeat
+        if not shares and not beat:
+            return False
+        written = [share_of(log.call_sid, log.owner, meta, steps) for log, meta, steps in shares]
+        alive = {log.call_sid for log in self._logs} if beat else ()
+        answers = await self._wire.send(written, alive, _now_ms())
         if beat:
             self._next_heartbeat = time.monotonic() + self.conf.heartbeat_ms / 1000
-        ends = [share.first_answer for share in shares][1:] + [len(answers)] * bool(shares)
-        refused = [
-            self._settle(share, answers[share.first_answer : end]) for share, end in zip(shares, ends, strict=True)
-        ]
-        if first := next(filter(None, refused), None):
-            raise first
-        self._rotate(shares)
-        return any(log.waiting or log.pending_meta() for log in self._logs.values())
+        for (log, meta, steps), answer in zip(shares, answers, strict=True):
+            if not answer or answer == TAKEN:
+                self._settle(log, meta, steps, taken=answer == TAKEN)
+        if refusals := [answer for answer in answers if answer and answer != TAKEN]:
+            raise ResponseError(refusals[0].decode(errors="replace"))
+        return any(log.has_news for log in self._logs)
 
-    def _beat(self, pipe: Pipeline) -> bool:
-        """Report all calls as alive if it is time; one command for all."""
-        if not self._logs or time.monotonic() < self._next_heartbeat:
-            return False
-        now = _now_ms()
-        pipe.zadd(LIVE_KEY, dict.fromkeys(self._logs, now))
-        return True
+    def _shares(self) -> list[tuple[EventLog, dict[str, str], list[Noted]]]:
+        """What goes into the next trip. A call that fills it goes last the next time, or it could starve the others."""
+        shares: list[tuple[EventLog, dict[str, str], list[Noted]]] = []
+        budget = self.conf.batch
+        for log in [log for log in self._logs if log.has_news]:
+            if budget <= 0:
+                break
+            steps = log.head(budget)
+            budget -= sum(noted.count for noted in steps)
+            shares.append((log, log.pending_meta(), steps))
+            self._logs[log] = self._logs.pop(log)
+        return shares
 
-    def _settle(self, share: _Share, answers: list[object]) -> Exception | None:
-        """Take note of what Redis said to one call's share. Gives a refusal, after which the share is sent again."""
-        twice = [answer for answer in answers if _is_twice(answer)]
-        refusal = next((a for a in answers if isinstance(a, Exception) and not _is_twice(a)), None)
-        if refusal is not None:
-            return refusal
-        log = share.log
-        if twice and not self._retry_ms:
-            # Not our own repetition: another log of this call wrote these numbers first, and the first one counts.
-            _log.error("eventlog.stream_taken", call_sid=log.call_sid, entries=len(twice))
-            log.dropped += len(twice)
-        log.settle(len(share.steps), share.meta)
-        if log.is_done and self._logs.get(log.call_sid) is log:
-            del self._logs[log.call_sid]
+    def _settle(self, log: EventLog, meta: dict[str, str], steps: list[Noted], *, taken: bool) -> None:
+        """This share is written, or belongs to a call that another log has."""
+        if taken:
+            log.lose(sum(noted.count for noted in steps))
+        log.settle(len(steps), meta)
+        if log.is_done:
+            self._logs.pop(log, None)
             self._hand_over(log)
-        return None
-
-    def _rotate(self, shares: list[_Share]) -> None:
-        """A call that filled the pipeline and has more goes last next time, or it could starve the others."""
-        for share in shares:
-            if share.log.waiting and len(shares) < len(self._logs):
-                self._logs[share.log.call_sid] = self._logs.pop(share.log.call_sid)
 
     def _hand_over(self, log: EventLog) -> None:
         """Tell the archive. ``aclose`` of the log returns when that was tried."""
@@ -345,53 +322,6 @@ class LogWriter:
         if self._retry_ms:
             _log.info("eventlog.redis_back", entries=self.waiting)
         self._retry_ms = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Share:
-    """What one call has in a pipeline, and where its answers begin."""
-
-    log: EventLog
-    meta: dict[str, str]
-    steps: list[_Noted]
-    first_answer: int
-
-
-def _append(pipe: Pipeline, call_sid: str, noted: _Noted) -> int:
-    """Queue the entries of a step: the event, then its commands. How many they are."""
-    key, seq = events_key(call_sid), noted.first_seq
-    values: tuple[Event | Command, ...] = (noted.event, *noted.commands)
-    for value in values:
-        fields = {
-            "seq": seq,
-            "step": noted.step,
-            "kind": "event" if value is noted.event else "command",
-            "type": type(value).__name__,
-            "at_ms": noted.event.at_ms,
-            "wall_ms": noted.wall_ms,
-            "mode": noted.mode,
-            "turn": noted.turn,
-            "data": _encoded(value),
-        }
-        pipe.xadd(key, cast("Any", fields), id=f"{seq}-0")
-        seq += 1
-    return seq - noted.first_seq
-
-
-def _encoded(value: Event | Command) -> bytes:
-    """JSON of an event or command. A vendor can send half a surrogate pair, which UTF-8 has no bytes for."""
-    try:
-        return dumps(value)
-    except UnicodeEncodeError:
-        return json.dumps(tagged(value), sort_keys=True, separators=(",", ":")).encode()
-    except Exception as error:  # noqa: BLE001 - one entry that cannot be written must not stop all calls' logs
-        _log.error("eventlog.unwritable", type=type(value).__name__, error=type(error).__name__)
-        return json.dumps({"type": type(value).__name__, "unwritable": type(error).__name__}).encode()
-
-
-def _is_twice(answer: object) -> bool:
-    """Whether Redis refused an entry because its number is in the stream already."""
-    return isinstance(answer, ResponseError) and "equal or smaller" in str(answer)
 
 
 def _now_ms() -> int:

@@ -12,6 +12,8 @@ from calls.models import Call, CallEvent, Turn
 
 EVENTS_PER_PAGE = 200
 _SHOWN_TURNS = 500
+#: Types that come by the hundred and seldom tell an operator anything.
+DETAIL = ("AudioSent", "WordsTimed", "MarkReturned", "ModelText", "SetTimer", "CancelTimer")
 NOTABLE = (
     "RunTool", "ToolSettled", "DtmfPressed", "SendDigits", "Transfer", "PlayPhrase", "EarFailed", "ModelFailed",
     "VoiceFailed", "ErrorRaised", "HangUpAsked", "CarrierGone", "EndCall",
@@ -27,11 +29,17 @@ class EventFilter:
     turn: int | None = None
     text: str = ""
     after: int = 0
+    detail: bool = False
 
     @property
     def is_set(self) -> bool:
         """Whether anything but the page is chosen."""
         return bool(self.kind or self.type or self.text or self.turn is not None)
+
+    @property
+    def hides_detail(self) -> bool:
+        """Whether pieces of audio, marks and timers are left out: unless they are asked for by any means."""
+        return not (self.detail or self.type or self.text or self.kind == CallEvent.Kind.BROKEN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +67,8 @@ def events_of(call: Call, chosen: EventFilter) -> EventPage:
         found = found.filter(kind=chosen.kind)
     if chosen.type:
         found = found.filter(type=chosen.type)
+    if chosen.hides_detail:
+        found = found.exclude(type__in=DETAIL)
     if chosen.turn is not None:
         found = found.filter(turn=chosen.turn)
     if chosen.text:

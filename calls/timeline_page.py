@@ -54,7 +54,8 @@ class Exchange:
     is_slow: bool
     heard: str
     unheard: str
-    notes: list[Note] = field(default_factory=list)
+    before: list[Note] = field(default_factory=list)
+    after: list[Note] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +86,11 @@ def clock(at_ms: int | None) -> str:
     return f"{tenths // 600}:{tenths // 10 % 60:02d}.{tenths % 10}"
 
 
+def exact_clock(at_ms: int) -> str:
+    """An offset to the millisecond: ``1:07.342``."""
+    return f"{at_ms // 60_000}:{at_ms // 1000 % 60:02d}.{at_ms % 1000:03d}"
+
+
 def milliseconds(value: int | None) -> str:
     """Milliseconds below ten seconds, then seconds; ``no data`` for ``None``."""
     if value is None:
@@ -113,7 +119,8 @@ def exchanges(turns: Iterable[Turn], events: Sequence[CallEvent]) -> list[Exchan
         home = by_number.get(event.turn) or (shown[-1] if shown else None)
         note = _note(event)
         if home and note:
-            home.notes.append(note)
+            spoke = home.turn.first_audio_ms
+            (home.after if spoke is not None and event.at_ms >= spoke else home.before).append(note)
     return shown
 
 
@@ -150,8 +157,8 @@ def split_heard(generated: str, heard: str) -> tuple[str, str]:
 # --- notes and summaries ------------------------------------------------------------------------------------------
 
 _NOTES: dict[str, tuple[Callable[[dict[str, Any]], str], bool]] = {
-    "RunTool": (lambda d: f"Tool {d.get('name')} started with {d.get('arguments') or 'nothing'}", False),
-    "ToolSettled": (lambda d: f"Tool finished: {d.get('outcome')}. {d.get('output', '')}", False),
+    "RunTool": (lambda d: f"Tool {d.get('name')} started. {_plain(d.get('arguments'))}", False),
+    "ToolSettled": (lambda d: f"Tool finished, {d.get('outcome')}. {_plain(d.get('output'))}", False),
     "DtmfPressed": (lambda d: f"The caller pressed {d.get('digit')}", False),
     "SendDigits": (lambda d: f"Tones sent: {d.get('digits')}", False),
     "Transfer": (lambda d: f"Transferred to {d.get('to')}", False),
@@ -166,6 +173,17 @@ _NOTES: dict[str, tuple[Callable[[dict[str, Any]], str], bool]] = {
 }
 
 
+def _plain(text: Any) -> str:
+    """A flat JSON object as words; anything else as it is."""
+    try:
+        values = json.loads(text or "{}")
+    except (TypeError, ValueError, RecursionError):
+        return str(text)
+    if not isinstance(values, dict):
+        return str(text)
+    return ", ".join(f"{str(name).replace('_', ' ')}: {value}" for name, value in values.items())
+
+
 def _note(event: CallEvent) -> Note | None:
     if event.type not in _NOTES or not isinstance(event.data, dict):
         return None
@@ -177,7 +195,7 @@ def event_line(event: CallEvent) -> EventLine:
     """A row of the log: its values in one line, and all of it as JSON."""
     return EventLine(
         event=event,
-        at=clock(event.at_ms),
+        at=exact_clock(event.at_ms),
         summary=event.error or _short(_summary(event.data)),
         json=json.dumps(event.data, indent=2, ensure_ascii=False, sort_keys=True),
     )

@@ -47,6 +47,7 @@ def timeline(request: HttpRequest, call_sid: str) -> HttpResponse:
     chosen = _filter(request)
     turns = selectors.turns_of(call)
     page = selectors.events_of(call, chosen)
+    types = selectors.event_types(call)
     duration_ms = call.duration_ms or 0
     context = {
         "call": call,
@@ -59,7 +60,8 @@ def timeline(request: HttpRequest, call_sid: str) -> HttpResponse:
         "ribbon": timeline_page.ribbon(selectors.mode_changes(call), duration_ms),
         "stops": timeline_page.stops(selectors.stops(call), duration_ms),
         "events": [timeline_page.event_line(event) for event in page.events],
-        "event_types": selectors.event_types(call),
+        "event_types": types,
+        "hidden": sum(count for name, count in types if chosen.hides_detail and name in selectors.DETAIL),
         "kinds": CallEvent.Kind.choices,
         "chosen": chosen,
         "first_page_query": _query(request, None),
@@ -102,6 +104,7 @@ def _filter(request: HttpRequest) -> EventFilter:
         turn=turn,
         text=request.GET.get("text", "")[:100].replace("\x00", "").strip(),
         after=_whole(request.GET.get("after", "")) or 0,
+        detail="detail" in request.GET,
     )
 
 

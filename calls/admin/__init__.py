@@ -9,6 +9,7 @@ from calls.models import Agent, AgentVersion, Booking, Call, CallEvent
 
 admin.site.site_header = "Voice agent"
 admin.site.site_title = "Voice agent"
+admin.site.enable_nav_sidebar = False  # the calls need the width
 admin.site.index_title = "Agents and calls"
 admin.site.register(Agent, agents.AgentAdmin)
 admin.site.register(AgentVersion, agents.AgentVersionAdmin)

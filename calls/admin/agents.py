@@ -11,7 +11,7 @@ from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
 from django.utils.timezone import localtime
 
-from calls.admin.readonly import ReadOnlyMixin, pretty
+from calls.admin.readonly import STYLES, ReadOnlyMixin, pretty
 from calls.forms import AgentForm, policy_fieldsets
 from calls.models import Agent, AgentNumber, AgentVersion
 
@@ -41,6 +41,9 @@ class AgentNumberInline(_NumberInline):
 
 class AgentAdmin(_AgentAdmin):
     """What an agent is and how it takes turns; saving makes a version."""
+
+    class Media:
+        css = STYLES
 
     form = AgentForm
     inlines: ClassVar = [AgentNumberInline]
@@ -122,6 +125,9 @@ class AgentAdmin(_AgentAdmin):
 
 class AgentVersionAdmin(ReadOnlyMixin, _VersionAdmin):
     """Every version that a call can have run with. Read only."""
+
+    class Media:
+        css = STYLES
 
     list_display = (
         "__str__",

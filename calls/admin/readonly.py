@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from django.utils.html import format_html
 
+#: The style of our pages in the admin.
+STYLES = {"all": ["calls/css/admin.css"]}
+
 if TYPE_CHECKING:
     from django.http import HttpRequest
 

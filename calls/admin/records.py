@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 from django.contrib import admin
 from django.core.paginator import Paginator
 from django.urls import reverse
+from django.utils.formats import date_format
 from django.utils.functional import cached_property
 from django.utils.html import format_html
+from django.utils.timezone import localtime
 
 from calls import selectors, timeline_page
-from calls.admin.readonly import ReadOnlyMixin, pretty
+from calls.admin.readonly import STYLES, ReadOnlyMixin, pretty
 from calls.models import Agent, Booking, Call, CallEvent, Turn
 
 if TYPE_CHECKING:
@@ -92,13 +94,14 @@ class TurnInline(ReadOnlyMixin, _TurnInline):
 class CallAdmin(ReadOnlyMixin, _CallAdmin):
     """Calls: found by number, id, or words that were spoken."""
 
+    class Media:
+        css = STYLES
+
     list_display = (
-        "started_at", "from_number", "to_number", "agent_version", "shown_length", "turn_count", "barge_in_count",
-        "shown_latency", "shown_end", "is_archived", "shown_links",)  # fmt: skip
-    list_display_links = (
-        "started_at",
-        "from_number",
-    )
+        "shown_start", "shown_numbers", "agent_version", "shown_length", "turn_count", "barge_in_count",
+        "shown_latency", "shown_end", "is_archived", "shown_links",
+    )  # fmt: skip
+    list_display_links = ("shown_start",)
     list_filter = (
         "status",
         AgentFilter,
@@ -116,11 +119,11 @@ class CallAdmin(ReadOnlyMixin, _CallAdmin):
     ordering: ClassVar = ["-started_at", "-pk"]
     inlines: ClassVar = [TurnInline]
     fieldsets: ClassVar = [
-        (None, {"fields": ["shown_links", "call_sid", "agent_version", "from_number", "to_number", "direction"]}),
-        ("Course", {"fields": ["status", "shown_end", "started_at", "answered_at", "ended_at", "shown_length"]}),
+        (None, {"fields": ["shown_links", ("call_sid", "agent_version"), ("from_number", "to_number", "direction")]}),
+        ("Course", {"fields": [("status", "shown_end", "shown_length"), ("started_at", "answered_at", "ended_at")]}),
         (
             "Measured",
-            {"fields": ["turn_count", "barge_in_count", "latency_median_ms", "latency_max_ms", "error_count"]},
+            {"fields": [("turn_count", "barge_in_count", "error_count"), ("latency_median_ms", "latency_max_ms")]},
         ),
         (
             "Carrier",
@@ -134,7 +137,7 @@ class CallAdmin(ReadOnlyMixin, _CallAdmin):
                 ]
             },
         ),
-        ("Record", {"fields": ["archived_at", "entry_count", "broken_count", "process"]}),
+        ("Record", {"fields": [("archived_at", "entry_count", "broken_count"), "process"]}),
     ]
     readonly_fields: ClassVar = ["shown_links", "shown_end", "shown_length"]
 
@@ -149,10 +152,22 @@ class CallAdmin(ReadOnlyMixin, _CallAdmin):
         words = search_term.replace("\x00", "").strip()
         return (selectors.calls_with(queryset, words) if words else queryset), False
 
-    def get_list_display(self, request: HttpRequest) -> list[Any]:
+    def get_list_display(self, request: HttpRequest) -> tuple[str, ...]:
         """The columns; the recording's link only for whoever may listen."""
-        self._may_listen = request.user.has_perm(_LISTEN)
-        return list(self.list_display)
+        if request.user.has_perm(_LISTEN):
+            return (*self.list_display, "shown_recording")
+        return self.list_display
+
+    @admin.display(description="Started", ordering="started_at")
+    def shown_start(self, call: Call) -> str:
+        """Day and time, to the second, in two short lines."""
+        local = localtime(call.started_at)
+        return _stack(date_format(local, "j M Y"), date_format(local, "H:i:s"))
+
+    @admin.display(description="From, to", ordering="from_number")
+    def shown_numbers(self, call: Call) -> str:
+        """Caller above, line dialled below."""
+        return _stack(call.from_number or "unknown", f"to {call.to_number or 'unknown'}")
 
     @admin.display(description="Length", ordering="duration_ms")
     def shown_length(self, call: Call) -> str:
@@ -176,13 +191,27 @@ class CallAdmin(ReadOnlyMixin, _CallAdmin):
 
     @admin.display(description="Open")
     def shown_links(self, call: Call) -> str:
-        """Timeline, recording, events."""
-        links = format_html('<a href="{}">Timeline</a>', reverse("timeline:call", args=[call.call_sid]))
-        if getattr(call, "recording", None):
-            audio = reverse("timeline:audio", args=[call.call_sid])
-            links = format_html('{} · <a href="{}">Recording</a>', links, audio)
+        """Timeline and events."""
         events = reverse("admin:calls_callevent_changelist") + f"?call__id__exact={call.pk}"
-        return format_html('{} · <a href="{}">Events</a>', links, events)
+        return format_html(
+            '<a class="stack" href="{}">Timeline</a><a class="stack" href="{}">Events</a>',
+            reverse("timeline:call", args=[call.call_sid]),
+            events,
+        )
+
+    @admin.display(description="Recording")
+    def shown_recording(self, call: Call) -> str:
+        """The sound, if there is any."""
+        recording = getattr(call, "recording", None)
+        if recording is None:
+            return "none"
+        href = reverse("timeline:audio", args=[call.call_sid])
+        return format_html('<a href="{}">{}</a>', href, timeline_page.length(recording.duration_ms))
+
+
+def _stack(first: str, second: str) -> str:
+    """Two lines in one cell."""
+    return format_html('<span class="stack">{}</span><span class="stack">{}</span>', first, second)
 
 
 class UncountedPaginator(_Paginator):
@@ -198,6 +227,9 @@ class UncountedPaginator(_Paginator):
 
 class CallEventAdmin(ReadOnlyMixin, _EventAdmin):
     """The raw log. Meant to be opened from a call; without one it shows the newest entries."""
+
+    class Media:
+        css = STYLES
 
     list_display = (
         "call",

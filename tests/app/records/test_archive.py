@@ -268,12 +268,10 @@ async def _append(url: str, talk: Conversation, taken: Any) -> None:
     """One more step by the process that woke up, with the numbers it had given."""
     import redis.asyncio as aioredis
 
-    from calls.eventlog import _append as append_entries
-    from calls.eventlog import _Noted
+    from calls.logwire import Noted, Wire, share_of
 
     first = 1 + sum(1 + len(earlier.commands) for earlier in talk.steps[: taken.seq - 1])
-    noted = _Noted(first, taken.seq, taken.wall_ms, taken.event, taken.commands, taken.state.mode, taken.state.turn)
+    noted = Noted(first, taken.seq, taken.wall_ms, taken.event, taken.commands, taken.state.mode, taken.state.turn)
     async with aioredis.Redis.from_url(url) as client:
-        pipe = client.pipeline(transaction=False)
-        append_entries(pipe, talk.call_sid, noted)
-        await pipe.execute()
+        owner = (await client.hget(meta_key(talk.call_sid), "log")).decode()
+        assert await Wire(client).send([share_of(talk.call_sid, owner, {}, [noted])], (), 0) == [b""]

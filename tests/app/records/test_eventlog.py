@@ -13,10 +13,11 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from calls.bus import Bus, StepTaken
 from calls.core.commands import Say
 from calls.core.events import WordsHeard
-from calls.core.record import command_from, event_from
+from calls.core.record import command_from, dumps, event_from
 from calls.core.state import State
 from calls.eventlog import LogConf, LogWriter
 from calls.logkeys import FIELDS, LIVE_KEY, events_key, meta_key
+from calls.logwire import encoded
 from calls.services import entries
 from tests.app.records.conversation import booked_table
 
@@ -29,27 +30,20 @@ FAST = LogConf(flush_ms=1, retry_min_ms=5, retry_max_ms=20, close_ms=2_000)
 
 
 class Switchable(redis.asyncio.Redis):
-    """The real client with a switch: while ``away``, pipelines fail before or after Redis carried them out."""
+    """The real client with a switch: while ``away``, trips fail before or after Redis carried them out."""
 
     away = ""
-    pipelines = 0
+    trips = 0
 
-    def pipeline(self, *args: Any, **kwargs: Any) -> Any:
-        """A pipeline that obeys the switch."""
-        pipe = super().pipeline(*args, **kwargs)
-        execute = pipe.execute
-
-        async def switched(raise_on_error: bool = True) -> Any:
-            self.pipelines += 1
-            if self.away == "before":
-                raise RedisConnectionError("switched off")
-            answers = await execute(raise_on_error=raise_on_error)
-            if self.away == "after":
-                raise RedisConnectionError("the connection broke before the answer")
-            return answers
-
-        pipe.execute = switched
-        return pipe
+    async def evalsha(self, *args: Any) -> Any:
+        """A trip that obeys the switch."""
+        self.trips += 1
+        if self.away == "before":
+            raise RedisConnectionError("switched off")
+        answers = await super().evalsha(*args)
+        if self.away == "after":
+            raise RedisConnectionError("the connection broke before the answer")
+        return answers
 
 
 @pytest.fixture
@@ -132,7 +126,7 @@ async def test_many_calls_share_a_pipeline(client: Switchable) -> None:
             for log in logs:
                 log.on_step(words("hello", seq))
         await asyncio.gather(*(log.aclose() for log in logs))
-        assert client.pipelines < 10
+        assert client.trips < 10
     assert sorted(running.sent) == sorted(f"CA{number}" for number in range(40))
     assert await client.xlen(events_key("CA39")) == 2
 
@@ -145,7 +139,7 @@ async def test_holds_on_while_redis_is_away(client: Switchable, away: str) -> No
         client.away = away
         for taken in talk.steps:
             log.on_step(taken)
-        await until(lambda: client.pipelines >= 3)
+        await until(lambda: client.trips >= 3)
         assert running.writer.is_away
         assert log.waiting == sum(1 + len(taken.commands) for taken in talk.steps)
         client.away = ""
@@ -235,6 +229,26 @@ async def test_a_second_log_of_the_same_call_does_not_overwrite(client: Switchab
         assert await again.aclose()
     assert [entry.data["text"] for entry in entries.read(await stream(client))] == ["first"]
     assert again.dropped == 1
+
+
+async def test_a_call_that_redis_refuses_does_not_hold_up_the_others(client: Switchable) -> None:
+    await client.set(events_key("CArefused"), "not a stream")
+    async with Running(client) as running:
+        bad, good = running.writer.open("CArefused", META), running.writer.open(SID, META)
+        bad.on_step(words("kept"))
+        good.on_step(words("written"))
+        assert await good.aclose()
+        assert (bad.waiting, bad.dropped) == (1, 0)
+        await client.delete(events_key("CArefused"))
+        assert await bad.aclose()
+    assert len(await stream(client)) == await client.xlen(events_key("CArefused")) == 1
+
+
+def test_the_fast_encoding_is_the_records_encoding() -> None:
+    values = [value for taken in booked_table().steps for value in (taken.event, *taken.commands)]
+    values += [WordsHeard(text="Zoë said: “\x00\x1f\x7f\u2028 </script>” 😀\\")]
+
+    assert [encoded(value) for value in values] == [dumps(value).decode() for value in values]
 
 
 async def test_an_id_that_is_no_key_is_refused(client: Switchable) -> None:
