@@ -98,8 +98,8 @@ class CallAdmin(ReadOnlyMixin, _CallAdmin):
         css = STYLES
 
     list_display = (
-        "shown_start", "shown_numbers", "agent_version", "shown_length", "turn_count", "barge_in_count",
-        "shown_latency", "shown_end", "is_archived", "shown_links",
+        "shown_start", "shown_numbers", "agent_version", "shown_length", "shown_turns", "shown_latency",
+        "shown_end", "shown_links",
     )  # fmt: skip
     list_display_links = ("shown_start",)
     list_filter = (
@@ -169,6 +169,12 @@ class CallAdmin(ReadOnlyMixin, _CallAdmin):
         """Caller above, line dialled below."""
         return _stack(call.from_number or "unknown", f"to {call.to_number or 'unknown'}")
 
+    @admin.display(description="Turns", ordering="turn_count")
+    def shown_turns(self, call: Call) -> str:
+        """Turns, and how many of them the caller cut."""
+        cut = call.barge_in_count
+        return _stack(str(call.turn_count), f"{cut} barge-in{'' if cut == 1 else 's'}" if cut else "")
+
     @admin.display(description="Length", ordering="duration_ms")
     def shown_length(self, call: Call) -> str:
         """How long it was."""
@@ -181,13 +187,9 @@ class CallAdmin(ReadOnlyMixin, _CallAdmin):
 
     @admin.display(description="End", ordering="end_reason")
     def shown_end(self, call: Call) -> str:
-        """Why it ended, or how far it is."""
-        return call.end_reason.replace("_", " ") or str(call.get_status_display())
-
-    @admin.display(description="Archived", boolean=True, ordering="archived_at")
-    def is_archived(self, call: Call) -> bool:
-        """Whether its record is complete."""
-        return call.archived_at is not None
+        """Why it ended, or how far it is; and whether its record is complete."""
+        why = call.end_reason.replace("_", " ") or str(call.get_status_display())
+        return _stack(why, "archived" if call.archived_at else "not archived yet")
 
     @admin.display(description="Open")
     def shown_links(self, call: Call) -> str:
@@ -247,6 +249,7 @@ class CallEventAdmin(ReadOnlyMixin, _EventAdmin):
     list_per_page = 200
     show_full_result_count = False
     paginator = UncountedPaginator
+    ordering: ClassVar = ["-pk"]
     search_fields: ClassVar = ["=call__call_sid", "=type"]
     search_help_text = "A call id or a type, in full"
     fields: ClassVar = ["call", "seq", "step", "kind", "type", "at_ms", "at", "mode", "turn", "error", "shown_data"]
