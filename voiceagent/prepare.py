@@ -43,11 +43,11 @@ def main(facts_file: Path) -> None:
 
 
 def _console() -> str:
-    """The console, or the admin while there is none."""
+    """The console's path; empty while there is none."""
     try:
         resolve("/console/")
     except Resolver404:
-        return "/admin/"
+        return ""
     return "/console/"
 
 

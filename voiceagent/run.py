@@ -223,7 +223,7 @@ class Run:
         if facts.get("user"):
             login = f"user {facts['user']}, password {facts['password'] or '(the one you set)'}"
         rows = [
-            ("Console", f"{self._url}{facts['console']}"),
+            ("Console", f"{self._url}{facts['console']}" if facts["console"] else ""),
             ("Admin", f"{self._url}/admin/"),
             ("Login", login),
             ("Number", ", ".join(facts["numbers"]) or "none yet: make an agent in the admin"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -50,8 +51,12 @@ _PAINTERS: dict[str, Callable[[dict[str, Any]], str]] = {"call.started": _starte
 
 
 def _clock(fields: dict[str, Any]) -> str:
-    """The time of day out of an ISO time, UTC."""
-    return str(fields.get("timestamp", ""))[11:19]
+    """The local time of day out of an ISO time."""
+    try:
+        moment = datetime.datetime.fromisoformat(str(fields.get("timestamp")))
+    except ValueError:
+        return "--:--:--"
+    return f"{moment.astimezone():%H:%M:%S}"
 
 
 def _count(value: Any, noun: str) -> str:
