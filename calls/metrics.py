@@ -45,6 +45,11 @@ STALE_AUDIO = Counter("stale_audio_dropped_bytes", "Audio of a dropped epoch tha
 MAILBOX_DELAY = Histogram(
     "mailbox_delay_ms", "Time an event lay in the mailbox", buckets=(0.1, 0.5, 1, 2, 5, 10, 20, 50, 100, 500)
 )
+FRAME_LATENESS = Histogram(
+    "frame_lateness_ms",
+    "How much later than the earliest one, by the carrier's timestamps, a frame of the caller was handled",
+    buckets=(1, 2, 5, 10, 20, 40, 60, 100, 200, 500, 1000),
+)
 TURNS = Counter("turns", "Turns by outcome", ["outcome"])
 WASTED = Counter("wasted_characters", "Characters generated and never heard")
 LOOP_LAG = Gauge("event_loop_lag_ms", "How late the event loop runs what is due, last reading")

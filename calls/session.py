@@ -57,6 +57,7 @@ class Session:
         CallLog(bus, ticket)
         self._gone = False
         self._last_media_ms = 0
+        self._least_delay_ms = 1 << 62
         self._watch: asyncio.TimerHandle | None = None
 
     # --- from the carrier ---------------------------------------------------------------------------------------------
@@ -67,6 +68,10 @@ class Session:
             return
         now_ms = self._clock.now_ms()
         self._last_media_ms = now_ms
+        delay_ms = now_ms - media.timestamp_ms
+        if delay_ms < self._least_delay_ms:
+            self._least_delay_ms = delay_ms
+        metrics.FRAME_LATENESS.observe(delay_ms - self._least_delay_ms)
         self._ear.feed(media.payload)
         self._recorder.heard(media.timestamp_ms, media.payload)
         self._detector.feed(media.payload, now_ms)
