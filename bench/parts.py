@@ -5,6 +5,7 @@ Each figure is CPU time for one call-second (fifty frames), and its ratio to dec
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,7 +17,7 @@ from calls.core import events as e
 from calls.core.machine import step
 from calls.core.policy import AgentProfile
 from calls.core.state import State
-from calls.media.vad import SpeechDetector
+from calls.media.vad import Batch, SpeechDetector
 from calls.phrasebook import phrase_audio
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
 FRAMES = 50
 SECONDS = 60
+TOGETHER = 8
 
 
 def frames() -> list[bytes]:
@@ -62,6 +64,10 @@ def cpu_us(work: Callable[[], Any]) -> float:
     return best * 1e6 / SECONDS
 
 
+async def _in_loop(work: Callable[[], Any]) -> None:
+    work()
+
+
 def main() -> None:
     """Print the table."""
     texts, raw = messages(), frames()
@@ -71,6 +77,13 @@ def main() -> None:
         detector = SpeechDetector(lambda _: None)
         for number, frame in enumerate(raw):
             detector.feed(frame, number * 20)
+
+    def detect_together() -> None:
+        batch = Batch(wait_ms=1000)  # the next window of a call flushes the one before
+        detectors = [SpeechDetector(lambda _: None, batch=batch) for _ in range(TOGETHER)]
+        for number, frame in enumerate(raw[: len(raw) // TOGETHER]):
+            for detector in detectors:
+                detector.feed(frame, number * 20)
 
     def core() -> None:
         agent = AgentProfile("bench", 1, "Be brief.", "Hello, this is the bench.", "v")
@@ -86,6 +99,7 @@ def main() -> None:
         "decode 50 media messages": cpu_us(lambda: [decode(text) for text in texts]),
         "encode 50 media messages": cpu_us(lambda: [wire.media(frame) for frame in raw]),
         "speech detector, 31 windows": cpu_us(detect),
+        f"the same, {TOGETHER} calls together": cpu_us(lambda: asyncio.run(_in_loop(detect_together))),
         "core, 20 steps (10 pieces, 10 marks)": cpu_us(core),
     }
     for name, figure in rows.items():

@@ -22,7 +22,7 @@ from calls.conf import CallsConf
 from calls.core.events import HangUpAsked
 from calls.core.policy import AgentProfile
 from calls.eventlog import LogWriter
-from calls.media.vad import VadConf
+from calls.media.vad import Batch, VadConf
 from calls.ports import AudioSink, CallControl, Ear, Model, Post, Voice
 from calls.providers.twilio.signature import SignatureChecker
 from calls.registry import Registry
@@ -59,6 +59,7 @@ class Runtime:
     recordings_dir: Path
     process_name: str
     vad: VadConf = VadConf()
+    windows: Batch = field(default_factory=Batch)
     closers: tuple[Callable[[], Awaitable[object]], ...] = ()
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 

@@ -47,7 +47,7 @@ class Session:
         gate = Gate(carrier, mailbox.post, self._recorder, metrics.STALE_AUDIO.inc)
         self._ear = runtime.make_ear(ticket.agent, mailbox.post)
         self._voice = runtime.make_voice(ticket.agent, gate, mailbox.post)
-        self._detector = SpeechDetector(mailbox.post, runtime.vad)
+        self._detector = SpeechDetector(mailbox.post, runtime.vad, runtime.windows)
         parts = Parts(self._ear, self._voice, runtime.model, runtime.control, carrier, gate, runtime.run_tool)
         today = datetime.now(UTC).strftime("%A, %d %B %Y")
         self.actor = SessionActor(ticket.call_sid, ticket.agent, parts, mailbox, clock, bus, today)
