@@ -54,7 +54,7 @@ class Voice(Protocol):
         """More text of this epoch, verbatim; never blocks. Before the socket is up it waits."""
 
     def end(self, turn: int, epoch: int) -> None:
-        """No more text in this epoch; a no-op where none was given."""
+        """No more text in this epoch. Where none was given it is finished at once."""
 
     def cancel(self, turn: int, epoch: int) -> None:
         """Stop this epoch. Late audio of it must not reach the sink."""
@@ -71,6 +71,9 @@ class Model(Protocol):
 
         Cancelling the task closes the connection at once; then nothing more is posted.
         """
+
+    async def warm(self) -> None:
+        """Have a connection open, so that the next answer does not wait for one. Never raises; cheap when it is open."""
 
     async def aclose(self) -> None:
         """Close the connections."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -64,9 +65,12 @@ class Runtime:
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def start(self) -> None:
-        """Start what runs beside the calls."""
+        """Start what runs beside the calls. What is loaded by now stays: it need not be searched for garbage again."""
+        gc.collect()
+        gc.freeze()
         self._background(self.log_writer.run(), "log-writer")
         self._background(_watch_lag(), "loop-lag")
+        self.warm_model()
 
     def begin(self, ticket: Ticket, carrier: CarrierOut) -> Session | None:
         """A session for a stream that has shown its ticket; ``None`` if the call has one already, or there is no slot."""
@@ -96,6 +100,10 @@ class Runtime:
                 _log.warning("database.write_failed", what=function.__name__, error=type(error).__name__)
 
         self._background(guarded(), f"database:{function.__name__}")
+
+    def warm_model(self, *_: object) -> None:
+        """The caller begins to speak: an answer will be wanted soon."""
+        self._background(self.model.warm(), "warm-model")
 
     async def aclose(self) -> None:
         """End the calls in progress with a recorded reason, then close everything."""

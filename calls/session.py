@@ -18,7 +18,7 @@ from calls.actor import Parts, SessionActor
 from calls.bus import Bus, StepTaken
 from calls.calllog import CallLog
 from calls.codecs.twilio import Dtmf, Mark, Media, parse_mark_name
-from calls.core.events import CarrierGone, DtmfPressed, MarkReturned
+from calls.core.events import CarrierGone, DtmfPressed, MarkReturned, SpeechStarted
 from calls.mailbox import Clock, Mailbox
 from calls.media.gate import Gate
 from calls.media.recorder import Recorder
@@ -53,6 +53,7 @@ class Session:
         self.actor = SessionActor(ticket.call_sid, ticket.agent, parts, mailbox, clock, bus, today)
         self._log = runtime.log_writer.open(ticket.call_sid, self._meta())
         bus.subscribe(StepTaken, self._log.on_step)
+        bus.subscribe(SpeechStarted, runtime.warm_model)
         CallMetrics(bus, clock.now_ms)
         CallLog(bus, ticket)
         self._gone = False

@@ -82,6 +82,8 @@ def logging_conf(level: str, style: str, with_pii: bool) -> dict[str, Any]:
             "uvicorn": {"handlers": [], "level": level, "propagate": True},
             # Libraries that put addresses with queries or whole payloads into their lines.
             "httpx": {"level": "WARNING"},
+            "httpx2": {"level": "WARNING"},
+            "cartesia": {"level": "WARNING"},
             "httpcore": {"level": "WARNING"},
             "openai": {"level": "WARNING"},
             "websockets": {"level": "WARNING"},

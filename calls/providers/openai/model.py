@@ -67,8 +67,11 @@ class OpenAIModel:
             await attempt.persistently(agent.policy.first_token_ms / 1000)
         except VendorError as error:
             post(ModelFailed(turn=ask.turn, epoch=ask.epoch, kind=error.kind, retryable=error.retryable))
-        finally:
-            self._used_at = time.monotonic()
+        except asyncio.CancelledError:
+            # The connection of a cancelled answer is closed with it: the next ``warm`` must open another.
+            self._used_at = float("-inf")
+            raise
+        self._used_at = time.monotonic()
 
     async def warm(self) -> None:
         """Open a connection if none was used lately, so that the next answer does not wait for one. Never raises."""
