@@ -150,7 +150,8 @@ def test_killed_servers_come_back_with_their_data(folder: Path) -> None:
 
 
 def test_a_server_that_hangs_is_replaced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("voiceagent.embedded.valkey.START_TIMEOUT_S", 3)
+    monkeypatch.setattr("voiceagent.embedded.valkey.START_TIMEOUT_S", 1)
+    monkeypatch.setattr("voiceagent.embedded.valkey._END", [(signal.SIGTERM, 0.2), (signal.SIGKILL, 10.0)])
     said: list[str] = []
     with running(environ(folder)):
         hung = Valkey(folder, print).find()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,8 +13,8 @@ from voiceagent.env import Env, EnvError, load_dotenv
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 COMPLETE = {
     "SECRET_KEY": "s",
     "CALLER_HASH_KEY": "c",
@@ -141,3 +142,26 @@ def test_a_database_address_becomes_settings() -> None:
     assert settings["OPTIONS"]["pool"]["max_size"] == 4
     assert settings["CONN_MAX_AGE"] == 0
     assert "pool" not in database(Env({}), "postgresql://h/d", pool_size=0)["OPTIONS"]
+
+
+class Recorder(dict[str, str]):
+    """An environment that remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: set[str] = set()
+
+    def get(self, key: str, default: object = None) -> Any:
+        """Remember, and have nothing."""
+        self.asked.add(key)
+        return default
+
+
+def test_the_documentation_names_every_variable_and_no_other() -> None:
+    recorder = Recorder()
+    env = Env(recorder)
+    calls_conf(env)
+    site_conf(env)
+    rows = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8").splitlines()
+    documented = {row.split("`")[1] for row in rows if row.startswith("| `")}
+    assert documented == {name for name in recorder.asked if not name.endswith("_FILE")}
