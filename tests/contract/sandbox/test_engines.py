@@ -24,6 +24,7 @@ from voiceagent.sandbox.engines import piper_voice
 from voiceagent.sandbox.engines.local import LocalEngines
 from voiceagent.sandbox.engines.turns import agreed, extend
 from voiceagent.sandbox.engines.vad import Vad
+from voiceagent.sandbox.engines.whisper import without_echo
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -148,6 +149,19 @@ def test_shown_text_only_grows(shown: str, heard: str, expected: str) -> None:
 def test_only_words_that_two_hypotheses_share_are_shown() -> None:
     assert agreed("I want to", "I want two tables") == "I want"
     assert agreed("I want", "I want") == "I"
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds", "expected"),
+    [
+        ("Where are you? Where are you? Where? Where are you?", 0.9, "Where are you?"),
+        ("No. No. That's all.", 1.5, "No. No. That's all."),
+        ("Bye Bye Bye", 3.0, "Bye Bye Bye"),
+        ("", 1.0, ""),
+    ],
+)
+def test_what_nobody_could_have_said_is_dropped(text: str, seconds: float, expected: str) -> None:
+    assert without_echo(text, seconds) == expected
 
 
 @pytest.mark.parametrize("text", ["Hello. How are you?", "One", "", "No end, here and there, and a very long clause"])

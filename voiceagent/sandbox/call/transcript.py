@@ -47,6 +47,7 @@ class EventStreamSource:
 
     def __init__(self, redis_url: str) -> None:
         self._url = redis_url
+        self._last = ""
 
     async def follow(self, call: PhoneCall, tell: Callable[[Note], None]) -> None:
         """See :class:`TranscriptSource`."""
@@ -84,11 +85,12 @@ class EventStreamSource:
         elif kind == "ToolSettled":
             tell(Note("result", f"{data.get('outcome')} {data.get('output')}"))
 
-    @staticmethod
-    def _flush(reply: list[str], tell: Callable[[Note], None]) -> None:
+    def _flush(self, reply: list[str], tell: Callable[[Note], None]) -> None:
+        """Tell a reply once, also where it was begun on a guess and then again on the certain text."""
         text = "".join(reply).strip()
         reply.clear()
-        if text:
+        if text and text != self._last:
+            self._last = text
             tell(Note("agent", text))
 
 

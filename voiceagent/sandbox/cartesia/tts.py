@@ -48,7 +48,7 @@ class VoiceSocket:
                 if message.type is WSMsgType.TEXT:
                     await self._on_text(message.data)
                 elif message.type is WSMsgType.BINARY:
-                    await self._refuse(Refusal(400, "binary messages are not accepted"), None)
+                    await self._refuse(Refusal(400, "binary messages are not accepted"), None, "")
                 else:
                     return "disconnected"
         finally:
@@ -73,7 +73,7 @@ class VoiceSocket:
             else:
                 self._generate(context_id, message)
         except Refusal as refusal:
-            await self._refuse(refusal, context_id)
+            await self._refuse(refusal, context_id, text)
 
     def _cancel(self, context_id: str) -> None:
         self._entry["cancels"].append(context_id)
@@ -128,8 +128,16 @@ class VoiceSocket:
             await self._socket.send_bytes(b"\x00\x01\x02")
             await self._socket.send_str('{"type":"mystery","context_id":null}')
 
-    async def _refuse(self, refusal: Refusal, context_id: str | None) -> None:
-        self._entry["errors"].append({"context_id": context_id, "status": refusal.status, "message": refusal.message})
+    async def _refuse(self, refusal: Refusal, context_id: str | None, request: str) -> None:
+        self._entry["errors"].append(
+            {
+                "at_ms": self._namespace.journal.elapsed_ms(),
+                "context_id": context_id,
+                "status": refusal.status,
+                "message": refusal.message,
+                "request": request[:2000],
+            }
+        )
         extra = {"context_id": context_id} if context_id else {}
         await self._send(refusal.event(self._request_id, done=True, **extra))
 

@@ -112,7 +112,8 @@ class LocalEngines:
         """Load both models and use them once."""
         loop = asyncio.get_running_loop()
         speech = await loop.run_in_executor(self._mouth, piper_voice.synthesise, "Good morning.", PHONE_RATE, 1.0)
-        await self.hear(speech.samples, PHONE_RATE)
+        # All workers at once: each has its own first time.
+        await asyncio.gather(*(self.hear(speech.samples, PHONE_RATE) for _ in range(whisper.WORKERS)))
         list(Vad().feed(np.zeros(RATE // 10, dtype=np.int16)))
 
     async def close(self) -> None:

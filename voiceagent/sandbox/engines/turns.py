@@ -24,7 +24,7 @@ _START_WINDOWS = 2
 # Likelihood below which a window inside a turn is silence.
 _QUIET = 0.35
 # Recognition of a pause begins so early that its text is there when the pause is long enough to mean something.
-_LISTEN_MS = 96
+_LISTEN_MS = 128
 _FIRST_PARTIAL_MS = 450
 _PARTIAL_MS = 900
 # Somebody who stops at such a word has not finished.
@@ -84,6 +84,7 @@ class LocalTurns:
         self._audio: list[Samples] = []
         self._samples = 0
         self._open = False
+        self._turn = 0
         self._voiced_windows = 0
         self._quiet_ms = 0.0
         self._speech_ms = 0.0
@@ -91,9 +92,8 @@ class LocalTurns:
         self._shown = ""
         self._hypothesis = ""
         self._pause_text: str | None = None
-        self._pause_asked = False
         self._eager = False
-        self._epoch = 0
+        self._pause_task: asyncio.Task[None] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self.configure(turn)
 
@@ -142,9 +142,8 @@ class LocalTurns:
             self._maybe_partial()
             return
         self._quiet_ms += WINDOW_MS
-        if self._quiet_ms >= _LISTEN_MS and not self._pause_asked:
-            self._pause_asked = True
-            self._ask(self._on_pause_text)
+        if self._quiet_ms >= _LISTEN_MS and self._pause_task is None:
+            self._pause_task = self._ask(self._on_pause_text)
         self._judge()
 
     def _resume(self) -> None:
@@ -155,9 +154,11 @@ class LocalTurns:
 
     def _forget_pause(self) -> None:
         """Texts of an earlier pause are no longer about the whole turn."""
-        self._epoch += 1
+        if self._pause_task is not None:
+            # Work that has not begun is not begun: the next text would wait behind it.
+            self._pause_task.cancel()
+        self._pause_task = None
         self._pause_text = None
-        self._pause_asked = False
 
     def _maybe_partial(self) -> None:
         due_ms = _PARTIAL_MS if self._asked_ms else _FIRST_PARTIAL_MS
@@ -166,18 +167,19 @@ class LocalTurns:
         self._asked_ms = self._speech_ms
         self._ask(self._on_partial)
 
-    def _ask(self, answer: Callable[[str], None]) -> None:
-        samples = np.concatenate(self._audio)
-        epoch = self._epoch
+    def _ask(self, answer: Callable[[str], None]) -> asyncio.Task[None]:
+        """Have the turn so far recognised; the answer comes unless the turn has ended or the task is cancelled."""
+        samples, turn = np.concatenate(self._audio), self._turn
 
         async def recognise() -> None:
             heard = await self._transcribe(samples, PHONE_RATE)
-            if epoch == self._epoch and self._open:
+            if self._open and turn == self._turn:
                 answer(heard.text)
 
         task = asyncio.create_task(recognise())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def _on_partial(self, text: str) -> None:
         # The very first words are shown unconfirmed: that somebody says words at all must be known early.
@@ -208,7 +210,7 @@ class LocalTurns:
     def _end(self, text: str) -> None:
         self._open = False
         self._voiced_windows = 0
-        self._epoch += 1
+        self._turn += 1
         self._emit({"type": "turn.end", "transcript": text})
         self._forget_old()
 

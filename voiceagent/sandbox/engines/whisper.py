@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,8 @@ _LEAST_FRAMES, _MOST_FRAMES = 1000, 3000
 _LONGEST_S = 29.0
 _NO_SPEECH = 0.75
 _UNSURE = -1.0
+_MOST_WORDS_PER_S = 5.0
+_SENTENCE = re.compile(r"[^.!?]+[.!?]*")
 
 
 @functools.cache
@@ -52,7 +55,25 @@ def transcribe(samples: Samples, rate: int) -> Heard:
         return _long(audio)
     # A quarter of a second of silence at the end keeps the last word whole.
     features = _model().feature_extractor(np.pad(audio, (0, RATE // 4)))
-    return Heard(_decode(_fit(features)))
+    return Heard(without_echo(_decode(_fit(features)), len(audio) / RATE))
+
+
+def without_echo(text: str, seconds: float) -> str:
+    """A text without the repetitions that the model invents for a short recording.
+
+    Only where nobody could have said so many words: people do repeat themselves.
+    """
+    if len(text.split()) <= _MOST_WORDS_PER_S * seconds + 1:
+        return text
+    kept: list[str] = []
+    seen: list[str] = []
+    for sentence in _SENTENCE.findall(text):
+        words = "".join(letter for letter in sentence.lower() if letter.isalnum())
+        if any(known.startswith(words) or words.startswith(known) for known in seen):
+            continue
+        seen.append(words)
+        kept.append(sentence.strip())
+    return " ".join(kept)
 
 
 def _fit(features: NDArray[np.float32]) -> NDArray[np.float32]:
