@@ -287,7 +287,13 @@ def revoice(w: Work) -> None:
     epoch = w.state.epoch + 1
     w.set(epoch=epoch)
     w.set_reply(
-        epoch=epoch, voice=Stage.NONE, said=heard, playback=Playback(text_from=heard), revoiced=1, progress_ms=w.now
+        epoch=epoch,
+        voice=Stage.NONE,
+        said=heard,
+        say_ended=False,
+        playback=Playback(text_from=heard),
+        revoiced=1,
+        progress_ms=w.now,
     )
     replies.let_out(w)
     if reply.model is Stage.RUNNING:
@@ -314,6 +320,7 @@ def fail_reply(w: Work, phrase: str) -> None:
         epoch=epoch,
         parts=(*_truncated(reply.parts, heard), Part(glue(reply.text[:heard], text))),
         said=heard + len(glue(reply.text[:heard], text)),
+        say_ended=True,
         playback=Playback(text_from=heard),
         model=Stage.DONE if reply.model is Stage.NONE else Stage.FAILED,
         voice=Stage.RUNNING,

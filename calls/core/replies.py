@@ -124,6 +124,7 @@ def notice(w: Work, phrase: str) -> None:
         interruptible=False,
         parts=(Part(text),),
         said=len(text),
+        say_ended=True,
         voice=Stage.RUNNING,
         phrase=phrase,
         committed_ms=w.now,
@@ -146,8 +147,9 @@ def speak(w: Work, *, final: bool) -> None:
     if until > reply.said and (text[reply.said : until].strip() or reply.voice is Stage.RUNNING):
         w.emit(Say(reply.turn, reply.epoch, text[reply.said : until]))
         w.set_reply(said=until, voice=Stage.RUNNING, answered_say=False, progress_ms=w.now)
-    if final and w.reply.voice is Stage.RUNNING:
+    if final and w.reply.voice is Stage.RUNNING and not reply.say_ended:
         w.emit(EndSay(reply.turn, reply.epoch))
+        w.set_reply(say_ended=True)
 
 
 def let_out(w: Work) -> None:
@@ -235,6 +237,7 @@ def resume(w: Work) -> None:
         epoch=epoch,
         cut_at=-1,
         said=stopped.cut_at,
+        say_ended=bool(stopped.phrase),
         voice=Stage.NONE,
         playback=Playback(text_from=stopped.cut_at),
         progress_ms=w.now,

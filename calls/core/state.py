@@ -97,6 +97,7 @@ class Reply:
     model: Work = Work.NONE
     voice: Work = Work.NONE
     said: int = 0
+    say_ended: bool = False
     playback: Playback = Playback()
     held: bool = False
     cut_at: int = -1

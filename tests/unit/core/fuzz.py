@@ -6,13 +6,17 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from calls.core import events as e
-from calls.core.commands import AskModel, RunTool, Say
-from tests.unit.core.invariants import Checker
+from calls.core.commands import AskModel, RunTool, Say, TurnClosed
+from tests.unit.core.invariants import Checker, whole_run_heard
 from tests.unit.core.world import World, agent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from calls.core.policy import AgentProfile
+
+#: Longest a call may last once the caller and all vendors are silent: the longest of the agents below.
+LONGEST_END_MS = 240_000
 TEXTS = ("I want a table", "for two", "mhm", "yes", "stop that please", "", "what time do you open?")
 REPLIES = ("Certainly. ", "For how many people would that be? ", "one moment", " we open at noon, and close at ten. ")
 
@@ -52,7 +56,7 @@ def _model_failed(w: World, rng: Random) -> None:
 
 def _voice(w: World, rng: Random) -> None:
     if w.of(Say):
-        w.voice(finish=rng.random() < 0.8)
+        w.voice(finish=rng.random() < 0.8, words=rng.choice((1, 3, 100)))
 
 
 def _stray_audio(w: World, rng: Random) -> None:
@@ -102,31 +106,60 @@ ACTIONS: tuple[tuple[int, Callable[[World, Random], None]], ...] = (
 WEIGHTS = [weight for weight, _ in ACTIONS]
 
 
-def random_call(seed: int, steps: int = 120) -> World:
-    """One random call, checked at every step, then left alone until it ends by itself or is hung up."""
-    rng = Random(seed)
-    profile = agent(
+def random_agent(rng: Random) -> AgentProfile:
+    """An agent with some of everything that a policy can say."""
+    return agent(
         greeting=rng.choice(("", "Hello, how can I help you today?")),
         transfer_to=rng.choice(("", "+15550001111")),
         chunking=rng.choice(("clauses", "words")),
         endpointing=rng.choice(("turns", "silence")),
         speculative=rng.random() < 0.7,
         idle_prompts=rng.choice((0, 1, 2)),
+        min_words=rng.choice((1, 1, 2)),
+        tail_words=rng.choice((0, 3)),
     )
-    w, checker, seen = World(profile), Checker(), 0
-    for _ in range(steps):
-        rng.choices(ACTIONS, WEIGHTS)[0][1](w, rng)
-        seen = check(w, checker, seen)
-        if w.over:
-            return w
-    w.feed(e.CarrierGone(how="stop"))
-    check(w, checker, seen)
-    assert w.over
-    return w
 
 
-def check(w: World, checker: Checker, seen: int) -> int:
-    """Watch the steps not seen yet."""
-    for before, event, commands, after in w.steps[seen:]:
-        checker.watch(before, event, commands, after)
-    return len(w.steps)
+class RandomCall:
+    """One random call, checked at every step, and at its end held against what was really heard."""
+
+    def __init__(self, seed: int) -> None:
+        self.rng = Random(seed)
+        self.world = World(random_agent(self.rng))
+        self.checker = Checker()
+        self.seen = 0
+
+    def run(self, steps: int = 120) -> World:
+        """Random events, then nobody does anything any more: the call ends all the same."""
+        w, rng = self.world, self.rng
+        for _ in range(steps):
+            rng.choices(ACTIONS, WEIGHTS)[0][1](w, rng)
+            self.check()
+            if w.over:
+                return w
+        if rng.random() < 0.5:
+            w.feed(e.CarrierGone(how=rng.choice(("stop", "closed", "silent", "protocol"))))
+        else:
+            w.feed(e.SpeechEnded(voiced_until_ms=w.now))
+            w.wait(LONGEST_END_MS)
+        self.check()
+        assert w.over, f"still {w.state.phase}, {w.state.mode}: {w.state.timers}"
+        return w
+
+    def check(self) -> None:
+        """Watch the steps not seen yet."""
+        for before, event, commands, after in self.world.steps[self.seen :]:
+            self.seen += 1
+            self.checker.watch(before, event, commands, after)
+            for command in commands:
+                if isinstance(command, TurnClosed) and self._measurable(command):
+                    whole_run_heard(command, self.world.heard_words(command.turn, event.at_ms))
+
+    def _measurable(self, turn: TurnClosed) -> bool:
+        """Whether all its audio had words with times: no recorded phrase, no stray noise."""
+        return all(piece.word for piece in self.world.played[turn.turn])
+
+
+def random_call(seed: int, steps: int = 120) -> World:
+    """One random call, checked."""
+    return RandomCall(seed).run(steps)

@@ -1,11 +1,15 @@
-"""A small world around the pure core: a carrier that plays, a voice and a model that answer, on a clock of our own.
+"""A small world around the pure core: a gate, a carrier that plays, a voice and a model that answer, on a clock of our own.
 
 It is the second driver of the core (the actor is the first) and shares nothing with it, so that what both show holds
-of the core.
+of the core. It knows what the caller really heard, word by word: the carrier plays what passes the gate, and a clear
+flushes the rest.
 """
 
 from __future__ import annotations
 
+import re
+from collections import defaultdict, deque
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from calls.core import events as e
@@ -34,6 +38,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 MS_PER_CHAR = 60
+PHRASE_MS = 2000
+SLOW = 10**9
 
 TOOLS = (
     ToolSpec("lookup", "Look something up.", "{}", "read"),
@@ -58,49 +64,91 @@ def agent(greeting: str = "", transfer_to: str = "", **policy: object) -> AgentP
     )
 
 
+@dataclass
+class Piece:
+    """Audio at the carrier: when it is played from and to, and the word in it, whose end is ``word_end_ms``."""
+
+    turn: int
+    epoch: int
+    number: int
+    ends_ms: int
+    word: str = ""
+    word_end_ms: int = SLOW
+    flushed: bool = False
+
+
+@dataclass
+class Held:
+    """Audio that waits behind the gate: size and word of each piece."""
+
+    turn: int
+    pieces: list[tuple[int, str]] = field(default_factory=list)
+    finished: bool = False
+
+
 class World:
-    """Feeds events to the core and keeps what it commanded; the carrier plays what passes the gate."""
+    """Feeds events to the core and keeps what it commanded."""
 
     def __init__(self, profile: AgentProfile | None = None) -> None:
         self.state = State()
         self.now = 0
         self.commands: list[Command] = []
-        self.gate_epoch = 0
+        self.by_kind: defaultdict[type, list[Command]] = defaultdict(list)
+        self.steps: list[tuple[State, e.Event, tuple[Command, ...], State]] = []
+        self.timers: dict[str, SetTimer] = {}
+        self.open_epoch = 0
         self.dead_epoch = 0
-        self.queue: list[tuple[int, int, int, int]] = []
+        self.held: dict[int, Held] = {}
+        self.queue: list[Piece] = []
         self.plays_until = 0
         self.pieces = 0
-        self.timers: dict[str, SetTimer] = {}
-        self.spoken: list[tuple[int, str]] = []
-        self.steps: list[tuple[State, e.Event, tuple[Command, ...], State]] = []
+        self.played: defaultdict[int, list[Piece]] = defaultdict(list)
+        self.voiced: defaultdict[int, int] = defaultdict(int)
+        self.voiced_ms: defaultdict[int, int] = defaultdict(int)
+        self._mailbox: deque[e.Event] = deque()
+        self._busy = False
         self.feed(e.CallStarted(call_sid="CA1", agent=profile or agent()))
 
     # --- driving
 
     def feed(self, event: e.Event) -> tuple[Command, ...]:
-        """One event, now."""
-        stamped = type(event)(**{**_fields(event), "at_ms": self.now})
+        """One event, now, and what follows at once. Returns the commands of this event.
+
+        What an obeyed command causes is an event of its own, taken after the step is carried out, as in a mailbox.
+        """
+        self._mailbox.append(event)
+        if self._busy:
+            return ()
+        self._busy, first = True, len(self.steps)
+        try:
+            while self._mailbox:
+                self._step(replace(self._mailbox.popleft(), at_ms=self.now))
+        finally:
+            self._busy = False
+        return self.steps[first][2]
+
+    def _step(self, event: e.Event) -> None:
         before = self.state
-        self.state, commands = step(before, stamped)
-        self.steps.append((before, stamped, commands, self.state))
+        self.state, commands = step(before, event)
+        self.steps.append((before, event, commands, self.state))
         self.commands += commands
         for command in commands:
+            self.by_kind[type(command)].append(command)
             self._obey(command)
-        return commands
 
     def wait(self, ms: int) -> None:
         """Let time pass: marks come back and timers fire when due."""
         until = self.now + ms
         while True:
             due = [(timer.due_ms, 1, name) for name, timer in self.timers.items()]
-            due += [(self.queue[0][3], 0, "")] if self.queue else []
+            due += [(self.queue[0].ends_ms, 0, "")] if self.queue else []
             if not due or min(due)[0] > until:
                 break
             at, kind, name = min(due)
             self.now = max(self.now, at)
             if kind == 0:
-                turn, epoch, piece, _ = self.queue.pop(0)
-                self.feed(e.MarkReturned(turn=turn, epoch=epoch, piece=piece))
+                piece = self.queue.pop(0)
+                self.feed(e.MarkReturned(turn=piece.turn, epoch=piece.epoch, piece=piece.number))
             else:
                 timer = self.timers.pop(name)
                 self.feed(e.TimerFired(timer=name, key=timer.key))
@@ -108,13 +156,21 @@ class World:
 
     # --- the caller
 
+    def starts(self) -> tuple[Command, ...]:
+        """The detector hears the caller begin."""
+        return self.feed(e.SpeechStarted(voiced_at_ms=max(0, self.now - 60)))
+
+    def stops(self) -> tuple[Command, ...]:
+        """The detector hears the caller stop."""
+        return self.feed(e.SpeechEnded(voiced_until_ms=self.now))
+
     def say(self, text: str, ms: int = 800, settle_ms: int = 500) -> None:
         """The caller says ``text``: detector, recogniser, end of turn."""
-        self.feed(e.SpeechStarted(voiced_at_ms=self.now - 60))
+        self.starts()
         self.feed(e.TurnOpened())
         self.wait(ms)
         self.feed(e.WordsHeard(text=text))
-        self.feed(e.SpeechEnded(voiced_until_ms=self.now))
+        self.stops()
         self.wait(settle_ms)
         self.feed(e.TurnEnded(text=text))
 
@@ -131,48 +187,120 @@ class World:
         if finish:
             self.feed(e.ModelFinished(turn=ask.turn, epoch=ask.epoch, reason="tool_calls" if tools else finish))
 
-    def voice(self, *, finish: bool = True) -> None:
-        """The voice speaks everything that was said in the newest epoch and not yet spoken."""
-        says = [c for c in self.commands if isinstance(c, Say)]
-        epoch = says[-1].epoch
-        turn = says[-1].turn
-        text = "".join(c.text for c in says if c.epoch == epoch)
-        done = sum(len(t) for ep, t in self.spoken if ep == epoch)
-        start_ms = done * MS_PER_CHAR
-        words, at = [], start_ms
-        for word in text[done:].split(" "):
-            end = at + max(1, len(word)) * MS_PER_CHAR
-            if word:
-                words.append(e.TimedWord(word, at, end))
-            at = end + MS_PER_CHAR
-        self.spoken.append((epoch, text[done:]))
-        if words:
-            self.feed(e.WordsTimed(turn=turn, epoch=epoch, words=tuple(words)))
-            for word in words:
-                self.audio(turn, epoch, (word.end_ms + MS_PER_CHAR - word.start_ms) * BYTES_PER_MS)
-        if finish and any(isinstance(c, EndSay) and c.epoch == epoch for c in self.commands):
-            self.feed(e.VoiceFinished(turn=turn, epoch=epoch))
-
-    def audio(self, turn: int, epoch: int, size_bytes: int) -> bool:
-        """A piece of audio arrives at the gate. Whether it was let through."""
-        if epoch <= self.dead_epoch or epoch != self.gate_epoch:
-            return False
-        self.pieces += 1
-        self.plays_until = max(self.plays_until, self.now) + size_bytes // BYTES_PER_MS
-        self.queue.append((turn, epoch, self.pieces, self.plays_until))
-        self.feed(e.AudioSent(turn=turn, epoch=epoch, piece=self.pieces, size_bytes=size_bytes))
-        return True
+    def voice(self, *, finish: bool = True, words: int = SLOW) -> None:
+        """The voice speaks what was said in the newest epoch and not yet spoken, at most ``words`` of it."""
+        last = self.of(Say)[-1]
+        turn, epoch = last.turn, last.epoch
+        text = "".join(c.text for c in self.of(Say) if c.epoch == epoch)
+        at, timed = self.voiced_ms[epoch], []
+        found = list(re.finditer(r"\S+\s*", text[self.voiced[epoch] :]))[:words]
+        for match in found:
+            word = match.group().rstrip()
+            timed.append(e.TimedWord(word, at, at + len(word) * MS_PER_CHAR))
+            at = timed[-1].end_ms + MS_PER_CHAR
+        self.voiced[epoch] += found[-1].end() if found else len(text) - self.voiced[epoch]
+        if timed:
+            self.voiced_ms[epoch] = at
+            self.feed(e.WordsTimed(turn=turn, epoch=epoch, words=tuple(timed)))
+            for word in timed:
+                self.audio(turn, epoch, (word.end_ms + MS_PER_CHAR - word.start_ms) * BYTES_PER_MS, word.text)
+        if finish and self.voiced[epoch] >= len(text) and any(c.epoch == epoch for c in self.of(EndSay)):
+            self.finish_voice(turn, epoch)
 
     def answer(self, *texts: str) -> None:
         """Model and voice at once."""
         self.model(*texts)
         self.voice()
 
+    def settle_tools(self, output: str = '{"ok":true}') -> None:
+        """Every running tool succeeds."""
+        for command in self.of(RunTool):
+            if command.call_id in self.state.running_tools:
+                self.feed(e.ToolSettled(call_id=command.call_id, outcome="ok", output=output))
+
+    # --- the gate and the carrier
+
+    def audio(self, turn: int, epoch: int, size_bytes: int, word: str = "") -> bool:
+        """A piece of audio arrives at the gate, with a word that ends ``MS_PER_CHAR`` before it. Whether it was sent."""
+        if epoch <= self.dead_epoch:
+            return False
+        if epoch != self.open_epoch:
+            self.held.setdefault(epoch, Held(turn)).pieces.append((size_bytes, word))
+            return False
+        self.pieces += 1
+        self.plays_until = max(self.plays_until, self.now) + size_bytes // BYTES_PER_MS
+        piece = Piece(turn, epoch, self.pieces, self.plays_until, word, self.plays_until - MS_PER_CHAR)
+        self.queue.append(piece)
+        self.played[turn].append(piece)
+        self.feed(e.AudioSent(turn=turn, epoch=epoch, piece=piece.number, size_bytes=size_bytes))
+        return True
+
+    def finish_voice(self, turn: int, epoch: int) -> None:
+        """The voice has given all audio of the epoch."""
+        if epoch <= self.dead_epoch:
+            return
+        if epoch == self.open_epoch:
+            self.feed(e.VoiceFinished(turn=turn, epoch=epoch))
+        else:
+            self.held.setdefault(epoch, Held(turn)).finished = True
+
+    def heard_words(self, turn: int, at_ms: int) -> list[str]:
+        """What the caller had really heard of a turn."""
+        return [p.word for p in self.played[turn] if p.word and not p.flushed and p.word_end_ms <= at_ms]
+
+    def unplayed(self) -> bool:
+        """Whether the carrier still has something to play."""
+        return any(not piece.flushed for piece in self.queue)
+
+    def _obey(self, command: Command) -> None:
+        match command:
+            case OpenGate(turn, epoch):
+                self._open(turn, epoch)
+            case CloseGate(_):
+                self.open_epoch = 0
+            case CancelVoice(_, epoch):
+                self._drop(epoch)
+            case Clear(epoch):
+                self._drop(epoch)
+                self._clear()
+            case SetTimer(timer, _, _):
+                self.timers[timer] = command
+            case CancelTimer(timer):
+                self.timers.pop(timer, None)
+            case PlayPhrase(turn, epoch, _):
+                self.audio(turn, epoch, PHRASE_MS * BYTES_PER_MS)
+                self.finish_voice(turn, epoch)
+            case EndCall(_):
+                self.timers.clear()
+            case _:
+                pass
+
+    def _open(self, turn: int, epoch: int) -> None:
+        if epoch <= self.dead_epoch:
+            return
+        self.open_epoch = epoch
+        held = self.held.pop(epoch, Held(turn))
+        for size_bytes, word in held.pieces:
+            self.audio(turn, epoch, size_bytes, word)
+        if held.finished:
+            self.finish_voice(turn, epoch)
+
+    def _drop(self, epoch: int) -> None:
+        self.dead_epoch = max(self.dead_epoch, epoch)
+        self.held = {number: held for number, held in self.held.items() if number > epoch}
+
+    def _clear(self) -> None:
+        self.plays_until = self.now
+        for piece in self.queue:
+            if piece.ends_ms > self.now:
+                piece.flushed = piece.word_end_ms > self.now
+                piece.ends_ms = self.now
+
     # --- what was commanded
 
     def of[C: Command](self, kind: type[C]) -> list[C]:
         """All commands of a kind so far."""
-        return [c for c in self.commands if isinstance(c, kind)]
+        return self.by_kind[kind]  # type: ignore[return-value]
 
     @property
     def ask(self) -> AskModel:
@@ -190,42 +318,7 @@ class World:
         ends = self.of(EndCall)
         return ends[0].reason if ends else ""
 
-    def _obey(self, command: Command) -> None:
-        match command:
-            case OpenGate(_, epoch):
-                self.gate_epoch = epoch
-            case CloseGate(_):
-                self.gate_epoch = 0
-            case CancelVoice(_, epoch):
-                self.dead_epoch = max(self.dead_epoch, epoch)
-            case Clear(epoch):
-                self.dead_epoch = max(self.dead_epoch, epoch)
-                self.plays_until = self.now
-                flushed, self.queue = self.queue, []
-                self.queue = [(turn, ep, piece, self.now) for turn, ep, piece, _ in flushed]
-            case SetTimer(timer, _, _):
-                self.timers[timer] = command
-            case CancelTimer(timer):
-                self.timers.pop(timer, None)
-            case PlayPhrase(turn, epoch, _):
-                if self.audio(turn, epoch, 2000 * BYTES_PER_MS):
-                    self.feed(e.VoiceFinished(turn=turn, epoch=epoch))
-            case EndCall(_):
-                self.timers.clear()
-            case _:
-                pass
-
-    def settle_tools(self, output: str = '{"ok":true}') -> None:
-        """Every running tool succeeds."""
-        for command in self.of(RunTool):
-            if command.call_id in self.state.running_tools:
-                self.feed(e.ToolSettled(call_id=command.call_id, outcome="ok", output=output))
-
     @property
     def over(self) -> bool:
         """Whether the call has ended."""
         return self.state.phase is Phase.ENDED
-
-
-def _fields(event: e.Event) -> dict[str, object]:
-    return {name: getattr(event, name) for name in event.__dataclass_fields__}
