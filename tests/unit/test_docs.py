@@ -1,0 +1,44 @@
+"""The documents name what the code has: every metric, every variable, every end reason, and no file that is not there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from prometheus_client import Counter, Gauge, Histogram
+
+from calls import metrics
+from calls.core.state import END_REASONS
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def test_every_metric_is_documented() -> None:
+    text = (ROOT / "docs/metrics.md").read_text()
+    for metric in vars(metrics).values():
+        if isinstance(metric, Counter | Gauge | Histogram):
+            name = metric.describe()[0].name + ("_total" if isinstance(metric, Counter) else "")
+            assert f"`{name}`" in text, name
+
+
+def test_every_variable_is_documented() -> None:
+    text = (ROOT / "docs/configuration.md").read_text()
+    source = (ROOT / "voiceagent/conf.py").read_text()
+    names = re.findall(r'env\.\w+\("([A-Z_]+)"', source)
+    assert len(names) > 20
+    assert [name for name in names if f"`{name}`" not in text] == []
+
+
+def test_every_end_reason_is_documented() -> None:
+    text = (ROOT / "docs/call-flow.md").read_text()
+    for reason, meaning in END_REASONS.items():
+        assert f"| `{reason}` | {meaning} |" in text
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
+        if "://" not in target:
+            assert (document.parent / target).exists(), target
