@@ -105,6 +105,7 @@ def _cartesia(env: Env) -> CartesiaConf:
         stt_model=env.text("CARTESIA_STT_MODEL", "ink-2"),
         stt_manual_model=env.text("CARTESIA_STT_MANUAL_MODEL", "ink-whisper"),
         tts_model=env.text("CARTESIA_TTS_MODEL", "sonic-3.5"),
+        stt_join_ms=env.integer("CARTESIA_STT_JOIN_MS", 0, 0, 200),
     )
 
 
