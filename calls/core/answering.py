@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from calls.core import history, replies, speech
-from calls.core.commands import AskModel, CancelModel, CancelVoice, Message, PlayPhrase, RunTool
+from calls.core.commands import AskModel, CancelModel, CancelTool, CancelVoice, Message, PlayPhrase, RunTool
 from calls.core.phrases import phrase_text
 from calls.core.speech import Playback
 from calls.core.state import Part, Reply, ToolRun
@@ -32,6 +32,7 @@ MOST_FAILURES = 3
 MOST_TOOL_ROUNDS = 6
 UNKNOWN_TOOL = '{"error":"there is no such function"}'
 NO_TRANSFER = '{"error":"there is nobody to transfer this call to"}'
+TIMED_OUT = '{"error":"this took too long"}'
 CANCELLED = '{"error":"cancelled: it could not be started in time"}'
 
 
@@ -156,7 +157,7 @@ def start_tools(w: Work) -> None:
     for tool in reply.tools:
         sure = reply.confirmed and not reply.held
         allowed = tool.effect == "read" or (sure and (tool.effect == "reversible" or not w.state.caller.speaking))
-        if tool.started or tool.name in replies.DEFERRED or not allowed:
+        if tool.started or tool.outcome or tool.name in replies.DEFERRED or not allowed:
             continue
         spec = next(spec for spec in w.agent.tools if spec.name == tool.name)
         w.set(reply=replies.with_tool(w.reply, replace(tool, started=True)))
@@ -193,13 +194,14 @@ def tool_settled(w: Work, event: ToolSettled) -> None:
 
 def _settled(reply: Reply, event: ToolSettled) -> Reply | None:
     for tool in reply.tools:
-        if tool.call_id == event.call_id:
+        if tool.call_id == event.call_id and not tool.outcome:
             return replies.with_tool(reply, replace(tool, outcome=event.outcome, output=event.output))
     return None
 
 
 def _with_result(message: Message, event: ToolSettled) -> Message:
-    return replace(message, text=event.output) if message.call_id == event.call_id else message
+    pending = message.call_id == event.call_id and message.text == history.PENDING_RESULT
+    return replace(message, text=event.output) if pending else message
 
 
 # --- voice ----------------------------------------------------------------------------------------------------------
@@ -315,6 +317,8 @@ def fail_reply(w: Work, phrase: str) -> None:
     text = phrase_text(w.agent.language, phrase)
     epoch = w.state.epoch + 1
     replies.stop_work(w)
+    _cancel_unstarted(w)
+    reply = w.reply
     w.set(epoch=epoch, failures=failures)
     w.set_reply(
         epoch=epoch,
@@ -382,12 +386,20 @@ def _marks_lost(w: Work) -> None:
 
 
 def _tools_stuck(w: Work) -> None:
-    """A call that could not be started in time never will be."""
+    """A call that could not be started in time never will be; one that never settled is given up."""
+    for tool in w.reply.tools:
+        if tool.started and not tool.outcome:
+            w.emit(CancelTool(tool.call_id))
+            w.set(reply=replies.with_tool(w.reply, replace(tool, outcome="timeout", output=TIMED_OUT)))
+    _cancel_unstarted(w)
+    w.set_reply(progress_ms=w.now)
+    go_on(w)
+
+
+def _cancel_unstarted(w: Work) -> None:
     for tool in w.reply.tools:
         if not tool.outcome and not tool.started:
             w.set(reply=replies.with_tool(w.reply, replace(tool, outcome="cancelled", output=CANCELLED)))
-    w.set_reply(progress_ms=w.now)
-    go_on(w)
 
 
 #: What to do when a stage is overdue, by the names that ``replies.deadline`` gives.

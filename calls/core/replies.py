@@ -41,6 +41,9 @@ HANGUP = "hangup"
 GOODBYE = "goodbye"
 TURN_END = "turn_end"
 
+#: How much later than its time-out a tool's outcome may come before it is given up.
+SETTLE_MS = 500
+
 #: Functions that take effect once the reply has been heard, and the end reason each leads to.
 DEFERRED = {"end_call": "agent_hung_up", "transfer_call": "transferred"}
 
@@ -178,7 +181,9 @@ def deadline(w: Work) -> tuple[str, int]:
         return "voice", reply.progress_ms + policy.first_audio_ms
     if reply.model is Stage.RUNNING:
         return "model", reply.progress_ms + policy.first_token_ms
-    return "tools", reply.progress_ms + policy.tool_timeout_ms
+    names = {tool.name for tool in reply.tools if not tool.outcome}
+    limits = [tool.timeout_ms + SETTLE_MS for tool in w.agent.tools if tool.name in names]
+    return "tools", reply.progress_ms + max([policy.tool_timeout_ms, *limits])
 
 
 def voiced_completely(reply: Reply) -> bool:

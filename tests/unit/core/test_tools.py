@@ -1,0 +1,44 @@
+"""Function calls: when they run, how they settle, what the model is told."""
+
+from __future__ import annotations
+
+from calls.core import events as e
+from calls.core.commands import AskModel, CancelTool, RunTool
+from tests.unit.core.world import World
+
+
+def results(w: World) -> dict[str, str]:
+    """What the latest request says of each call."""
+    return {message.call_id: message.text for message in w.ask.messages if message.call_id}
+
+
+def test_a_tool_that_never_settles_is_given_up_and_the_model_told() -> None:
+    w = World()
+    w.say("what time is it")
+    w.model(tools=[("lookup", "{}")])
+    w.wait(9000)
+    run = w.of(RunTool)[0]
+    assert [c.call_id for c in w.of(CancelTool)] == [run.call_id]
+    assert "took too long" in results(w)[run.call_id]
+    asked = len(w.of(AskModel))
+    w.feed(e.ToolSettled(call_id=run.call_id, outcome="cancelled", output="late"))
+    w.answer("I cannot say. ")
+    w.wait(5000)
+    assert len(w.of(AskModel)) == asked
+    assert w.closed[-1].outcome == "answered"
+    assert "took too long" in str(w.state.history)
+
+
+def test_a_call_that_was_cancelled_before_its_start_never_runs() -> None:
+    w = World()
+    w.say("book it")
+    w.starts()
+    ask = w.ask
+    w.feed(e.ModelToolCall(turn=ask.turn, epoch=ask.epoch, call_id="c1", name="pay", arguments="{}"))
+    w.feed(e.ModelFailed(turn=ask.turn, epoch=ask.epoch, kind="cut"))
+    w.stops()
+    w.wait(30_000)
+    assert w.of(RunTool) == []
+    assert [t.outcome for t in w.closed if t.kind == "answer"] == ["failed_to_fallback"]
+    assert "could not be started" in str(w.state.history)
+    assert w.closed[0].closed_ms < 6000
