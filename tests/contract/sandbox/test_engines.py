@@ -22,7 +22,7 @@ from voiceagent.sandbox.call.lines import bundled
 from voiceagent.sandbox.control import SandboxServer, SandboxThread
 from voiceagent.sandbox.engines import piper_voice
 from voiceagent.sandbox.engines.local import LocalEngines
-from voiceagent.sandbox.engines.turns import agreed, extend
+from voiceagent.sandbox.engines.turns import agreed, extend, first_words
 from voiceagent.sandbox.engines.vad import Vad
 from voiceagent.sandbox.engines.whisper import without_echo
 
@@ -149,6 +149,7 @@ def test_shown_text_only_grows(shown: str, heard: str, expected: str) -> None:
 def test_only_words_that_two_hypotheses_share_are_shown() -> None:
     assert agreed("I want to", "I want two tables") == "I want"
     assert agreed("I want", "I want") == "I"
+    assert [first_words(text) for text in ("Hi, I", "Hi, I'd like to", "Hi,")] == ["Hi,", "Hi, I'd", ""]
 
 
 @pytest.mark.parametrize(

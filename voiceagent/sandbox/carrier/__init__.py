@@ -11,7 +11,8 @@
         await call.hang_up()
 """
 
-from voiceagent.sandbox.carrier.call import CallFailedError, PhoneCall
+from voiceagent.sandbox.carrier.call import PhoneCall
+from voiceagent.sandbox.carrier.endings import CallFailedError
 from voiceagent.sandbox.carrier.events import (
     ActionRequested,
     AgentStarted,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import aiohttp
 
 from voiceagent.sandbox.carrier import events, signing, twiml
+from voiceagent.sandbox.carrier.endings import CallFailedError, Over
 from voiceagent.sandbox.carrier.faults import CarrierFaults
 from voiceagent.sandbox.carrier.reports import Reports
 from voiceagent.sandbox.carrier.signing import HEADER
@@ -25,18 +26,6 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=events.TimelineEvent)
 _SAY_MS_PER_CHAR = 10
 _DIAL_S = 0.2
-
-
-class CallFailedError(Exception):
-    """The call did not come about: the webhook or the stream was refused."""
-
-
-class _Over(Exception):
-    """The call is over."""
-
-    def __init__(self, by: str, reason: str, status: str = "completed") -> None:
-        super().__init__(reason)
-        self.by, self.reason, self.status = by, reason, status
 
 
 class PhoneCall:
@@ -69,7 +58,7 @@ class PhoneCall:
         self.answered_at: float | None = None
         self.options = options or {}
         self._reports = Reports(self, carrier)
-        self._over: _Over | None = None
+        self._over: Over | None = None
         self._record = False
 
     # What a test or a person does ------------------------------------------------------------------------------------
@@ -163,10 +152,10 @@ class PhoneCall:
             verbs = await self._first_document()
             while True:
                 verbs = await self._execute(verbs)
-        except _Over as over:
+        except Over as over:
             await self._end(over)
         except asyncio.CancelledError:
-            await self._end(_Over("network", "cancelled"))
+            await self._end(Over("network", "cancelled"))
             raise
 
     async def _first_document(self) -> list[twiml.Verb]:
@@ -193,15 +182,15 @@ class PhoneCall:
         try:
             answer, content_type, body = await self._reports.post(url, {**self._reports.fields(status), **(more or {})})
         except TimeoutError:
-            raise _Over("network", f"11205: {url} did not answer within 15 s", "failed") from None
+            raise Over("network", f"11205: {url} did not answer within 15 s", "failed") from None
         except aiohttp.ClientError as error:
-            raise _Over("network", f"11205: {url} could not be reached: {error}", "failed") from None
+            raise Over("network", f"11205: {url} could not be reached: {error}", "failed") from None
         took_ms = round(self.timeline.now_ms() - begun, 1)
         if answer != 200:
             self.timeline.add(events.WebhookAnswered, url, answer, took_ms, ())
-            raise _Over("network", f"11200: the webhook {url} answered {answer}", "failed")
+            raise Over("network", f"11200: the webhook {url} answered {answer}", "failed")
         if content_type not in ("text/xml", "application/xml"):
-            raise _Over("network", f"12300: the webhook answered {content_type}", "failed")
+            raise Over("network", f"12300: the webhook answered {content_type}", "failed")
         verbs = self._parse(body)
         self.timeline.add(events.WebhookAnswered, url, answer, took_ms, tuple(verb.name for verb in verbs))
         return verbs
@@ -210,24 +199,24 @@ class PhoneCall:
         try:
             return twiml.parse(document)
         except twiml.TwimlError as error:
-            raise _Over("network", f"{error.code}: {error}", "failed") from None
+            raise Over("network", f"{error.code}: {error}", "failed") from None
 
     async def _execute(self, verbs: list[twiml.Verb]) -> list[twiml.Verb]:
-        """Run a document; what runs after it. Raises :class:`_Over` at the end of the call."""
+        """Run a document; what runs after it. Raises :class:`Over` at the end of the call."""
         for verb in verbs:
             if verb.name == "Reject":
-                raise _Over(
+                raise Over(
                     "server", f"rejected ({verb.reason or 'rejected'})", "busy" if verb.reason == "busy" else "failed"
                 )
             await self._answer()
             following = await self._run_verb(verb)
             if following is not None:
                 return following
-        raise _Over("server", "no verb is left")
+        raise Over("server", "no verb is left")
 
     async def _run_verb(self, verb: twiml.Verb) -> list[twiml.Verb] | None:
         if verb.name == "Hangup":
-            raise _Over("server", "<Hangup>")
+            raise Over("server", "<Hangup>")
         if verb.name == "Redirect":
             return await self._fetch(self._absolute(verb.text), "in-progress")
         if verb.name in ("Say", "Play"):
@@ -314,7 +303,7 @@ class PhoneCall:
                 if update.done():
                     try:
                         following = await self._obey(update.result(), stream)
-                    except _Over:
+                    except Over:
                         self.timeline.add(events.StreamClosed, "caller", None)
                         raise
                     if following is not None:
@@ -336,10 +325,10 @@ class PhoneCall:
     async def _obey(self, message: dict[str, Any], stream: MediaStream | None = None) -> list[twiml.Verb] | None:
         """Carry out a hang-up or a REST update."""
         if message.get("hang_up"):
-            raise _Over("caller", "the caller hung up")
+            raise Over("caller", "the caller hung up")
         if message.get("status"):
             self.timeline.add(events.Updated, message["status"])
-            raise _Over("server", f"REST Status={message['status']}", message["status"])
+            raise Over("server", f"REST Status={message['status']}", message["status"])
         if stream is not None:
             await stream.stop(self._carrier.account_sid, self.call_sid)
         if message.get("twiml"):
@@ -348,7 +337,7 @@ class PhoneCall:
         self.timeline.add(events.Updated, "url")
         return await self._fetch(message["url"], "in-progress")
 
-    async def _end(self, over: _Over) -> None:
+    async def _end(self, over: Over) -> None:
         self._over = over
         self.status = over.status
         self.timeline.add(events.HungUp, over.by, over.reason)

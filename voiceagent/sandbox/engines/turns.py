@@ -66,6 +66,12 @@ def agreed(first: str, second: str) -> str:
     return " ".join(words[: min(count, len(words) - 1)])
 
 
+def first_words(text: str) -> str:
+    """What is shown of a first hypothesis, unconfirmed: that somebody says words at all must be known early."""
+    words = text.split()
+    return " ".join(words[: max(1, len(words) - 2)]) if len(words) > 1 else ""
+
+
 class LocalTurns:
     """One connection. Everything is timed by the audio received; texts come when the recogniser has them."""
 
@@ -182,8 +188,7 @@ class LocalTurns:
         return task
 
     def _on_partial(self, text: str) -> None:
-        # The very first words are shown unconfirmed: that somebody says words at all must be known early.
-        common = agreed(self._hypothesis or text, text)
+        common = agreed(self._hypothesis, text) if self._hypothesis else first_words(text)
         self._hypothesis = text
         longer = extend(self._shown, common)
         if len(longer.split()) > len(self._shown.split()) and self._pause_text is None:
