@@ -66,7 +66,7 @@ def model_tool_call(w: Work, event: ModelToolCall) -> None:
         tool = replace(tool, started=True, outcome="error", output=UNKNOWN_TOOL)
     elif tool.name == "transfer_call" and not w.agent.transfer_to:
         tool = replace(tool, started=True, outcome="error", output=NO_TRANSFER)
-    w.set_reply(parts=(*w.reply.parts, Part(tool=tool)), progress_ms=w.now)
+    w.set_reply(parts=(*w.reply.parts, Part(tool=tool)), progress_ms=w.now, seam=True)
     start_tools(w)
     return None
 

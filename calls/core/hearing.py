@@ -74,7 +74,7 @@ def speech_ended(w: Work, event: SpeechEnded) -> None:
     if w.state.caller.text:
         w.arm(TURN_END, w.now + w.policy.turn_end_ms)
     if w.state.cut is not None and _acknowledges(w, w.state.caller.text):
-        replies.resume(w)
+        _resume(w)
     elif w.state.reply is None and w.state.cut is None and not w.state.caller.text:
         replies.arm_idle(w)
 
@@ -98,15 +98,18 @@ def verdict_timer(w: Work) -> None:
     if caller.speaking:
         w.arm(VERDICT, w.now + w.policy.verdict_ms)
     elif w.state.cut is not None:
-        if w.state.reply is not None:
-            replies.discard_draft(w)
-        replies.resume(w)
+        _resume(w)
     elif w.state.reply is not None and w.reply.held:
         _release(w)
 
 
 def _release(w: Work) -> None:
     replies.release(w)
+    _proceed(w)
+
+
+def _resume(w: Work) -> None:
+    replies.resume(w)
     _proceed(w)
 
 
@@ -144,7 +147,7 @@ def words_in_silence(w: Work, event: WordsHeard) -> None:
     if _takes_floor(w, event.text):
         w.disarm(VERDICT)
     elif event.text.strip() and not w.state.caller.speaking and _acknowledges(w, event.text):
-        replies.resume(w)
+        _resume(w)
 
 
 def words_over_thinking(w: Work, event: WordsHeard) -> None:
@@ -203,7 +206,7 @@ def turn_ended_in_silence(w: Work, event: TurnEnded) -> None:
     if not text:
         _nothing_said(w)
     elif w.state.cut is not None and _acknowledges(w, text):
-        replies.resume(w)
+        _resume(w)
     else:
         replies.close_cut(w)
         commit(w, text)
@@ -284,7 +287,7 @@ def _supersede(w: Work, reply: Reply, text: str) -> None:
 
 def _nothing_said(w: Work) -> None:
     if w.state.cut is not None:
-        replies.resume(w)
+        _resume(w)
     elif not w.state.caller.speaking:
         replies.arm_idle(w)
 

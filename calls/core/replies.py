@@ -143,8 +143,13 @@ def notice(w: Work, phrase: str) -> None:
 
 
 def speak(w: Work, *, final: bool) -> None:
-    """Give the voice what may be said now; ``final``: the text of this reply is complete."""
+    """Give the voice what may be said now; ``final``: the text of this reply is complete.
+
+    A voice that failed gets nothing more in this epoch: it is said anew once what the carrier has was heard.
+    """
     reply = w.reply
+    if reply.voice is Stage.FAILED:
+        return
     text = reply.text
     until = speakable_until(text, reply.said, w.policy, final=final)
     if until > reply.said and (text[reply.said : until].strip() or reply.voice is Stage.RUNNING):
@@ -235,6 +240,8 @@ def resume(w: Work) -> None:
     """No words followed the stop: go on from the first unheard word. It is the same reply."""
     stopped = w.state.cut
     assert stopped is not None  # noqa: S101 - guaranteed by the callers
+    if w.state.reply is not None:
+        discard_draft(w)
     epoch = w.state.epoch + 1
     unfinished = stopped.model is Stage.RUNNING
     reply = replace(
@@ -249,6 +256,7 @@ def resume(w: Work) -> None:
         seam=unfinished,
     )
     w.set(reply=reply, cut=None, epoch=epoch)
+    w.set_caller(text="")
     w.disarm(VERDICT, TURN_END)
     w.emit(OpenGate(reply.turn, epoch))
     if reply.phrase:
@@ -257,7 +265,7 @@ def resume(w: Work) -> None:
     else:
         if unfinished:
             w.emit(AskModel(reply.turn, epoch, history.request(w.state, reply, resumed=True)))
-        speak(w, final=reply.model is not Stage.RUNNING and all(tool.outcome for tool in reply.tools))
+        speak(w, final=False)
     watch(w)
 
 

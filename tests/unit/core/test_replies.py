@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calls.core import events as e
-from calls.core.commands import EndSay
+from calls.core.commands import AskModel, CancelModel, EndSay, Say
 from tests.unit.core.world import World
 
 
@@ -14,3 +14,70 @@ def test_the_voice_is_told_once_that_no_more_text_follows() -> None:
     w.settle_tools()
     w.feed(e.SpeechEnded(voiced_until_ms=w.now))
     assert [(c.turn, c.epoch) for c in w.of(EndSay)] == [(1, 1)]
+
+
+def test_text_after_a_function_call_does_not_weld_to_the_text_before_it() -> None:
+    w = World()
+    w.say("what time is it")
+    w.model("One moment", tools=[("nonsense", "{}")], finish="")
+    w.model("I looked. ", finish="")
+    assert w.state.reply is not None
+    assert w.state.reply.text == "One moment I looked. "
+
+
+def test_a_voice_that_failed_gets_no_more_text_until_it_begins_anew() -> None:
+    w = World()
+    w.say("what time is it")
+    w.model("This is the first sentence. ", finish="")
+    w.voice(words=2)
+    turn, epoch = w.ask.turn, w.ask.epoch
+    w.feed(e.VoiceFailed(turn=turn, epoch=epoch, kind="cut"))
+    w.feed(e.ModelText(turn=turn, epoch=epoch, text="And this is the second one. "))
+    assert [c.text for c in w.of(Say)] == ["This is the first sentence. "]
+    w.wait(2000)
+    assert [c.text.strip() for c in w.of(Say)[1:]] == ["the first sentence. And this is the second one."]
+
+
+def test_a_tool_that_settles_while_the_reply_is_stopped_is_answered_when_it_resumes() -> None:
+    w = World()
+    w.say("is there a table")
+    w.model("One moment. ", tools=[("lookup", "{}")])
+    w.voice()
+    w.wait(2000)
+    w.starts()
+    w.wait(200)
+    w.stops()
+    w.settle_tools()
+    asked = len(w.of(AskModel))
+    w.wait(1500)
+    assert len(w.of(AskModel)) == asked + 1
+    assert w.ask.turn == 1
+
+
+def test_an_acknowledgement_after_a_wrong_guess_resumes_the_reply_and_drops_the_guess() -> None:
+    w = World()
+    w.say("what time is it")
+    w.model("It is noon already, so you should hurry up. ", finish="")
+    w.voice(words=5)
+    w.wait(600)
+    w.starts()
+    w.feed(e.EagerEnd(text="stop that"))
+    draft = w.ask
+    w.stops()
+    commands = w.feed(e.WordsHeard(text="mhm"))
+    assert CancelModel(draft.turn, draft.epoch) in commands
+    assert w.ask.turn == 1
+    assert w.ask.epoch > draft.epoch
+
+
+def test_a_back_channel_without_an_end_of_turn_does_not_keep_the_idle_prompt_away() -> None:
+    w = World()
+    w.say("what time is it")
+    w.answer("It is noon. ")
+    w.starts()
+    w.feed(e.WordsHeard(text="mhm"))
+    w.stops()
+    w.voice()
+    w.wait(60_000)
+    assert w.over or w.state.caller.idle_count
+    assert [t.kind for t in w.closed][:2] == ["answer", "prompt"]
