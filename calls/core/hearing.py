@@ -213,14 +213,14 @@ def turn_ended_in_silence(w: Work, event: TurnEnded) -> None:
 
 
 def turn_ended_over_thinking(w: Work, event: TurnEnded) -> None:
-    """A second end of turn before the reply is audible: one turn, amended; one reply, begun again."""
+    """A second end of turn before the reply is audible: one turn, amended; one reply, begun again. Of a reply that
+    was partly heard it is an interruption, or a mere acknowledgement."""
     text = _take_turn(w, event.text)
     reply = w.reply
-    if not text:
-        if reply.held:
-            _release(w)
-    elif not reply.interruptible:
+    if text and not reply.interruptible:
         _keep(w, text)
+        text = ""
+    if not text or (reply.first_audio_ms >= 0 and not _takes_floor(w, text)):
         if reply.held:
             _release(w)
     elif reply.first_audio_ms >= 0:
@@ -314,11 +314,15 @@ def _take_turn(w: Work, text: str) -> str:
 
 
 def _takes_floor(w: Work, text: str) -> bool:
-    stopped = w.state.cut or w.state.reply
+    """Whether these words want the floor: more than an acknowledgement, or the answer to what was just asked."""
     if wording.takes_floor(text, w.agent.language, w.policy.min_words):
         return True
-    heard = stopped.cut_at if stopped is not None and stopped.cut_at >= 0 else -1
-    return bool(text.strip()) and stopped is not None and heard >= 0 and _tail(w, stopped, heard)
+    if not text.strip():
+        return False
+    stopped = w.state.cut
+    if stopped is not None:
+        return _tail(w, stopped, stopped.cut_at)
+    return w.state.reply is not None and _tail(w, w.reply, replies.heard_until(w, w.reply))
 
 
 def _acknowledges(w: Work, text: str) -> bool:

@@ -302,5 +302,5 @@ def well_formed(messages: tuple[Message, ...]) -> None:
 
 def whole_run_heard(turn: c.TurnClosed, words: list[str]) -> None:
     """Held against what the carrier really played: neither more nor less entered the record. Raises ``Violation``."""
-    if turn.heard_text.split() != words:
+    if "".join(turn.heard_text.split()) != "".join(words):
         raise Violation(f"heard truth: {words} were heard of turn {turn.turn}, recorded is {turn.heard_text!r}")

@@ -1,0 +1,53 @@
+"""What the caller's sounds and words do to a reply: stop, hold, amend, or nothing."""
+
+from __future__ import annotations
+
+from calls.core import events as e
+from calls.core.commands import AskModel, Clear
+from calls.core.state import Mode
+from tests.unit.core.world import World
+
+QUESTION = "We have a table at seven. Does Tuesday work for you? "
+
+
+def test_the_end_of_a_back_channels_turn_does_not_stop_the_reply_that_it_let_resume() -> None:
+    w = World()
+    w.say("is there a table")
+    w.model(QUESTION)
+    w.voice(words=6)
+    w.wait(500)
+    w.starts()
+    w.feed(e.WordsHeard(text="mhm"))
+    w.wait(200)
+    w.stops()
+    assert w.state.mode is Mode.THINKING
+    w.feed(e.TurnEnded(text="Mhm."))
+    assert w.closed == []
+    assert w.ask.turn == 1
+    w.voice()
+    w.wait(10_000)
+    assert (w.closed[0].outcome, w.closed[0].heard_text) == ("answered", QUESTION.strip())
+
+
+def test_an_answer_to_the_questions_tail_that_only_the_recogniser_heard_is_taken() -> None:
+    w = World()
+    w.say("is there a table")
+    w.answer(QUESTION)
+    question_ms = len("We have a table at seven. Does Tuesday work for") * 60
+    w.wait(question_ms)
+    w.feed(e.WordsHeard(text="yes"))
+    assert len(w.of(Clear)) == 1
+    w.feed(e.TurnEnded(text="Yes."))
+    assert w.ask.turn == 2
+    assert w.ask.messages[-1].text == "Yes."
+
+
+def test_an_acknowledgement_in_the_middle_of_a_sentence_is_not_an_answer() -> None:
+    w = World()
+    w.say("is there a table")
+    w.answer(QUESTION)
+    w.wait(600)
+    w.feed(e.WordsHeard(text="yes"))
+    w.feed(e.TurnEnded(text="Yes."))
+    assert w.of(Clear) == []
+    assert len(w.of(AskModel)) == 1
