@@ -8,6 +8,8 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from celery.signals import celeryd_init
+from django.conf import settings
 
 from tests.live.house import ROOT
 from voiceagent.celery import app
@@ -57,6 +59,13 @@ def test_tasks_are_json_late_limited_and_swept_for() -> None:
     assert app.conf.task_time_limit < app.conf.broker_transport_options["visibility_timeout"]
     entries = [entry for entry in app.conf.beat_schedule.values() if entry["task"] == "calls.tasks.sweep"]
     assert [entry["schedule"] for entry in entries] == [15]
+
+
+def test_workers_use_no_pool(monkeypatch: pytest.MonkeyPatch) -> None:
+    databases = {"default": {"OPTIONS": {"pool": {"max_size": 4}, "sslmode": "require"}}}
+    monkeypatch.setattr(settings, "DATABASES", databases)
+    celeryd_init.send(sender="worker@here", instance=None, conf=app.conf, options={})
+    assert databases == {"default": {"OPTIONS": {"sslmode": "require"}}}
 
 
 def test_every_scheduled_task_exists() -> None:
