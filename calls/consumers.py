@@ -49,6 +49,8 @@ CLOSE_CODES = {
     "bad_ticket": 4401,
     "wrong_call": 4403,
     "already_streaming": 4409,
+    "over": 4410,
+    "no_slot": 4429,
     "too_many_bad_messages": 4422,
 }
 #: A carrier whose messages are this often unusable is not one.
@@ -116,7 +118,6 @@ class MediaStreamConsumer(AsyncConsumer):
     _bad = 0
     _closing = False
     _connected = False
-    _taking_ticket = False
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one socket until it is gone."""
@@ -225,7 +226,7 @@ class MediaStreamConsumer(AsyncConsumer):
         session = self.runtime.begin(ticket, carrier)
         if session is None:
             carrier.gone()
-            await self._close("already_streaming")
+            await self._close(self.runtime.registry.refusal(ticket.call_sid))
             return
         self._carrier, self.session, self._stream_sid = carrier, session, start.stream_sid
         if self._deadline is not None:

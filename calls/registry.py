@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from calls.session import Session
 
 
+#: Calls that are over and still known, so that a late second stream of one is refused.
+MOST_REMEMBERED = 10_000
+
+
 class Registry:
     """Bounded by ``max_calls``. ``clock`` is monotonic seconds."""
 
@@ -25,6 +29,7 @@ class Registry:
         self._clock = clock
         self._reserved: dict[str, float] = {}
         self._live: dict[str, Session] = {}
+        self._over: dict[str, None] = {}
 
     @property
     def live(self) -> dict[str, Session]:
@@ -34,9 +39,11 @@ class Registry:
     def reserve(self, call_sid: str) -> bool:
         """Reserve a slot for a ringing call; the same call again keeps its slot. ``False`` when there is none."""
         self._expire()
+        if call_sid in self._live:
+            return True  # its slot is taken already: a second one would outlive it
         if self.draining:
             return False
-        if call_sid not in self._reserved and call_sid not in self._live and self._taken() >= self.max_calls:
+        if call_sid not in self._reserved and self._taken() >= self.max_calls:
             return False
         self._reserved[call_sid] = self._clock() + self._reservation_s
         return True
@@ -45,19 +52,28 @@ class Registry:
         """Give up a reservation: the call ended before its stream."""
         self._reserved.pop(call_sid, None)
 
-    def claim(self, call_sid: str, session: Session) -> bool:
-        """The stream is here. ``False`` where the call already has its actor, or there is no slot."""
+    def refusal(self, call_sid: str) -> str:
+        """Why this call's stream cannot begin: ``already_streaming``, ``over``, ``no_slot``; empty where it can."""
         self._expire()
         if call_sid in self._live:
-            return False
-        if self._reserved.pop(call_sid, None) is None and (self.draining or self._taken() >= self.max_calls):
-            return False
+            return "already_streaming"
+        if call_sid in self._over:
+            return "over"  # a second log and recording would fall upon the first
+        if call_sid in self._reserved:
+            return ""
+        return "no_slot" if self.draining or self._taken() >= self.max_calls else ""
+
+    def claim(self, call_sid: str, session: Session) -> None:
+        """The stream of a call that is not refused is here."""
+        self._reserved.pop(call_sid, None)
         self._live[call_sid] = session
-        return True
 
     def ended(self, call_sid: str) -> None:
         """The call is over; its slot is free."""
         self._live.pop(call_sid, None)
+        self._over[call_sid] = None
+        if len(self._over) > MOST_REMEMBERED:
+            del self._over[next(iter(self._over))]
 
     def _taken(self) -> int:
         return len(self._live) + len(self._reserved)

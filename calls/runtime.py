@@ -73,12 +73,14 @@ class Runtime:
         self.warm_model()
 
     def begin(self, ticket: Ticket, carrier: CarrierOut) -> Session | None:
-        """A session for a stream that has shown its ticket; ``None`` if the call has one already, or there is no slot."""
-        if ticket.call_sid in self.registry.live:
+        """A session for a stream that has shown its ticket; ``None`` where the registry refuses it.
+
+        Nothing may be built before that is known: a session opens its log, which only its end closes.
+        """
+        if self.registry.refusal(ticket.call_sid):
             return None
         session = Session(self, ticket, carrier)
-        if not self.registry.claim(ticket.call_sid, session):
-            return None
+        self.registry.claim(ticket.call_sid, session)
         metrics.CALLS_LIVE.inc()
         self._background(self._run(session), f"call:{ticket.call_sid}")
         self.in_background(mark_answered, call_sid=ticket.call_sid)
