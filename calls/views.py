@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,9 @@ _log = structlog.get_logger(__name__)
 
 NO_AGENT = "We're sorry, this number is not in service at the moment. Goodbye."
 TROUBLE = "We're sorry, we cannot take your call at the moment. Please try again in a few minutes. Goodbye."
+
+#: How long the database may take to say who answers: the caller hears nothing meanwhile, and the carrier gives up at 15 s.
+_DATABASE_DEADLINE_S = 2.0
 
 View = Callable[[HttpRequest, Runtime, QueryDict], Coroutine[Any, Any, HttpResponse]]
 
@@ -138,7 +142,8 @@ async def recording(request: HttpRequest, runtime: Runtime, fields: QueryDict) -
 
 async def _agent(runtime: Runtime, number: str) -> tuple[AgentProfile, int] | None:
     try:
-        found = await runtime.in_database(agent_for_number, number)
+        async with asyncio.timeout(_DATABASE_DEADLINE_S):
+            found = await runtime.in_database(agent_for_number, number)
     except Exception:
         if number in _last_known:
             _log.warning("webhook.agent_from_memory")
