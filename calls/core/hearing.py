@@ -308,7 +308,7 @@ def _take_turn(w: Work, text: str) -> str:
     said, done = text.strip(), w.state.caller.timed_out
     if done and said.startswith(done):
         said = said[len(done) :].strip(" .,!?") and said[len(done) :].strip()
-    w.set_caller(open=False, text="", speaking=False, timed_out="")
+    w.set_caller(open=False, text="", timed_out="")
     w.disarm(TURN_END, VERDICT, SILENCE)
     return said
 

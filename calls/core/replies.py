@@ -307,13 +307,21 @@ def close_cut(w: Work) -> None:
 
 
 def settle(w: Work) -> None:
-    """See whether the reply is complete: generated, its tools settled, spoken, heard. Then close it and go on."""
+    """See whether the reply is complete: generated, its tools settled, spoken, heard. Then close it and go on.
+
+    One that ends the call without a word waits while the caller is still speaking: the turn may have been committed
+    too early.
+    """
     reply = w.state.reply
     if reply is None or not reply.confirmed or reply.held:
         return
     if reply.model is Stage.RUNNING or reply.playback.outstanding or reply.voice is Stage.RUNNING:
         return
     if any(not tool.outcome for tool in reply.tools):
+        return
+    if w.state.ending and w.state.caller.speaking and reply.interruptible and reply.first_audio_ms < 0:
+        hold(w)
+        w.arm(VERDICT, w.now + w.policy.verdict_ms)
         return
     w.disarm(WATCH)
     w.set(reply=None)

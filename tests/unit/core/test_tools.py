@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calls.core import events as e
-from calls.core.commands import AskModel, CancelTool, RunTool
+from calls.core.commands import AskModel, CancelTool, HangUp, RunTool
 from tests.unit.core.world import World
 
 
@@ -42,3 +42,26 @@ def test_a_call_that_was_cancelled_before_its_start_never_runs() -> None:
     assert [t.outcome for t in w.closed if t.kind == "answer"] == ["failed_to_fallback"]
     assert "could not be started" in str(w.state.history)
     assert w.closed[0].closed_ms < 6000
+
+
+def test_a_wordless_end_of_call_waits_for_a_caller_who_still_speaks() -> None:
+    w = World()
+    w.starts()
+    w.feed(e.TurnEnded(text="that is all"))
+    w.model(tools=[("end_call", "{}")])
+    assert w.of(HangUp) == []
+    w.wait(1000)
+    assert w.of(HangUp) == []
+    w.stops()
+    w.wait(1500)
+    assert [c.reason for c in w.of(HangUp)] == ["agent_hung_up"]
+
+
+def test_what_cannot_be_undone_waits_for_a_caller_who_still_speaks() -> None:
+    w = World()
+    w.starts()
+    w.feed(e.TurnEnded(text="pay it"))
+    w.model(tools=[("pay", "{}")])
+    assert w.of(RunTool) == []
+    w.stops()
+    assert [c.name for c in w.of(RunTool)] == ["pay"]
