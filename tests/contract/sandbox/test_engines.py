@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -42,7 +43,20 @@ def client_of(server: SandboxServer) -> AsyncCartesia:
     return AsyncCartesia(api_key="engines", base_url=server.url, websocket_base_url=server.ws_url, max_retries=0)
 
 
-async def test_the_bundled_conversation_is_heard_word_for_word(server: SandboxServer) -> None:
+def alike(heard: str, said: str) -> float:
+    return SequenceMatcher(None, plain(heard), plain(said), autojunk=False).ratio()
+
+
+async def test_every_line_of_the_bundled_conversation_is_heard_word_for_word(server: SandboxServer) -> None:
+    async with client_of(server) as client:
+        for line in bundled().lines:
+            heard = await client.stt.transcribe(
+                file=("line.raw", line.audio), model="ink-whisper", encoding="pcm_mulaw", sample_rate=8000
+            )
+            assert plain(heard.text) == plain(line.text)
+
+
+async def test_turns_of_the_bundled_conversation_are_found_and_heard(server: SandboxServer) -> None:
     lines = bundled().lines[:2]
     audio = b"".join(sound.SILENT_FRAME * 20 + line.audio + sound.SILENT_FRAME * 60 for line in lines)
     events: list[dict[str, Any]] = []
@@ -64,7 +78,8 @@ async def test_the_bundled_conversation_is_heard_word_for_word(server: SandboxSe
         await speaking
     kinds = [event["type"] for event in events]
     ends = [event["transcript"] for event in events if event["type"] == "turn.end"]
-    assert [plain(text) for text in ends] == [plain(line.text) for line in lines]
+    # What was shown early stays as it was shown, right or wrong: with a busy machine a word may differ.
+    assert [alike(text, line.text) > 0.85 for text, line in zip(ends, lines, strict=True)] == [True, True]
     assert kinds.count("turn.start") == 2
     assert kinds.index("turn.start") < kinds.index("turn.update") < kinds.index("turn.end")
     started_s = next(event["at_s"] for event in events if event["type"] == "turn.start")
@@ -101,7 +116,8 @@ async def test_a_voice_speaks_with_words_in_their_places(server: SandboxServer) 
     starts = [start for table in tables for start in table["start"]]
     assert starts == sorted(starts)
     assert starts[-1] < len(audio) / 8000
-    assert plain(heard.text) == plain(text)
+    # The voice varies a little each time it speaks.
+    assert alike(heard.text, text) > 0.75
 
 
 async def test_manual_recognition_says_nothing_for_silence(server: SandboxServer) -> None:
