@@ -93,6 +93,8 @@ def model_failed(w: Work, event: ModelFailed) -> None:
 def give_up_model(w: Work) -> None:
     """No more text will come for this reply."""
     reply = w.reply
+    if not reply.confirmed:
+        return replies.discard_draft(w)
     w.emit(CancelModel(reply.turn, reply.epoch))
     w.set_reply(model=Stage.FAILED, failed=True)
     if reply.text[: reply.said].strip() or reply.text.strip():
@@ -306,8 +308,14 @@ def revoice(w: Work) -> None:
 
 
 def fail_reply(w: Work, phrase: str) -> None:
-    """The reply cannot be finished: its turn ends with the recorded phrase; too often in a row, so does the call."""
+    """The reply cannot be finished: its turn ends with the recorded phrase; too often in a row, so does the call.
+
+    A speculative one is only a guess less: its turn is answered afresh when it ends.
+    """
     reply = w.reply
+    if not reply.confirmed:
+        replies.discard_draft(w)
+        return
     failures = w.state.failures + 1
     over = failures >= MOST_FAILURES
     phrase = "trouble" if over else phrase

@@ -61,7 +61,7 @@ def idle_timer(w: Work) -> None:
 
 def max_call_timer(w: Work) -> None:
     """The longest call: say so, then hang up. Nothing takes the floor back from here."""
-    stop_everything(w, "interrupted")
+    replies.stop_everything(w, "interrupted")
     w.set(ending="max_duration")
     w.arm(replies.GOODBYE, w.now + w.policy.goodbye_ms)
     replies.notice(w, "time_limit")
@@ -71,7 +71,7 @@ def goodbye_timer(w: Work) -> None:
     """The last words took too long: hang up anyway."""
     reason = w.state.ending
     if reason:
-        stop_everything(w, "call_ended")
+        replies.stop_everything(w, "call_ended")
         replies.hang_up(w, reason)
 
 
@@ -82,36 +82,20 @@ def hangup_timer(w: Work) -> None:
 
 def hang_up_asked(w: Work, event: HangUpAsked) -> None:
     """Somebody on our side ends the call now."""
-    stop_everything(w, "call_ended")
+    replies.stop_everything(w, "call_ended")
     replies.hang_up(w, event.by)
 
 
 def carrier_gone(w: Work, event: CarrierGone) -> None:
     """The stream is gone. Where we had asked for that, our reason stands."""
     reason = w.state.ending if w.state.phase is Phase.ENDING else GONE_REASONS[event.how]
-    stop_everything(w, "call_ended")
+    replies.stop_everything(w, "call_ended")
     finish(w, reason)
 
 
 def ended_early(w: Work, event: HangUpAsked) -> None:
     """Somebody ends a call that has not begun."""
     finish(w, event.by)
-
-
-def stop_everything(w: Work, outcome: str) -> None:
-    """Close whatever reply there is: what is stopped as interrupted, what is in the works with ``outcome``."""
-    replies.close_cut(w)
-    reply = w.state.reply
-    if reply is None:
-        return
-    if not reply.confirmed:
-        replies.discard_draft(w)
-        return
-    replies.cut(w)
-    stopped = w.state.cut
-    assert stopped is not None  # noqa: S101 - cut has just put it there
-    w.set(cut=None)
-    replies.close(w, stopped, outcome, stopped.cut_at)
 
 
 def finish(w: Work, reason: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from calls.core import answering, replies, wording
-from calls.core.commands import FinalizeEar
+from calls.core.commands import Clear, FinalizeEar
 from calls.core.events import (
     DtmfPressed,
     EagerEnd,
@@ -272,14 +272,17 @@ def commit(w: Work, text: str) -> None:
 
 
 def _supersede(w: Work, reply: Reply, text: str) -> None:
-    """Amend the turn of a reply nobody heard. What its finished tools did stays in the history."""
+    """Amend the turn of a reply nobody heard. What its finished tools did stays in the history.
+
+    The clear is for audio that is on its way to the carrier and not yet reported.
+    """
     replies.stop_work(w)
+    w.emit(Clear(reply.epoch))
     w.disarm(replies.WATCH, VERDICT)
     w.set(reply=None)
     if reply.kind == "answer" and not reply.tools:
-        w.set(turn=reply.turn - 1)
+        w.set(turn=reply.turn - 1, wasted_chars=reply.wasted_chars + len(reply.text))
         commit(w, wording.joined(reply.user_text, text))
-        w.set_reply(wasted_chars=reply.wasted_chars + len(reply.text))
     else:
         replies.close(w, reply, "superseded", 0)
         commit(w, text)
@@ -362,11 +365,6 @@ def ear_failed(w: Work, event: EarFailed) -> None:
     """The recogniser failed. For good: say so and end the call."""
     if not event.final or w.state.ending:
         return
-    reply = w.state.reply
-    if reply is not None:
-        replies.cut(w)
-        if not reply.confirmed:
-            w.set(cut=None)
-    replies.close_cut(w)
+    replies.stop_everything(w, "interrupted")
     w.set(ending="ear_failed")
     replies.notice(w, "ear_failed")

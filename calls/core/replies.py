@@ -64,8 +64,9 @@ def answer(w: Work, user_text: str, *, confirmed: bool = True) -> None:
         speech_ended_ms=w.state.caller.voiced_until_ms,
         committed_ms=w.now if confirmed else -1,
         progress_ms=w.now,
+        wasted_chars=w.state.wasted_chars,
     )
-    w.set(reply=reply, epoch=epoch, turn=turn if confirmed else w.state.turn)
+    w.set(reply=reply, epoch=epoch, turn=turn if confirmed else w.state.turn, wasted_chars=0)
     w.emit(AskModel(turn, epoch, history.request(w.state, reply), speculative=not confirmed))
     if confirmed:
         w.emit(OpenGate(turn, epoch))
@@ -87,13 +88,12 @@ def confirm(w: Work) -> None:
     watch(w)
 
 
-def discard_draft(w: Work) -> int:
-    """The guess was wrong: drop the speculative reply. Returns the characters generated in vain."""
+def discard_draft(w: Work) -> None:
+    """The guess was wrong: drop the speculative reply. What it generated counts as waste of the next one."""
     reply = w.reply
     stop_work(w)
     _cancel_tools(w, reply)
-    w.set(reply=None)
-    return len(reply.text) + reply.wasted_chars
+    w.set(reply=None, wasted_chars=reply.wasted_chars + len(reply.text))
 
 
 def announce(w: Work, kind: str, text: str, *, interruptible: bool = True) -> None:
@@ -304,6 +304,22 @@ def close_cut(w: Work) -> None:
         w.set(cut=None, ending="")
         w.disarm(VERDICT, GOODBYE)
         close(w, stopped, "interrupted", stopped.cut_at)
+
+
+def stop_everything(w: Work, outcome: str) -> None:
+    """Close whatever reply there is: what is stopped as interrupted, what is in the works with ``outcome``."""
+    close_cut(w)
+    reply = w.state.reply
+    if reply is None:
+        return
+    if not reply.confirmed:
+        discard_draft(w)
+        return
+    cut(w)
+    stopped = w.state.cut
+    assert stopped is not None  # noqa: S101 - cut has just put it there
+    w.set(cut=None)
+    close(w, stopped, outcome, stopped.cut_at)
 
 
 def settle(w: Work) -> None:

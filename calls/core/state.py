@@ -154,7 +154,7 @@ class Timer:
 @dataclass(frozen=True, slots=True)
 class State:
     """Everything the core knows. ``cut`` is a stopped reply awaiting its verdict; ``ending`` a reason to hang up
-    once the reply has been heard."""
+    once the reply has been heard, ``wasted_chars`` what discarded guesses generated for the turn that is open."""
 
     phase: Phase = Phase.CONNECTING
     mode: Mode = Mode.LISTENING
@@ -171,6 +171,7 @@ class State:
     timers: tuple[Timer, ...] = ()
     timer_key: int = 0
     failures: int = 0
+    wasted_chars: int = 0
     ending: str = ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calls.core import events as e
-from calls.core.commands import AskModel, CancelModel, EndSay, Say
+from calls.core.commands import AskModel, CancelModel, Clear, EndSay, Say
 from tests.unit.core.world import World
 
 
@@ -81,3 +81,13 @@ def test_a_back_channel_without_an_end_of_turn_does_not_keep_the_idle_prompt_awa
     w.wait(60_000)
     assert w.over or w.state.caller.idle_count
     assert [t.kind for t in w.closed][:2] == ["answer", "prompt"]
+
+
+def test_a_superseded_reply_leaves_nothing_at_the_carrier() -> None:
+    """Audio may have passed the gate and not been reported yet when the turn is amended."""
+    w = World()
+    w.say("I want a table")
+    epoch = w.ask.epoch
+    commands = w.feed(e.TurnEnded(text="for two"))
+    assert Clear(epoch) in commands
+    assert w.ask.messages[-1].text == "I want a table for two"
