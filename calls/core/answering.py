@@ -11,7 +11,7 @@ from calls.core.phrases import phrase_text
 from calls.core.speech import Playback
 from calls.core.state import Part, Reply, ToolRun
 from calls.core.state import Work as Stage
-from calls.core.wording import glue
+from calls.core.wording import glue, plain
 
 if TYPE_CHECKING:
     from calls.core.events import (
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from calls.core.work import Work
 
 MOST_FAILURES = 3
-MOST_TOOL_ROUNDS = 6
+MOST_TOOL_CALLS = 6
 UNKNOWN_TOOL = '{"error":"there is no such function"}'
 NO_TRANSFER = '{"error":"there is nobody to transfer this call to"}'
 TIMED_OUT = '{"error":"this took too long"}'
@@ -61,7 +61,7 @@ def model_tool_call(w: Work, event: ModelToolCall) -> None:
     if not _from_running_model(w, event.turn, event.epoch):
         return w.stale(event)
     spec = next((tool for tool in w.agent.tools if tool.name == event.name), None)
-    tool = ToolRun(event.call_id, event.name, event.arguments, spec.effect if spec else "read")
+    tool = ToolRun(_fresh_id(w, event.call_id), event.name, event.arguments, spec.effect if spec else "read")
     if spec is None:
         tool = replace(tool, started=True, outcome="error", output=UNKNOWN_TOOL)
     elif tool.name == "transfer_call" and not w.agent.transfer_to:
@@ -71,6 +71,19 @@ def model_tool_call(w: Work, event: ModelToolCall) -> None:
     return None
 
 
+def _fresh_id(w: Work, call_id: str) -> str:
+    """The call's id, told apart from an earlier one of the same name: some servers count anew in every response."""
+    shown = (*w.state.history, *history.of_reply(w.reply, 0, interrupted=False))
+    if w.state.cut is not None:
+        shown += history.of_reply(w.state.cut, 0, interrupted=False)
+    used = {message.call_id for message in shown} | {*w.state.running_tools}
+    number, fresh = 1, call_id
+    while fresh in used:
+        number += 1
+        fresh = f"{call_id}-{number}"
+    return fresh
+
+
 def model_finished(w: Work, event: ModelFinished) -> None:
     """The request is complete: say the rest, or ask again with the tools' results."""
     if not _from_running_model(w, event.turn, event.epoch):
@@ -78,7 +91,6 @@ def model_finished(w: Work, event: ModelFinished) -> None:
     w.set_reply(model=Stage.DONE, progress_ms=w.now)
     if not w.reply.text.strip() and not w.reply.tools:
         return fail_reply(w, "model_failed")
-    w.set(failures=0)
     go_on(w)
     return None
 
@@ -122,21 +134,18 @@ def go_on(w: Work) -> None:
 def ask_again(w: Work) -> None:
     """Give the model its tools' results; same reply, same epoch."""
     reply = w.reply
-    rounds = sum(1 for part in reply.parts if part.tool is not None)
-    if rounds > MOST_TOOL_ROUNDS:
+    if len(reply.tools) > MOST_TOOL_CALLS:
         give_up_model(w)
         return
-    w.set_reply(model=Stage.RUNNING, progress_ms=w.now, seam=True)
+    w.set_reply(model=Stage.RUNNING, progress_ms=w.now, seam=True, told=len(reply.tools))
     replies.speak(w, final=False)
     w.emit(AskModel(reply.turn, reply.epoch, history.request(w.state, w.reply)))
     replies.watch(w)
 
 
 def _owes_answer(reply: Reply) -> bool:
-    """Whether the last thing the model did was to call a function whose result it must see."""
-    last = reply.parts[-1] if reply.parts else None
-    tool = last.tool if last is not None else None
-    return tool is not None and (tool.name not in replies.DEFERRED or tool.outcome == "error")
+    """Whether the model has called a function since its last request whose result it must see."""
+    return any(tool.name not in replies.DEFERRED or tool.outcome == "error" for tool in reply.tools[reply.told :])
 
 
 def _from_running_model(w: Work, turn: int, epoch: int) -> bool:
@@ -236,9 +245,12 @@ def words_timed(w: Work, event: WordsTimed) -> None:
 
 
 def voice_finished(w: Work, event: VoiceFinished) -> None:
-    """All audio of this epoch is out."""
+    """All audio of this epoch is out. None at all, where there were words to say, is a failure."""
     if not current(w, event.turn, event.epoch) or w.reply.voice is not Stage.RUNNING:
         return w.stale(event)
+    playback = w.reply.playback
+    if not playback.sent_bytes and plain(w.reply.text[playback.text_from : w.reply.said]):
+        return give_up_voice(w)
     w.set_reply(voice=Stage.DONE)
     replies.settle(w)
     return None

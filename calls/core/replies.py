@@ -341,6 +341,8 @@ def settle(w: Work) -> None:
         return
     w.disarm(WATCH)
     w.set(reply=None)
+    if reply.kind == "answer" and not reply.failed:
+        w.set(failures=0)
     close(w, reply, "failed_to_fallback" if reply.failed else "answered", reply.said)
     after_reply(w)
 

@@ -85,7 +85,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """One reply from its request to its last heard word. Offsets (``said``, ``cut_at``) count characters of ``text``."""
+    """One reply from its request to its last heard word. Offsets (``said``, ``cut_at``) count characters of ``text``;
+    ``told`` counts the function calls whose results the model has been given."""
 
     turn: int
     epoch: int
@@ -111,6 +112,7 @@ class Reply:
     progress_ms: int = 0
     seam: bool = False
     phrase: str = ""
+    told: int = 0
 
     @property
     def text(self) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from calls.core import events as e
-from calls.core.commands import AskModel, CancelModel, Clear, EndSay, Say
+from calls.core.commands import AskModel, CancelModel, Clear, EndSay, PlayPhrase, Say
 from tests.unit.core.world import World
 
 
@@ -91,3 +91,35 @@ def test_a_superseded_reply_leaves_nothing_at_the_carrier() -> None:
     commands = w.feed(e.TurnEnded(text="for two"))
     assert Clear(epoch) in commands
     assert w.ask.messages[-1].text == "I want a table for two"
+
+
+def test_a_voice_that_finishes_without_a_sound_has_failed() -> None:
+    w = World()
+    w.say("what time is it")
+    w.model("It is noon. ")
+    w.finish_voice(w.ask.turn, w.ask.epoch)
+    assert w.closed == []
+    assert w.of(Say)[-1].epoch > w.ask.epoch
+    w.finish_voice(w.ask.turn, w.of(Say)[-1].epoch)
+    assert [c.phrase for c in w.of(PlayPhrase)] == ["voice_failed"]
+
+
+def test_a_reply_without_anything_to_pronounce_needs_no_sound() -> None:
+    w = World()
+    w.say("what time is it")
+    w.model("… ")
+    w.finish_voice(w.ask.turn, w.ask.epoch)
+    assert [t.outcome for t in w.closed] == ["answered"]
+
+
+def test_a_call_whose_voice_fails_turn_after_turn_is_ended() -> None:
+    w = World()
+    for _ in range(3):
+        w.say("what time is it")
+        w.model("It is noon. ")
+        for _ in range(2):
+            w.feed(e.VoiceFailed(turn=w.ask.turn, epoch=w.state.epoch, kind="refused"))
+        w.wait(4000)
+    w.wait(10_000)
+    assert w.end_reason == "voice_failed"
+    assert [c.phrase for c in w.of(PlayPhrase)] == ["voice_failed", "voice_failed", "trouble"]

@@ -65,3 +65,47 @@ def test_what_cannot_be_undone_waits_for_a_caller_who_still_speaks() -> None:
     assert w.of(RunTool) == []
     w.stops()
     assert [c.name for c in w.of(RunTool)] == ["pay"]
+
+
+def test_the_result_of_a_call_that_text_followed_is_told_too() -> None:
+    w = World()
+    w.say("is there a table")
+    w.model(tools=[("lookup", "{}")], finish="")
+    w.model("One moment. ")
+    w.settle_tools('{"free":true}')
+    assert list(results(w).values()) == ['{"free":true}']
+
+
+def test_calls_that_a_server_gives_the_same_id_stay_apart() -> None:
+    w = World()
+    for _ in range(2):
+        w.say("book it")
+        for _ in range(2):
+            ask = w.ask
+            w.feed(
+                e.ModelToolCall(
+                    turn=ask.turn, epoch=ask.epoch, call_id="call_0", name="book_table", arguments=f'{{"n":{w.now}}}'
+                )
+            )
+            w.feed(e.ModelFinished(turn=ask.turn, epoch=ask.epoch, reason="tool_calls"))
+            w.settle_tools()
+            w.wait(10)
+        w.answer("Done. ")
+        w.wait(5000)
+    runs = w.of(RunTool)
+    assert len({run.key for run in runs}) == len({run.call_id for run in runs}) == 4
+    assert set(results(w)) <= {run.call_id for run in runs}
+
+
+def test_a_call_of_a_stopped_reply_keeps_its_id_apart_from_a_guess() -> None:
+    w = World()
+    w.say("is there a table")
+    ask = w.ask
+    w.model("One moment please. ", finish="")
+    w.feed(e.ModelToolCall(turn=ask.turn, epoch=ask.epoch, call_id="a", name="lookup", arguments="{}"))
+    w.voice()
+    w.starts()
+    w.settle_tools()
+    w.feed(e.EagerEnd(text="no, stop"))
+    w.feed(e.ModelToolCall(turn=w.ask.turn, epoch=w.ask.epoch, call_id="a", name="lookup", arguments="{}"))
+    assert [run.call_id for run in w.of(RunTool)] == ["a", "a-2"]
