@@ -91,6 +91,8 @@ def model_finished(w: Work, event: ModelFinished) -> None:
     w.set_reply(model=Stage.DONE, progress_ms=w.now)
     if not w.reply.text.strip() and not w.reply.tools:
         return fail_reply(w, "model_failed")
+    if len(w.reply.tools) == w.reply.told:
+        _apologise(w)
     go_on(w)
     return None
 
@@ -109,10 +111,19 @@ def give_up_model(w: Work) -> None:
         return replies.discard_draft(w)
     w.emit(CancelModel(reply.turn, reply.epoch))
     w.set_reply(model=Stage.FAILED, failed=True)
-    if reply.text[: reply.said].strip() or reply.text.strip():
+    if reply.text.strip():
         w.set(failures=w.state.failures + 1)
+        _apologise(w)
         return go_on(w)
     return fail_reply(w, "model_failed")
+
+
+def _apologise(w: Work) -> None:
+    """A function has run, and not a word came after it: say so, for the caller is waiting for the result."""
+    reply = w.reply
+    if reply.parts and reply.parts[-1].tool is not None:
+        text = glue(reply.text, phrase_text(w.agent.language, "model_failed"))
+        w.set_reply(parts=_append(reply.parts, text), failed=True)
 
 
 def go_on(w: Work) -> None:

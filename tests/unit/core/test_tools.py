@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from calls.core import events as e
 from calls.core.commands import AskModel, CancelTool, HangUp, RunTool
 from tests.unit.core.world import World
@@ -109,3 +111,20 @@ def test_a_call_of_a_stopped_reply_keeps_its_id_apart_from_a_guess() -> None:
     w.feed(e.EagerEnd(text="no, stop"))
     w.feed(e.ModelToolCall(turn=w.ask.turn, epoch=w.ask.epoch, call_id="a", name="lookup", arguments="{}"))
     assert [run.call_id for run in w.of(RunTool)] == ["a", "a-2"]
+
+
+@pytest.mark.parametrize("finish", [True, False], ids=["says nothing", "fails"])
+def test_a_model_without_a_word_after_a_result_does_not_leave_the_caller_waiting(finish: bool) -> None:
+    w = World()
+    w.say("is there a table")
+    w.model("One moment please. ", tools=[("lookup", "{}")])
+    w.settle_tools()
+    if finish:
+        w.model()
+    else:
+        w.feed(e.ModelFailed(turn=w.ask.turn, epoch=w.ask.epoch, kind="cut"))
+    w.voice()
+    w.wait(20_000)
+    assert len(w.of(AskModel)) == 2
+    assert w.closed[0].heard_text.endswith("Could you say that again, please?")
+    assert w.closed[0].outcome == "failed_to_fallback"
