@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from calls.core import answering, hearing, replies
+from calls.core import answering, hearing, replies, speech
 from calls.core.commands import CancelTool, EndCall, StaleDropped
 from calls.core.state import Phase
 
@@ -68,9 +68,14 @@ def max_call_timer(w: Work) -> None:
 
 
 def goodbye_timer(w: Work) -> None:
-    """The last words took too long: hang up anyway."""
-    reason = w.state.ending
-    if reason:
+    """The last words took too long: hang up anyway, but neither into what is being played nor into the caller's words."""
+    reason, reply = w.state.ending, w.state.reply
+    plays_until = speech.expected_end_ms(reply.playback) if reply is not None and reply.playback.outstanding else 0
+    if plays_until > w.now:
+        w.arm(replies.GOODBYE, plays_until + w.policy.playback_slack_ms)
+    elif w.state.caller.text.strip():
+        w.arm(replies.GOODBYE, w.now + w.policy.goodbye_ms)
+    elif reason:
         replies.stop_everything(w, "call_ended")
         replies.hang_up(w, reason)
 

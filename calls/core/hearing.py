@@ -166,15 +166,14 @@ def words_over_speech(w: Work, event: WordsHeard) -> None:
 
 
 def eager_end(w: Work, event: EagerEnd) -> None:
-    """The turn is probably over: begin the reply, held."""
-    _note(w, event.text)
+    """The turn is probably over: begin the reply, held. Its words are a verdict as any others."""
+    words_in_silence(w, WordsHeard(at_ms=event.at_ms, text=event.text))
     text = event.text.strip()
-    if not w.policy.speculative or not text or (w.state.cut is not None and _acknowledges(w, text)):
+    resumed = w.state.reply is not None and w.reply.confirmed
+    if not w.policy.speculative or not text or resumed or _acknowledges(w, text):
         return
     if w.state.reply is not None:
         replies.discard_draft(w)
-    if w.state.cut is not None:
-        w.disarm(VERDICT)
     replies.answer(w, wording.joined(w.state.caller.kept, text), confirmed=False)
 
 
@@ -194,7 +193,11 @@ def turn_ended_in_silence(w: Work, event: TurnEnded) -> None:
     """The turn is over: answer it, confirm the guess, or find that nothing was said."""
     text = _take_turn(w, event.text)
     draft = w.state.reply
-    if draft is not None and wording.plain(draft.user_text) == wording.plain(wording.joined(w.state.caller.kept, text)):
+    if (
+        text
+        and draft is not None
+        and wording.plain(draft.user_text) == wording.plain(wording.joined(w.state.caller.kept, text))
+    ):
         w.set_caller(kept="")
         replies.close_cut(w)
         w.set_caller(idle_count=0)
@@ -308,9 +311,7 @@ def _note(w: Work, text: str) -> None:
 
 def _take_turn(w: Work, text: str) -> str:
     """The text of a turn that ended, without what a time-out has committed already; the turn is over for us."""
-    said, done = text.strip(), w.state.caller.timed_out
-    if done and said.startswith(done):
-        said = said[len(done) :].strip(" .,!?") and said[len(done) :].strip()
+    said = wording.without(text.strip(), w.state.caller.timed_out)
     w.set_caller(open=False, text="", timed_out="")
     w.disarm(TURN_END, VERDICT, SILENCE)
     return said
@@ -354,11 +355,11 @@ def dtmf(w: Work, event: DtmfPressed) -> None:
 
 
 def dtmf_timer(w: Work) -> None:
-    """The keys are complete."""
-    digits = w.state.caller.digits
-    w.set_caller(digits="")
-    if digits:
-        TURN_ENDED[w.state.mode](w, TurnEnded(at_ms=w.now, text=f"(pressed on the keypad: {digits})"))
+    """The keys are complete: they are the caller's turn, with the words said so far, whose late end will amend."""
+    digits, said = w.state.caller.digits, w.state.caller.text.strip()
+    text = wording.joined(said, f"(pressed on the keypad: {digits})")
+    TURN_ENDED[w.state.mode](w, TurnEnded(at_ms=w.now, text=text))
+    w.set_caller(digits="", timed_out=said)
 
 
 def ear_failed(w: Work, event: EarFailed) -> None:

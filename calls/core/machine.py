@@ -67,7 +67,7 @@ TABLE: dict[Mode, dict[type[Event], Row]] = {
         e.SpeechStarted: row(hearing.speech_in_silence, L),
         e.TurnOpened: row(hearing.turn_opened_in_silence, L),
         e.WordsHeard: row(hearing.words_in_silence, L, T),
-        e.EagerEnd: row(hearing.eager_end, L),
+        e.EagerEnd: row(hearing.eager_end, L, T),
         e.TurnEnded: row(hearing.turn_ended_in_silence, L, T),
         e.SpeechEnded: row(hearing.speech_ended, L, T),
     },

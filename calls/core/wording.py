@@ -88,6 +88,17 @@ def joined(left: str, right: str) -> str:
     return f"{left.rstrip()} {right.lstrip()}" if left.strip() and right.strip() else (left or right)
 
 
+def without(text: str, done: str) -> str:
+    """``text`` without its beginning ``done``, compared as words: two transcripts of one sentence differ in commas."""
+    if not plain(done):
+        return text
+    for match in re.finditer(r"\S+\s*", text):
+        if plain(text[: match.end()]) == plain(done):
+            rest = text[match.end() :]
+            return rest if plain(rest) else ""
+    return text
+
+
 def glue(text: str, more: str) -> str:
     """``more`` as it must be appended so that words do not weld together at a request's seam."""
     return f" {more}" if text and more and not text[-1].isspace() and not more[0].isspace() else more

@@ -51,3 +51,59 @@ def test_an_acknowledgement_in_the_middle_of_a_sentence_is_not_an_answer() -> No
     w.feed(e.TurnEnded(text="Yes."))
     assert w.of(Clear) == []
     assert len(w.of(AskModel)) == 1
+
+
+def test_a_late_end_of_a_turn_that_timed_out_does_not_repeat_it() -> None:
+    w = World()
+    w.starts()
+    w.feed(e.WordsHeard(text="i want a table"))
+    w.stops()
+    w.wait(7000)
+    assert w.ask.messages[-1].text == "i want a table"
+    w.feed(e.TurnEnded(text="I want a table."))
+    assert len(w.of(AskModel)) == 1
+    assert w.state.reply is not None
+
+
+def test_a_late_end_of_a_turn_that_timed_out_amends_it_with_what_is_new() -> None:
+    w = World()
+    w.starts()
+    w.feed(e.WordsHeard(text="i want a table"))
+    w.stops()
+    w.wait(7000)
+    w.feed(e.TurnEnded(text="I want a table, for two."))
+    assert w.ask.messages[-1].text == "i want a table for two."
+    assert w.ask.turn == 1
+
+
+def test_keys_do_not_lose_the_words_before_them_nor_repeat_them() -> None:
+    w = World()
+    w.starts()
+    w.feed(e.WordsHeard(text="my number is"))
+    w.feed(e.DtmfPressed(digit="7"))
+    w.feed(e.DtmfPressed(digit="#"))
+    w.wait(0)
+    assert w.ask.messages[-1].text == "my number is (pressed on the keypad: 7#)"
+    w.feed(e.TurnEnded(text="My number is."))
+    assert len(w.of(AskModel)) == 1
+
+
+def test_a_back_channel_first_heard_as_a_probable_end_lets_the_reply_resume_at_once() -> None:
+    w = World()
+    w.say("is there a table")
+    w.model(QUESTION)
+    w.voice(words=6)
+    w.wait(500)
+    w.starts()
+    w.wait(300)
+    w.stops()
+    w.feed(e.EagerEnd(text="mhm"))
+    assert w.state.mode is Mode.THINKING
+    assert w.ask.turn == 1
+
+
+def test_punctuation_alone_confirms_no_guess() -> None:
+    w = World()
+    w.feed(e.EagerEnd(text="?"))
+    w.feed(e.TurnEnded(text=""))
+    assert w.state.reply is None
