@@ -59,6 +59,10 @@ POLICY_FIELDS: tuple[PolicyField, ...] = (
         "Speech over the last so many words of a question is its answer, not an interruption.",
     ),
     PolicyField(
+        "greeting_interruptible", _INTERRUPTION, "The greeting may be interrupted",
+        "Off where it is a notice that callers must hear to its end; what they say over it is answered after it.",
+    ),
+    PolicyField(
         "chunking", _VOICE, "Text goes to the voice by",
         "Clauses sound smoother; words start sooner and let the voice vendor buffer.",
         (("clauses", "clauses"), ("words", "words")),

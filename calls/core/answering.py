@@ -326,8 +326,10 @@ def revoice(w: Work) -> None:
     if reply.model is Stage.RUNNING:
         w.emit(AskModel(reply.turn, epoch, history.request(w.state, w.reply, resumed=True)))
         w.set_reply(seam=True)
-    replies.speak(w, final=reply.model is not Stage.RUNNING)
+    replies.speak(w, final=False, again_until=reply.said)
     replies.watch(w)
+    if reply.model is not Stage.RUNNING:
+        go_on(w)
 
 
 def fail_reply(w: Work, phrase: str) -> None:

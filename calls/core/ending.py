@@ -28,7 +28,7 @@ def call_started(w: Work, event: CallStarted) -> None:
     w.set(phase=Phase.ACTIVE, call_sid=event.call_sid, agent=event.agent, today=event.today)
     w.arm(MAX_CALL, w.now + w.policy.max_call_ms)
     if event.agent.greeting.strip():
-        replies.announce(w, "greeting", event.agent.greeting)
+        replies.announce(w, "greeting", event.agent.greeting, interruptible=w.policy.greeting_interruptible)
     else:
         replies.arm_idle(w)
 

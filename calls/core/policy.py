@@ -24,7 +24,8 @@ class TurnPolicy:
     after a back-channel was recognised. ``first_token_ms``, ``first_audio_ms``: deadlines of model and voice.
     ``turn_end_ms``: from the end of the caller's speech to giving up on the recogniser's end of turn.
     ``playback_slack_ms``: how much later than the media clock says a mark may come back.
-    ``min_words`` decides the verdict over an interruption, never the stop.
+    ``min_words`` decides the verdict over an interruption, never the stop. ``greeting_interruptible`` is off where the
+    greeting is a notice that the caller must hear to its end; what is said over it is answered after it.
     """
 
     version: int = POLICY_VERSION
@@ -36,6 +37,7 @@ class TurnPolicy:
     playback_slack_ms: int = 1500
     min_words: int = 1
     tail_words: int = 3
+    greeting_interruptible: bool = True
     idle_ms: int = 9000
     idle_prompts: int = 2
     max_call_ms: int = 1_800_000

@@ -142,8 +142,9 @@ def notice(w: Work, phrase: str) -> None:
 # --- speaking -----------------------------------------------------------------------------------------------------
 
 
-def speak(w: Work, *, final: bool) -> None:
-    """Give the voice what may be said now; ``final``: the text of this reply is complete.
+def speak(w: Work, *, final: bool, again_until: int = 0) -> None:
+    """Give the voice what may be said now; ``final``: the text of this reply is complete. What was said before, up to
+    ``again_until``, waits for nothing.
 
     A voice that failed gets nothing more in this epoch: it is said anew once what the carrier has was heard.
     """
@@ -151,10 +152,12 @@ def speak(w: Work, *, final: bool) -> None:
     if reply.voice is Stage.FAILED:
         return
     text = reply.text
-    until = speakable_until(text, reply.said, w.policy, final=final)
+    first = reply.said == reply.playback.text_from
+    until = max(again_until, speakable_until(text, reply.said, w.policy, first=first, final=final))
     if until > reply.said and (text[reply.said : until].strip() or reply.voice is Stage.RUNNING):
         w.emit(Say(reply.turn, reply.epoch, text[reply.said : until]))
         w.set_reply(said=until, voice=Stage.RUNNING, answered_say=False, progress_ms=w.now)
+        watch(w)
     if final and w.reply.voice is Stage.RUNNING and not reply.say_ended:
         w.emit(EndSay(reply.turn, reply.epoch))
         w.set_reply(say_ended=True)
@@ -169,11 +172,14 @@ def let_out(w: Work) -> None:
 def watch(w: Work) -> None:
     """Keep a deadline on a confirmed reply: no stage of it may last for ever.
 
-    The timer is lazy: it is armed at the first deadline and looks again when it fires.
+    The timer is lazy: a deadline that moves away leaves it where it is, and it looks again when it fires.
     """
     reply = w.state.reply
-    if reply is not None and reply.confirmed and not reply.held and w.due_ms(WATCH) < 0:
-        w.arm(WATCH, max(w.now + 1, deadline(w)[1]))
+    if reply is None or not reply.confirmed or reply.held:
+        return
+    armed, due = w.due_ms(WATCH), max(w.now + 1, deadline(w)[1])
+    if armed < 0 or due < armed:
+        w.arm(WATCH, due)
 
 
 def deadline(w: Work) -> tuple[str, int]:
@@ -265,7 +271,7 @@ def resume(w: Work) -> None:
     else:
         if unfinished:
             w.emit(AskModel(reply.turn, epoch, history.request(w.state, reply, resumed=True)))
-        speak(w, final=False)
+        speak(w, final=False, again_until=stopped.said)
     watch(w)
 
 

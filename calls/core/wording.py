@@ -60,15 +60,15 @@ def answers_tail(text: str, heard: int, tail_words: int) -> bool:
     return False
 
 
-def speakable_until(text: str, said: int, policy: TurnPolicy, *, final: bool) -> int:
+def speakable_until(text: str, said: int, policy: TurnPolicy, *, first: bool, final: bool) -> int:
     """The offset up to which ``text`` may go to the voice now.
 
-    Streams everything where the voice buffers (``words``); else up to a clause end, the first one short, later ones
-    longer since the voice is then ahead. ``final``: nothing more will come.
+    Streams everything where the voice buffers (``words``); else up to a clause end, the ``first`` one of an
+    utterance short, later ones longer since the voice is then ahead. ``final``: nothing more will come.
     """
     if final or policy.chunking == "words":
         return len(text)
-    least = policy.first_clause_chars if said == 0 else policy.clause_chars
+    least = policy.first_clause_chars if first else policy.clause_chars
     best = said
     for match in _CLAUSE_END.finditer(text, said):
         end = match.end()

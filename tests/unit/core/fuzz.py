@@ -117,49 +117,42 @@ def random_agent(rng: Random) -> AgentProfile:
         idle_prompts=rng.choice((0, 1, 2)),
         min_words=rng.choice((1, 1, 2)),
         tail_words=rng.choice((0, 3)),
+        greeting_interruptible=rng.random() < 0.7,
     )
 
 
-class RandomCall:
-    """One random call, checked at every step, and at its end held against what was really heard."""
+class Watched(World):
+    """A world whose every step the checker watches, and holds against what was really heard."""
 
-    def __init__(self, seed: int) -> None:
-        self.rng = Random(seed)
-        self.world = World(random_agent(self.rng))
+    def __init__(self, profile: AgentProfile | None = None) -> None:
         self.checker = Checker()
-        self.seen = 0
+        super().__init__(profile)
 
-    def run(self, steps: int = 120) -> World:
-        """Random events, then nobody does anything any more: the call ends all the same."""
-        w, rng = self.world, self.rng
-        for _ in range(steps):
-            rng.choices(ACTIONS, WEIGHTS)[0][1](w, rng)
-            self.check()
-            if w.over:
-                return w
-        if rng.random() < 0.5:
-            w.feed(e.CarrierGone(how=rng.choice(("stop", "closed", "silent", "protocol"))))
-        else:
-            w.feed(e.SpeechEnded(voiced_until_ms=w.now))
-            w.wait(LONGEST_END_MS)
-        self.check()
-        assert w.over, f"still {w.state.phase}, {w.state.mode}: {w.state.timers}"
-        return w
-
-    def check(self) -> None:
-        """Watch the steps not seen yet."""
-        for before, event, commands, after in self.world.steps[self.seen :]:
-            self.seen += 1
-            self.checker.watch(before, event, commands, after)
-            for command in commands:
-                if isinstance(command, TurnClosed) and self._measurable(command):
-                    whole_run_heard(command, self.world.heard_words(command.turn, event.at_ms))
+    def _step(self, event: e.Event) -> None:
+        super()._step(event)
+        before, stamped, commands, after = self.steps[-1]
+        self.checker.watch(before, stamped, commands, after)
+        for command in commands:
+            if isinstance(command, TurnClosed) and self._measurable(command):
+                whole_run_heard(command, self.heard_words(command.turn, stamped.at_ms))
 
     def _measurable(self, turn: TurnClosed) -> bool:
         """Whether all its audio had words with times: no recorded phrase, no stray noise."""
-        return all(piece.word for piece in self.world.played[turn.turn])
+        return all(piece.word for piece in self.played[turn.turn])
 
 
 def random_call(seed: int, steps: int = 120) -> World:
-    """One random call, checked."""
-    return RandomCall(seed).run(steps)
+    """One random call, then nobody does anything any more: it ends all the same. Raises ``Violation``."""
+    rng = Random(seed)
+    w = Watched(random_agent(rng))
+    for _ in range(steps):
+        rng.choices(ACTIONS, WEIGHTS)[0][1](w, rng)
+        if w.over:
+            return w
+    if rng.random() < 0.5:
+        w.feed(e.CarrierGone(how=rng.choice(("stop", "closed", "silent", "protocol"))))
+    else:
+        w.feed(e.SpeechEnded(voiced_until_ms=w.now))
+        w.wait(LONGEST_END_MS)
+    assert w.over, f"still {w.state.phase}, {w.state.mode}: {w.state.timers}"
+    return w

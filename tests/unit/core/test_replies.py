@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from calls.core import events as e
 from calls.core.commands import AskModel, CancelModel, Clear, EndSay, PlayPhrase, Say
-from tests.unit.core.world import World
+from tests.unit.core.world import World, agent
 
 
 def test_the_voice_is_told_once_that_no_more_text_follows() -> None:
@@ -123,3 +123,35 @@ def test_a_call_whose_voice_fails_turn_after_turn_is_ended() -> None:
     w.wait(10_000)
     assert w.end_reason == "voice_failed"
     assert [c.phrase for c in w.of(PlayPhrase)] == ["voice_failed", "voice_failed", "trouble"]
+
+
+def test_a_voice_that_begins_anew_while_a_tool_runs_still_speaks_the_answer() -> None:
+    w = World()
+    w.say("is there a table")
+    w.model("One moment please. ", tools=[("lookup", "{}")])
+    w.feed(e.VoiceFailed(turn=1, epoch=w.ask.epoch, kind="cut"))
+    assert w.of(EndSay) == []
+    w.voice()
+    w.settle_tools()
+    w.answer("There is one. ")
+    w.wait(5000)
+    assert [(t.outcome, t.heard_text) for t in w.closed] == [("answered", "One moment please. There is one.")]
+
+
+def test_what_was_said_before_a_noise_does_not_wait_for_a_clause_to_be_said_again() -> None:
+    w = World(agent(first_clause_chars=10))
+    w.say("is there a table")
+    w.model("I think so, ", finish="")
+    w.voice()
+    w.wait(300)
+    w.starts()
+    w.stops()
+    w.wait(1500)
+    assert [c.text for c in w.of(Say)] == ["I think so, ", " think so, "]
+
+
+def test_the_voices_deadline_counts_from_its_text_not_from_the_models() -> None:
+    w = World()
+    w.say("is there a table")
+    w.model("There is one. ")
+    assert w.timers["reply"].due_ms == w.now + 3000
