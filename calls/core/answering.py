@@ -155,7 +155,12 @@ def ask_again(w: Work) -> None:
 
 
 def _owes_answer(reply: Reply) -> bool:
-    """Whether the model has called a function since its last request whose result it must see."""
+    """Whether the model has called a function since its last request whose result it must see.
+
+    Never once the reply is to end the call: its last word has been given to the voice.
+    """
+    if any(tool.name in replies.DEFERRED and tool.outcome == "ok" for tool in reply.tools):
+        return False
     return any(tool.name not in replies.DEFERRED or tool.outcome == "error" for tool in reply.tools[reply.told :])
 
 

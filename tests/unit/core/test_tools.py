@@ -128,3 +128,12 @@ def test_a_model_without_a_word_after_a_result_does_not_leave_the_caller_waiting
     assert len(w.of(AskModel)) == 2
     assert w.closed[0].heard_text.endswith("Could you say that again, please?")
     assert w.closed[0].outcome == "failed_to_fallback"
+
+
+def test_a_reply_that_ends_the_call_is_not_continued_with_another_functions_result() -> None:
+    w = World()
+    w.say("look it up and goodbye")
+    w.model("Goodbye. ", tools=[("lookup", "{}"), ("end_call", "{}")])
+    w.settle_tools()
+    w.stops()
+    assert len(w.of(AskModel)) == 1
