@@ -122,7 +122,8 @@ class Checker:
                     raise Violation(f"exactly once: {command} twice, or without text")
                 self.said_last.add(epoch)
             case c.AskModel(_, epoch, messages, _):
-                self._must_live(command, epoch)
+                if epoch <= self.cleared_epoch:
+                    raise Violation(f"immediate barge-in: {command} is of a cleared epoch")
                 if self.asked is not None:
                     raise Violation(f"exactly once: {command} while {self.asked} is in flight")
                 self.asked = command
