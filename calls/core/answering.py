@@ -406,9 +406,6 @@ def _truncated(parts: tuple[Part, ...], until: int) -> tuple[Part, ...]:
 
 def watch_timer(w: Work) -> None:
     """A stage of the reply is overdue, or the lazy timer must look again."""
-    reply = w.state.reply
-    if reply is None or reply.held or not reply.confirmed:
-        return
     stage, due = replies.deadline(w)
     if w.now < due:
         w.arm(replies.WATCH, due)

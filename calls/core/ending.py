@@ -46,8 +46,6 @@ def timer_fired(w: Work, event: TimerFired) -> None:
 def idle_timer(w: Work) -> None:
     """Nobody has said anything for long: ask, and after the last question say goodbye."""
     caller, agent = w.state.caller, w.agent
-    if w.state.reply is not None or w.state.cut is not None:
-        return
     if caller.speaking or caller.text.strip():
         replies.arm_idle(w)
     elif caller.idle_count >= w.policy.idle_prompts or not agent.idle_texts:

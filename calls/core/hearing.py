@@ -99,13 +99,15 @@ def verdict_timer(w: Work) -> None:
         w.arm(VERDICT, w.now + w.policy.verdict_ms)
     elif w.state.cut is not None:
         _resume(w)
-    elif w.state.reply is not None and w.reply.held:
+    else:
         _release(w)
 
 
 def _release(w: Work) -> None:
-    replies.release(w)
-    _proceed(w)
+    """Let a reply be heard that had to wait, if there is one."""
+    if w.state.reply is not None and w.reply.held:
+        replies.release(w)
+        _proceed(w)
 
 
 def _resume(w: Work) -> None:
@@ -167,9 +169,9 @@ def words_over_speech(w: Work, event: WordsHeard) -> None:
 
 def eager_end(w: Work, event: EagerEnd) -> None:
     """The turn is probably over: begin the reply, held. Its words are a verdict as any others."""
+    stopped, text = w.state.cut, event.text.strip()
     words_in_silence(w, WordsHeard(at_ms=event.at_ms, text=event.text))
-    text = event.text.strip()
-    resumed = w.state.reply is not None and w.reply.confirmed
+    resumed = stopped is not None and w.state.cut is None
     if not w.policy.speculative or not text or resumed or _acknowledges(w, text):
         return
     if w.state.reply is not None:
@@ -224,8 +226,7 @@ def turn_ended_over_thinking(w: Work, event: TurnEnded) -> None:
         _keep(w, text)
         text = ""
     if not text or (reply.first_audio_ms >= 0 and not _takes_floor(w, text)):
-        if reply.held:
-            _release(w)
+        _release(w)
     elif reply.first_audio_ms >= 0:
         replies.cut(w)
         replies.close_cut(w)

@@ -236,10 +236,9 @@ def hold(w: Work) -> None:
 def release(w: Work) -> None:
     """It was nothing: let the held reply be heard."""
     reply = w.reply
-    if reply.held:
-        w.set_reply(held=False, progress_ms=w.now)
-        w.emit(OpenGate(reply.turn, reply.epoch))
-        watch(w)
+    w.set_reply(held=False, progress_ms=w.now)
+    w.emit(OpenGate(reply.turn, reply.epoch))
+    watch(w)
 
 
 def resume(w: Work) -> None:

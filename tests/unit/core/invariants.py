@@ -102,7 +102,7 @@ class Checker:
             raise Violation(f"immediate barge-in: {after.mode} after it")
 
     def _command(self, command: Command, after: State) -> None:
-        if self.ended:
+        if self.ended and not isinstance(command, c.StaleDropped):
             raise Violation(f"exactly once: {command} after the end of the call")
         match command:
             case c.Clear(epoch):

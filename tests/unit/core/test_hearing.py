@@ -107,3 +107,16 @@ def test_punctuation_alone_confirms_no_guess() -> None:
     w.feed(e.EagerEnd(text="?"))
     w.feed(e.TurnEnded(text=""))
     assert w.state.reply is None
+
+
+def test_an_acknowledgement_that_completes_a_wholly_heard_reply_begins_no_guess() -> None:
+    w = World()
+    w.say("is there a table")
+    w.model("There is one. ")
+    w.voice()
+    w.queue[-1].ends_ms += 1000
+    w.wait(1000)
+    w.feed(e.EagerEnd(text="stop that"))
+    w.feed(e.EagerEnd(text="mhm"))
+    assert [t.outcome for t in w.closed] == ["answered"]
+    assert w.state.reply is None
