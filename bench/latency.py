@@ -23,7 +23,7 @@ CALLS = 5
 TURNS = 6
 #: The recogniser's own delay is such that the local detector always hears an interruption first.
 HEARING_MS, END_MS, FIRST_TOKEN_MS, FIRST_BYTE_MS = 350, 500, 150, 100
-LONG = "And then there is one more thing, and another one after that, and so it goes on for quite a while longer. " * 4
+LONG = "And then there is one more thing, and another one after that, and so it goes on for quite a while longer, as such things do. "
 
 
 def fluent(ms: int) -> bytes:
@@ -38,7 +38,7 @@ async def configure(target: Rig, rules: list[dict[str, object]]) -> None:
         ears = SandboxClient(target.sandbox_url, secrets["CARTESIA_API_KEY"], session)
         await ears.configure(
             stt={"utterances": ["Go on."], "end_ms": END_MS, "eager_end_ms": END_MS, "latency_ms": HEARING_MS},
-            tts={"first_byte_ms": FIRST_BYTE_MS, "speed": 10, "max_contexts": 0},
+            tts={"first_byte_ms": FIRST_BYTE_MS, "speed": 10, "max_contexts": 1000},
         )
         model = SandboxClient(target.sandbox_url, secrets["OPENAI_API_KEY"], session)
         await model.configure(llm={"first_token_ms": FIRST_TOKEN_MS, "inter_token_ms": 0, "rules": rules})

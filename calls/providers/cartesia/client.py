@@ -56,6 +56,8 @@ class CartesiaClient:
             timeout=httpx.Timeout(10.0, connect=conf.connect_timeout_ms / 1000),
         )
         self.socket_options = _socket_options(secure)
+        # The SDK imports its resources when they are first used: not in the first call.
+        _ = self.sdk.stt.auto_finalize, self.sdk.stt.manual_finalize, self.sdk.tts
         # The SDK reads files to describe this platform when it makes its first headers: now, not in a call.
         _ = self.sdk.default_headers
 

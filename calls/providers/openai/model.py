@@ -54,6 +54,8 @@ class OpenAIModel:
             max_retries=0,
             http_client=DefaultAsyncHttpx2Client(timeout=timeout, limits=limits),
         )
+        # The SDK imports its resources when they are first used, for a third of a second: not in the first call.
+        _ = self._client.chat.completions, self._client.responses, self._client.models
 
     async def reply(self, agent: AgentProfile, ask: AskModel, post: Post) -> None:
         """See ``Model.reply``. The deadline to the first word is the policy's, for all attempts together."""
