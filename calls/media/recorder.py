@@ -22,6 +22,9 @@ SAMPLES_PER_MS = 8
 FLUSH_BYTES = 8000
 #: The longest gap that is filled: a timestamp further ahead is taken for nonsense.
 MOST_GAP_SAMPLES = 8000 * 60
+#: How far the caller's audio may be ahead of the clock. A delayed first frame makes the others seem early, by seconds;
+#: what is still further ahead was made up, and would only fill the disk.
+MOST_LEAD_SAMPLES = 8000 * 10
 
 
 def paths(folder: Path, call_sid: str) -> tuple[Path, Path]:
@@ -45,13 +48,16 @@ class Recorder:
 
     def heard(self, timestamp_ms: int, audio: bytes) -> None:
         """A frame of the caller, with the carrier's timestamp."""
+        at = timestamp_ms * SAMPLES_PER_MS
         if self._start_ms is None:
-            self._start_ms = self._now_ms() - timestamp_ms
+            self._start_ms = self._now_ms() - (timestamp_ms if at <= MOST_GAP_SAMPLES else 0)
+        latest = self._now_sample() + MOST_LEAD_SAMPLES
         end = self._heard_written + len(self._heard)
-        gap = timestamp_ms * SAMPLES_PER_MS - end
-        if 0 < gap <= MOST_GAP_SAMPLES:
+        gap = at - end
+        if 0 < gap <= MOST_GAP_SAMPLES and at <= latest:
             self._heard += SILENCE_BYTE * gap
-        self._heard += audio
+            end = at
+        self._heard += audio[: max(0, latest - end)]
         if len(self._heard) >= FLUSH_BYTES:
             self._flush()
 
