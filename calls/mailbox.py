@@ -10,12 +10,14 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from calls.core.events import Event, HangUpAsked
+from calls.core.events import CarrierGone, Event, HangUpAsked, TimerFired, ToolSettled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 CAPACITY = 4000
+#: What a call needs to come to its end. There are only as many of these as there are timers and tools.
+_ENDING = (CarrierGone, TimerFired, ToolSettled)
 
 
 class Clock:
@@ -55,10 +57,11 @@ class Mailbox:
         return len(self._letters)
 
     def post(self, event: Event) -> None:
-        """Stamp and append. At capacity the call is asked to end, and what follows is refused."""
+        """Stamp and append. At capacity the call is asked to end, and what follows is refused but for its end."""
         if self._overflown:
-            return
-        if len(self._letters) >= self._capacity:
+            if not isinstance(event, _ENDING):
+                return
+        elif len(self._letters) >= self._capacity:
             self._overflown = True
             event = HangUpAsked(by="overload")
         now_us = self._clock.now_us()
