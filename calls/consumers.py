@@ -76,7 +76,12 @@ class StreamOut:
         self._put({"type": "websocket.send", "text": self._wire.mark(name)})
 
     def clear(self) -> None:
-        """Empty the carrier's queue. What of ours has not left yet is flushed too: it must not follow the clear."""
+        """Empty the carrier's queue. What of ours has not left yet is flushed too: it must not follow the clear.
+
+        Not so a close that waits there: it ends everything by itself, and nobody would send it again.
+        """
+        if self._closed:
+            return
         while not self._queue.empty():
             self._queue.get_nowait()
         self._put({"type": "websocket.send", "text": self._wire.clear()})
@@ -122,9 +127,12 @@ class MediaStreamConsumer(AsyncConsumer):
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one socket until it is gone."""
         self.scope, self.base_send = scope, send
-        with suppress(StopConsumer):
-            while True:
-                await self.dispatch(await receive())
+        try:
+            with suppress(StopConsumer):
+                while True:
+                    await self.dispatch(await receive())
+        finally:
+            self.disconnect()  # also where the server gives the socket up without a word: the call must learn it
 
     async def dispatch(self, message: dict[str, Any]) -> None:
         """Frames go straight to ``receive``; connect and disconnect need no thread either."""
