@@ -166,7 +166,10 @@ class SessionActor:
             except Exception as error:  # noqa: BLE001 - a child's failure is an event, not the end of the call
                 self._failed(name, error)
 
-        return self._group.create_task(guarded(), name=f"{self.call_sid}:{name}")
+        task = self._group.create_task(guarded(), name=f"{self.call_sid}:{name}")
+        # A task that is cancelled before its first step never gets to its work: it is let go of here.
+        task.add_done_callback(lambda _: work.close())
+        return task
 
     # --- model and voice
 
@@ -198,23 +201,27 @@ class SessionActor:
     # --- tools
 
     def _run_tool(self, command: c.RunTool) -> None:
-        task = self._child(f"tool:{command.name}", self._tool(command))
-        self._tools[command.call_id] = task
-        task.add_done_callback(lambda _: self._tools.pop(command.call_id, None))
+        result = ["cancelled", json.dumps({"error": "cancelled"})]
 
-    async def _tool(self, command: c.RunTool) -> None:
-        outcome, output = "cancelled", json.dumps({"error": "cancelled"})
+        def settle(_: object) -> None:
+            """Exactly once, also for a tool that was cancelled before its first step."""
+            self._tools.pop(command.call_id, None)
+            self.mailbox.post(ToolSettled(call_id=command.call_id, outcome=result[0], output=result[1]))
+
+        task = self._child(f"tool:{command.name}", self._tool(command, result))
+        self._tools[command.call_id] = task
+        task.add_done_callback(settle)
+
+    async def _tool(self, command: c.RunTool, result: list[str]) -> None:
         try:
             async with asyncio.timeout(command.timeout_ms / 1000):
                 context = ToolContext(self.call_sid, command.turn, command.key)
-                outcome, output = await self._parts.run_tool(command.name, command.arguments, context)
+                result[:] = await self._parts.run_tool(command.name, command.arguments, context)
         except TimeoutError:
-            outcome, output = "timeout", json.dumps({"error": "this took too long"})
+            result[:] = "timeout", json.dumps({"error": "this took too long"})
         except Exception:
-            outcome, output = "error", json.dumps({"error": "this failed"})
+            result[:] = "error", json.dumps({"error": "this failed"})
             raise
-        finally:
-            self.mailbox.post(ToolSettled(call_id=command.call_id, outcome=outcome, output=output))
 
     def _cancel_tool(self, command: c.CancelTool) -> None:
         task = self._tools.get(command.call_id)
