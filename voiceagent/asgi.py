@@ -8,7 +8,7 @@ from typing import Any
 import structlog
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.core.asgi import get_asgi_application
-from django.urls import path
+from django.urls import path, re_path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceagent.settings.embedded")
 
@@ -51,6 +51,7 @@ application = ProtocolTypeRouter(
             [
                 path("twilio/stream", MediaStreamConsumer.as_asgi()),
                 path("twilio/stream/", MediaStreamConsumer.as_asgi()),
+                re_path("", not_found),  # type: ignore[arg-type]  # Channels routes applications, not views
             ]
         ),
         "lifespan": lifespan,
