@@ -73,7 +73,7 @@ def goodbye_timer(w: Work) -> None:
         w.arm(replies.GOODBYE, plays_until + w.policy.playback_slack_ms)
     elif w.state.caller.text.strip():
         w.arm(replies.GOODBYE, w.now + w.policy.goodbye_ms)
-    elif reason:
+    else:
         replies.stop_everything(w, "call_ended")
         replies.hang_up(w, reason)
 

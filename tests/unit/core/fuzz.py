@@ -60,8 +60,9 @@ def _voice(w: World, rng: Random) -> None:
 
 
 def _stray_audio(w: World, rng: Random) -> None:
-    turn, epoch = _voice_epoch(w, rng)
-    w.audio(turn, epoch, rng.randrange(160, 8000))
+    if w.of(Say):
+        turn, epoch = _voice_epoch(w, rng)
+        w.audio(turn, epoch, rng.randrange(160, 8000))
 
 
 def _voice_failed(w: World, rng: Random) -> None:

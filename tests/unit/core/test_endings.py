@@ -170,9 +170,9 @@ def test_a_tool_that_settles_while_the_call_ends_is_on_record() -> None:
 
 
 def test_a_call_that_ends_before_its_start() -> None:
-    state, commands = step(State(), e.HangUpAsked(by="overload"))
+    _, commands = step(State(), e.HangUpAsked(by="overload"))
     assert commands == (EndCall("overload"),)
-    state, commands = step(State(), e.CarrierGone(how="stop"))
+    _, commands = step(State(), e.CarrierGone(how="stop"))
     assert commands == (EndCall("caller_hung_up"),)
 
 
