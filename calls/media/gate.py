@@ -57,8 +57,10 @@ class Gate:
             self._send(turn, epoch, payload)
         else:
             held = self._held.setdefault(epoch, _Held(turn))
-            if len(held.audio) < HELD_MOST_BYTES:
-                held.audio += payload
+            room = max(0, HELD_MOST_BYTES - len(held.audio))
+            held.audio += payload[:room]
+            if len(payload) > room:
+                self._count_dropped(len(payload) - room)
 
     def finished(self, turn: int, epoch: int) -> None:
         """The voice has given everything of this epoch."""

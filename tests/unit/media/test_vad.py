@@ -1,0 +1,159 @@
+"""The speech detector on real speech, and on what must not be taken for it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from calls.codecs import mulaw
+from calls.core.events import Event, SpeechEnded, SpeechStarted
+from calls.core.phrases import PHRASES
+from calls.media.vad import BATCH_WINDOWS, WINDOW_MS, WINDOW_SAMPLES, Batch, SpeechDetector, VadConf
+from calls.phrasebook import phrase_audio
+from tests.actor.virtual import run
+
+FRAME = 160
+LEAD_MS = 1000
+TAIL_MS = 1000
+
+
+def detect(audio: bytes, frame_bytes: int = FRAME) -> list[tuple[int, Event]]:
+    """What the detector says of this audio, with the time at which it says it."""
+    said: list[tuple[int, Event]] = []
+    now_ms = 0
+    detector = SpeechDetector(lambda event: said.append((now_ms, event)))
+    for start in range(0, len(audio), frame_bytes):
+        frame = audio[start : start + frame_bytes]
+        now_ms = (start + len(frame)) // mulaw.BYTES_PER_MS
+        detector.feed(frame, now_ms)
+    return said
+
+
+def voiced_ms(audio: bytes) -> tuple[int, int]:
+    """Where a phrase is loud: first and last 10 ms within 30 dB of its loudest."""
+    steps = [mulaw.level_dbfs(audio[i : i + 80]) for i in range(0, len(audio), 80)]
+    loud = [number for number, level in enumerate(steps) if level > max(steps) - 30]
+    return loud[0] * 10, (loud[-1] + 1) * 10
+
+
+@pytest.mark.parametrize("key", sorted(PHRASES["en"]))
+def test_real_speech_starts_soon_after_its_onset_and_ends_after_its_end(key: str) -> None:
+    phrase = phrase_audio("en", key)
+    onset, end = (LEAD_MS + at for at in voiced_ms(phrase))
+    said = detect(mulaw.silence(LEAD_MS) + phrase + mulaw.silence(TAIL_MS))
+    assert [type(event) for _, event in said] == [SpeechStarted, SpeechEnded] * (len(said) // 2)
+    told_at, started = said[0]
+    assert isinstance(started, SpeechStarted)
+    assert abs(started.voiced_at_ms - onset) <= 100
+    assert told_at - onset <= 160
+    told_at, ended = said[-1]
+    assert isinstance(ended, SpeechEnded)
+    assert abs(ended.voiced_until_ms - end) <= 200
+    hangover_ms = VadConf().end_windows * WINDOW_MS
+    assert hangover_ms <= told_at - ended.voiced_until_ms < hangover_ms + WINDOW_MS
+
+
+def ring_back(cadence_ms: int = 2000) -> bytes:
+    return (mulaw.tone((440, 480), cadence_ms) + mulaw.silence(1000)) * 2
+
+
+def noise(level: float) -> bytes:
+    samples = np.random.default_rng(7).normal(0, level * 32768, 5 * 8000)
+    return mulaw.from_samples(samples)
+
+
+NOT_SPEECH = {
+    "digital silence": mulaw.silence(5000),
+    "ring-back": ring_back(),
+    "dial tone": mulaw.tone((350, 440), 4000),
+    "busy tone": (mulaw.tone((480, 620), 500) + mulaw.silence(500)) * 4,
+    "keys": b"".join(mulaw.tone(mulaw.DTMF_HZ[key], 120) + mulaw.silence(80) for key in "1234567890*#"),
+    "low noise": noise(0.003),
+    "line noise": noise(0.02),
+    "loudest byte": b"\x00" * 16_000,
+}
+
+
+@pytest.mark.parametrize("name", NOT_SPEECH)
+def test_what_is_no_speech_starts_nothing(name: str) -> None:
+    assert detect(NOT_SPEECH[name]) == []
+
+
+def test_a_single_window_of_speech_starts_nothing() -> None:
+    said: list[Event] = []
+    detector = SpeechDetector(said.append)
+    for probability in (0.9, 0.1, 0.9, 0.1, 0.1):
+        detector.judge(probability, 100)
+    assert said == []
+
+
+def test_thresholds_and_counts_decide() -> None:
+    said: list[Event] = []
+    detector = SpeechDetector(said.append, VadConf(0.5, 0.3, start_windows=2, end_windows=3))
+    verdicts = (0.6, 0.6, 0.4, 0.2, 0.2, 0.4, 0.2, 0.2, 0.2, 0.4)
+    for number, probability in enumerate(verdicts, 1):
+        detector.judge(probability, number * WINDOW_MS)
+    assert said == [SpeechStarted(voiced_at_ms=0), SpeechEnded(voiced_until_ms=6 * WINDOW_MS)]
+
+
+SPEECH = mulaw.silence(300) + phrase_audio("en", "model_failed")[: 8 * 1500] + mulaw.silence(500)
+AS_FRAMES = [event for _, event in detect(SPEECH)]
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 2000))
+def test_the_size_of_the_frames_does_not_matter(frame_bytes: int) -> None:
+    """But for the arrival: a window counts from the arrival of the frame that completes it, so up to a frame later."""
+    events = [event for _, event in detect(SPEECH, frame_bytes)]
+    assert [type(event) for event in events] == [type(event) for event in AS_FRAMES]
+    for event, expected in zip(events, AS_FRAMES, strict=True):
+        assert abs(_at(event) - _at(expected)) <= 2
+
+
+def _at(event: Event) -> int:
+    assert isinstance(event, SpeechStarted | SpeechEnded)
+    return event.voiced_at_ms if isinstance(event, SpeechStarted) else event.voiced_until_ms
+
+
+def test_calls_that_are_judged_together_are_judged_as_alone() -> None:
+    async def together() -> list[list[Event]]:
+        batch = Batch()
+        said: list[list[Event]] = [[] for _ in range(BATCH_WINDOWS + 3)]
+        detectors = [SpeechDetector(events.append, batch=batch) for events in said]
+        quiet = noise(0.003)
+        for start in range(0, len(SPEECH), FRAME):
+            for number, detector in enumerate(detectors):
+                audio = SPEECH if number % 2 else quiet
+                detector.feed(audio[start : start + FRAME], (start + FRAME) // 8)
+        batch.flush()
+        return said
+
+    for number, events in enumerate(run(together())):
+        assert events == (AS_FRAMES if number % 2 else [])
+
+
+def test_a_window_waits_a_few_milliseconds_for_company_and_no_longer() -> None:
+    async def alone() -> list[float]:
+        judged: list[float] = []
+        batch = Batch(wait_ms=4)
+        detector = SpeechDetector(lambda _: None, batch=batch)
+        done = asyncio.Event()
+        judge = detector.judge
+
+        def noted(probability: float, window_end_ms: int) -> None:
+            judged.append(probability)
+            judge(probability, window_end_ms)
+            done.set()
+
+        detector.judge = noted  # type: ignore[method-assign]
+        detector.feed(mulaw.silence(WINDOW_SAMPLES // 8), 32)
+        assert judged == []
+        await done.wait()
+        assert asyncio.get_running_loop().time() == pytest.approx(0.004)
+        return judged
+
+    assert len(run(alone())) == 1
