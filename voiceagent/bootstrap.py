@@ -15,7 +15,7 @@ EMBEDDED = "voiceagent.settings.embedded"
 
 # Commands that neither touch the database nor Redis: no reason to wait for servers.
 _WITHOUT_SERVERS = frozenset(
-    {"help", "version", "--help", "-h", "--version", "startapp", "makemessages", "collectstatic"}
+    {"help", "version", "--help", "-h", "--version", "startapp", "makemessages", "collectstatic", "state_diagram"}
 )
 
 
