@@ -79,11 +79,12 @@ def main() -> None:
             detector.feed(frame, number * 20)
 
     def detect_together() -> None:
-        batch = Batch(wait_ms=1000)  # the next window of a call flushes the one before
+        batch = Batch(wait_ms=1000)  # flushed by hand
         detectors = [SpeechDetector(lambda _: None, batch=batch) for _ in range(TOGETHER)]
         for number, frame in enumerate(raw[: len(raw) // TOGETHER]):
             for detector in detectors:
                 detector.feed(frame, number * 20)
+            batch.flush()
 
     def core() -> None:
         agent = AgentProfile("bench", 1, "Be brief.", "Hello, this is the bench.", "v")
