@@ -1,0 +1,105 @@
+"""Admission: who gets a slot of this process, and that a call has one owner."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import pytest
+
+from calls.registry import Registry
+
+SESSION = cast("Any", object())
+
+
+class Clock:
+    """Seconds that the test moves."""
+
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def registry(clock: Clock) -> Registry:
+    return Registry(1, reservation_s=10, clock=clock)
+
+
+def test_J1_two_calls_for_one_slot(registry: Registry) -> None:
+    assert registry.reserve("CA1")
+    assert not registry.reserve("CA2")
+    registry.claim("CA1", SESSION)
+    assert not registry.reserve("CA2")
+    assert registry.refusal("CA2") == "no_slot"
+    registry.ended("CA1")
+    assert registry.reserve("CA2")
+
+
+def test_J2_a_second_stream_of_a_call_gets_no_actor(registry: Registry) -> None:
+    registry.reserve("CA1")
+    assert registry.refusal("CA1") == ""
+    registry.claim("CA1", SESSION)
+    assert registry.refusal("CA1") == "already_streaming"
+    assert registry.live == {"CA1": SESSION}
+    registry.ended("CA1")
+    assert registry.refusal("CA1") == "over"
+
+
+def test_a_webhook_asked_again_keeps_its_one_slot(registry: Registry) -> None:
+    assert registry.reserve("CA1")
+    assert registry.reserve("CA1")
+    registry.claim("CA1", SESSION)
+    assert registry.reserve("CA1")
+    registry.ended("CA1")
+    assert registry.reserve("CA2")
+
+
+def test_a_reservation_that_no_stream_claims_expires(registry: Registry, clock: Clock) -> None:
+    registry.reserve("CA1")
+    clock.now_s += 9.9
+    assert not registry.reserve("CA2")
+    clock.now_s += 0.1
+    assert registry.reserve("CA2")
+    assert registry.refusal("CA1") == "no_slot"
+
+
+def test_a_late_stream_may_have_a_slot_that_is_free(registry: Registry, clock: Clock) -> None:
+    registry.reserve("CA1")
+    clock.now_s += 60
+    assert registry.refusal("CA1") == ""
+
+
+def test_a_call_that_ended_before_its_stream_gives_its_slot_back(registry: Registry) -> None:
+    registry.reserve("CA1")
+    registry.release("CA1")
+    registry.release("CA1")
+    assert registry.reserve("CA2")
+
+
+def test_a_draining_process_takes_no_new_call_but_those_it_promised(registry: Registry) -> None:
+    registry.reserve("CA1")
+    registry.draining = True
+    assert not registry.reserve("CA2")
+    assert registry.refusal("CA2") == "no_slot"
+    assert registry.refusal("CA1") == ""
+
+
+def test_an_end_that_is_told_twice_frees_one_slot(registry: Registry) -> None:
+    registry.claim("CA1", SESSION)
+    registry.ended("CA1")
+    registry.ended("CA1")
+    assert registry.reserve("CA2")
+    assert not registry.reserve("CA3")
+
+
+def test_only_the_latest_calls_are_remembered(registry: Registry, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("calls.registry.MOST_REMEMBERED", 2)
+    for call_sid in ("CA1", "CA2", "CA3"):
+        registry.claim(call_sid, SESSION)
+        registry.ended(call_sid)
+    assert [registry.refusal(call_sid) for call_sid in ("CA1", "CA2", "CA3")] == ["", "over", "over"]
