@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 
 def drop_pii(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
-    """Take out every field, at any depth, whose key has a part ``pii`` between underscores."""
+    """Take out every field, at any depth, whose key has a part ``pii`` between underscores, and Django's ``request``.
+
+    That one is shown with its query, and the query of a webhook sent as GET is the caller's number.
+    """
     return {key: _without_pii(value) for key, value in event.items() if not _is_pii(key)}
 
 
@@ -31,7 +34,7 @@ def _without_pii(fields: Any) -> Any:
 
 
 def _is_pii(key: object) -> bool:
-    return "pii" in str(key).lower().split("_")
+    return key == "request" or "pii" in str(key).lower().split("_")
 
 
 def _to_json(value: Any, default: Any, **_: Any) -> str:
