@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
+#: How long a request to the carrier may outlive its call.
+LAST_REQUEST_S = 1.0
 #: Own failures of the core after which a call is given up.
 MOST_BROKEN_STEPS = 3
 
@@ -89,6 +91,7 @@ class SessionActor:
         self._group: asyncio.TaskGroup | None = None
         self._model: asyncio.Task[None] | None = None
         self._tools: dict[str, asyncio.Task[None]] = {}
+        self._requests: list[asyncio.Task[None]] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._obey: Mapping[type[Command], Callable[[Any], None]] = {
             c.AskModel: self._ask_model,
@@ -117,8 +120,11 @@ class SessionActor:
             children = [self._child("ear", self._parts.ear.run()), self._child("voice", self._parts.voice.run())]
             while self.state.phase is not Phase.ENDED:
                 self._take(await self.mailbox.get())
+            # Nothing follows ``<Connect>``: a carrier that did not carry out our request ends the call at this.
+            self._parts.carrier.close()
             for task in [*children, *self._tools.values(), *([self._model] if self._model else [])]:
                 task.cancel()
+            await self._drop_requests()
         for timer in self._timers.values():
             timer.cancel()
         return self.state.ending
@@ -255,10 +261,20 @@ class SessionActor:
     # --- the carrier
 
     def _hang_up(self, _command: c.HangUp) -> None:
-        self._child("hang_up", self._at_carrier(self._parts.control.hang_up(self.call_sid)))
+        self._ask_carrier("hang_up", self._parts.control.hang_up(self.call_sid))
 
     def _transfer(self, command: c.Transfer) -> None:
-        self._child("transfer", self._at_carrier(self._parts.control.redirect(self.call_sid, dial(command.to))))
+        self._ask_carrier("transfer", self._parts.control.redirect(self.call_sid, dial(command.to)))
+
+    def _ask_carrier(self, name: str, request: Coroutine[Any, Any, None]) -> None:
+        self._requests.append(self._child(name, self._at_carrier(request)))
+
+    async def _drop_requests(self) -> None:
+        """The call is over: a request that is nearly through may finish, one that hangs holds no slot."""
+        if self._requests:
+            await asyncio.wait(self._requests, timeout=LAST_REQUEST_S)
+        for request in self._requests:
+            request.cancel()
 
     async def _at_carrier(self, request: Awaitable[None]) -> None:
         """Ask by REST; where that fails, closing the stream ends the call too, since nothing follows ``<Connect>``."""
