@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter, Gauge, Histogram
 
 from calls.bus import Bus, StepTaken
-from calls.core.commands import Clear, EndCall, StaleDropped, TurnClosed
-from calls.core.events import EarFailed, ModelFailed, SpeechStarted, TurnOpened, VoiceFailed
+from calls.core.commands import CancelModel, CancelVoice, Clear, EndCall, StaleDropped, TurnClosed
+from calls.core.events import EarFailed, ModelFailed, SpeechStarted, TimerFired, TurnOpened, VoiceFailed
+from calls.core.replies import WATCH
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,6 +72,15 @@ class CallMetrics:
 
     def _step(self, step: StepTaken, _: StepTaken) -> None:
         MAILBOX_DELAY.observe(step.waited_us / 1000)
+        if isinstance(step.event, TimerFired) and step.event.timer == WATCH:
+            self._overdue(step)
+
+    @staticmethod
+    def _overdue(step: StepTaken) -> None:
+        """The core gave up waiting, usually before the vendor's adapter did: what it cancels first was overdue."""
+        given_up = next((command for command in step.commands if isinstance(command, CancelModel | CancelVoice)), None)
+        if given_up is not None:
+            (MODEL_ERRORS if isinstance(given_up, CancelModel) else TTS_ERRORS).labels("overdue").inc()
 
     def _cleared(self, _clear: Clear, step: StepTaken) -> None:
         event = step.event
