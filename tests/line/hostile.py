@@ -239,8 +239,8 @@ async def events_of(call: Call, *types: str) -> list[dict[str, Any]]:
 
 
 def quick(line: Line) -> None:
-    """Let the stand-in speak fast, so that turns are short."""
-    line.ears.configure(tts={"ms_per_char": 20})
+    """Let the stand-in speak fast and decide soon that somebody has finished, so that turns are short."""
+    line.ears.configure(tts={"ms_per_char": 20}, stt={"eager_end_ms": 200, "end_ms": 400})
 
 
 async def answered(line: Line, **options: Any) -> PhoneCall:
@@ -261,8 +261,16 @@ async def exchange(phone: PhoneCall, audio: bytes, timeout_s: float = 10.0) -> f
     return began.after_caller_ms
 
 
+async def keyed(phone: PhoneCall, timeout_s: float = 10.0) -> None:
+    """Press a key and hear the answer: a turn without any speech."""
+    count = len(phone.timeline.events)
+    await phone.dtmf("#", gap_ms=0)
+    await phone.wait_for(AgentStarted, after=count, timeout_s=timeout_s)
+    await phone.wait_for_quiet()
+
+
 def small_talk(line: Line) -> None:
     """Whatever is said is understood and answered."""
     line.ears.utterances("How are you?", "And you?", "Really?", "I see.", "Go on.")
-    texts = ("how are you", "and you", "really", "i see", "go on")
+    texts = ("how are you", "and you", "really", "i see", "go on", "keypad")
     line.answers(*((text, Reply(text="Fine, thank you.")) for text in texts))
