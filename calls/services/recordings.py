@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import numpy as np
 
+from calls.codecs import mulaw
 from calls.logkeys import checked_sid
 
 if TYPE_CHECKING:
@@ -25,17 +26,6 @@ if TYPE_CHECKING:
 
 RATE_HZ = 8000
 _CHUNK = 64 * 1024
-_SILENCE = b"\xff"
-
-
-def _expand(code: int) -> int:
-    """ITU-T G.711 µ-law to linear 16 bit."""
-    code = ~code & 0xFF
-    magnitude = ((((code & 0x0F) << 3) + 0x84) << ((code & 0x70) >> 4)) - 0x84
-    return -magnitude if code & 0x80 else magnitude
-
-
-_LINEAR = np.array([_expand(code) for code in range(256)], dtype="<i2")
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +116,9 @@ def _write(file: BinaryIO, sides: Sides, samples: int) -> None:
             wav.writeframesraw(frames.tobytes())
 
 
-def _linear(file: BinaryIO | None, count: int) -> np.ndarray[tuple[int], np.dtype[np.int16]]:
-    codes = (file.read(count) if file else b"").ljust(count, _SILENCE)
-    return _LINEAR[np.frombuffer(codes, dtype=np.uint8)]
+def _linear(file: BinaryIO | None, count: int) -> mulaw.Samples:
+    codes = (file.read(count) if file else b"").ljust(count, mulaw.SILENCE_BYTE)
+    return mulaw.to_samples(codes)
 
 
 def _size(path: Path) -> int:
