@@ -68,6 +68,7 @@ class Runtime:
         """Start what runs beside the calls. What is loaded by now stays: it need not be searched for garbage again."""
         gc.collect()
         gc.freeze()
+        metrics.LOG_WAITING.set_function(lambda: self.log_writer.waiting)
         self._background(self.log_writer.run(), "log-writer")
         self._background(_watch_lag(), "loop-lag")
         self.warm_model()
