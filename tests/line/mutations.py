@@ -21,7 +21,7 @@ _ODD: tuple[Any, ...] = (
 
 
 def mutants(chance: random.Random, stream_sid: str, call_sid: str) -> Iterator[tuple[WSMsgType, bytes]]:
-    """Frames without end for one socket. About one in seven is beyond use."""
+    """Frames without end for one socket. About one in ten is beyond use."""
     while True:
         dice = chance.random()
         if dice < 0.01:
@@ -30,7 +30,7 @@ def mutants(chance: random.Random, stream_sid: str, call_sid: str) -> Iterator[t
             yield WSMsgType.TEXT, _noise(chance)
         else:
             message = _valid(chance, stream_sid, call_sid)
-            if dice < 0.25:
+            if dice < 0.13:
                 _mutate(chance, message)
             text = json.dumps(message)
             if dice < 0.04:
@@ -54,7 +54,7 @@ def _valid(chance: random.Random, stream_sid: str, call_sid: str) -> dict[str, A
 
 
 def _media(chance: random.Random) -> dict[str, Any]:
-    size = chance.choice((0, 1, 80, 160, 160, 160, 160, 320, 2000))
+    size = 2000 if chance.random() < 0.02 else chance.choice((0, 1, 20, 80, 160))
     audio = chance.choice((b"\xff" * size, speech(1000)[:size], chance.randbytes(size)))
     return {
         "track": "inbound",

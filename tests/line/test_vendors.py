@@ -180,7 +180,6 @@ async def test_a_model_that_fails_once_is_asked_again_and_nobody_notices(line: L
     phone = await answered(line)
     faults: list[dict[str, Any]] = [
         {"kind": "refuse", "status": 500},
-        {"kind": "refuse", "status": 503},
         {"kind": "garbage"},
         {"kind": "slow", "delay_ms": 400},
     ]
@@ -188,7 +187,7 @@ async def test_a_model_that_fails_once_is_asked_again_and_nobody_notices(line: L
         line.model.fault(MODEL, **fault)
         await keyed(phone, timeout_s=3)
     row, turns = await ended_row(line, phone)
-    assert [(turn.outcome, turn.heard_text) for turn in turns] == [("answered", FINE)] * 4
+    assert [(turn.outcome, turn.heard_text) for turn in turns] == [("answered", FINE)] * 3
     assert (row.error_count, counts.moved()) == (0, {})
 
 
@@ -202,7 +201,6 @@ async def test_a_voice_that_stays_away_is_replaced_by_the_phrase_until_it_is_bac
     cases = [
         Case({"kind": "refuse", "status": 401}, "auth", VOICE_SOCKET),
         Case({"kind": "refuse", "status": 429}, "rate_limited", VOICE_SOCKET),
-        Case({"kind": "refuse", "status": 500}, "server", VOICE_SOCKET),
         Case({"kind": "hang"}, "overdue", VOICE_SOCKET),
         Case({"kind": "stall"}, "overdue", VOICE),
         Case({"kind": "error", "status": 500}, "server", VOICE),
@@ -282,12 +280,16 @@ async def test_ears_that_come_back_hear_the_next_turn_and_others_end_the_call(li
     line.ears.fault(STT, "refuse", status=401)
     refused = await answered(line)
     await struck(line.ears)
+    line.ears.configure(stt={"latency_ms": 500})
+    slow = await answered(line)
+    await line.ears.wait_for(STT, 1 + len(cases) + 1)
+    line.ears.configure(stt={"latency_ms": 0})
 
     async def recovers(case: Case) -> None:
         late = "after" in case.fault
         if late:
             await case.phone.speak(speech(600))
-        await line.ears.wait_for(STT, 1 + len(cases) + 3)  # those that fail later have theirs again
+        await line.ears.wait_for(STT, 1 + len(cases) + 1 + 3)  # those that fail later have theirs again
         await asyncio.sleep(0.6)
         await exchange(case.phone, speech(600))
         row, turns = await ended_row(line, case.phone)
@@ -305,29 +307,23 @@ async def test_ears_that_come_back_hear_the_next_turn_and_others_end_the_call(li
         assert await failures(row) == list(failed)
 
     async def hangs_for_good() -> None:
+        await line.ears.wait_for(STT, 1 + len(cases) + 1 + 3)
         line.ears.fault(STT, "hang", times=0)
         phone = await answered(line)
         began = await phone.wait_for(AgentStarted, timeout_s=12)
         assert began.at_ms < 10_000
         await ends(phone, ("timeout", False), ("timeout", True))
 
-    await asyncio.gather(unaffected(line, other), ends(refused, ("auth", True)), *(recovers(case) for case in cases))
-    await hangs_for_good()
+    for_good = (ends(refused, ("auth", True)), hangs_for_good())
+    await asyncio.gather(
+        unaffected(line, other), unaffected(line, slow), *for_good, *(recovers(case) for case in cases)
+    )
     assert counts.moved() == {"rate_limited": 1, "server": 2, "timeout": 3, "cut": 1, "garbage": 1, "auth": 1}
 
 
 async def failures(row: Call) -> list[tuple[str, bool]]:
     """The failures of the ears in a call's log: their kind, and whether for good."""
     return [(data["kind"], data["final"]) for data in await events_of(row, "EarFailed")]
-
-
-async def test_slow_ears_make_a_slow_answer_and_nothing_else(line: Line) -> None:
-    line.ears.configure(stt={"latency_ms": 500})
-    phone = await answered(line)
-    assert 900 < await exchange(phone, speech(600)) < 4000
-    row, turns = await ended_row(line, phone)
-    assert [turn.outcome for turn in turns] == ["answered"]
-    assert row.error_count == 0
 
 
 async def test_ears_that_hear_nothing_lead_to_the_prompts_and_a_goodbye(line: Line, agent: Agent) -> None:
@@ -402,8 +398,7 @@ async def test_without_redis_calls_go_on_begin_and_are_archived_later(
         await keyed(phone)
         late = await answered(line, caller="+15550002222")
         await exchange(late, speech(600))
-        await phone.hang_up()
-        await late.hang_up()
+        await asyncio.gather(phone.hang_up(), late.hang_up())
         await eventually(lambda: not line.runtime.registry.live, 10)
         assert not line.archived
         await asyncio.to_thread(own_redis.ensure)
