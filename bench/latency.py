@@ -1,8 +1,9 @@
-"""What we add to a turn and to a barge-in, with the vendors' delays fixed and known.
+"""What we add to a turn and to a barge-in.
 
-A turn: from the last voiced frame to the first agent audio on the carrier's socket, less the end-of-turn wait, the
-model's first token and the voice's first byte. A barge-in: from the first voiced frame to ``clear`` on the socket. The
-reference, measured in the same run, is a webhook's round trip to the same process.
+A turn: from the last voiced frame to the first agent audio on the carrier's socket, less what the vendors took. The
+recogniser's share is what it was told to take; the model's and the voice's is what the stand-in's journal says it
+took, from request to first token and from text to first audio. A barge-in: from the first voiced frame to ``clear`` on
+the socket. The reference, measured in the same run, is a plain request's round trip to the same process.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import statistics
 import time
+from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 
@@ -19,15 +22,17 @@ from voiceagent.embedded import state
 from voiceagent.sandbox.carrier import AgentStarted, CallerStarted, CallerStopped, Carrier, PhoneCall, ServerMessage
 from voiceagent.sandbox.control import SandboxClient
 
-CALLS = 5
-TURNS = 6
+CALLS = 2
+TURNS = 15
 #: The recogniser's own delay is such that the local detector always hears an interruption first.
 HEARING_MS, END_MS, FIRST_TOKEN_MS, FIRST_BYTE_MS = 350, 500, 150, 100
+Entry = dict[str, Any]
+Spans = list[tuple[float, float]]
 LONG = "And then there is one more thing, and another one after that, and so it goes on for quite a while longer, as such things do. "
 
 
 def fluent(ms: int) -> bytes:
-    """Speech without a pause."""
+    """Speech without a pause; at 400 ms its first and last frame are loud, so that all agree on where it ends."""
     return phrase_audio("en", "trouble")[47 * 160 : 47 * 160 + ms * 8]
 
 
@@ -44,32 +49,65 @@ async def configure(target: Rig, rules: list[dict[str, object]]) -> None:
         await model.configure(llm={"first_token_ms": FIRST_TOKEN_MS, "inter_token_ms": 0, "rules": rules})
 
 
-async def one_call(carrier: Carrier, turns: list[float], reactions: list[float], leaks: list[int]) -> None:
-    """Turns alternate with barge-ins."""
+@dataclass
+class Figures:
+    """What was measured, in ms; ``turns`` as (last voiced frame, first audio) on the machine's clock."""
+
+    turns: list[tuple[float, float]] = field(default_factory=list)
+    reactions: list[float] = field(default_factory=list)
+    leaked_bytes: int = 0
+
+
+async def one_call(carrier: Carrier, figures: Figures) -> None:
+    """The caller interrupts every answer: each round is a barge-in and a turn."""
     phone = carrier.call(caller="+15550001111", called="+15005550006")
     await phone.start()
     await phone.wait_for(AgentStarted)
     await phone.wait_for_quiet()
-    for _ in range(TURNS):
+    from_ms = phone.timeline.begun_at_ms
+    for number in range(TURNS + 1):
         seen, sent = len(phone.timeline.events), len(messages(phone))
-        await phone.speak(fluent(800))
+        await phone.speak(fluent(400))
         await phone.wait_for(AgentStarted, after=seen)
-        stopped = next(e for e in phone.timeline.events[seen:] if isinstance(e, CallerStopped))
-        first = next(m for m in messages(phone)[sent:] if m.event == "media")
-        turns.append(first.at_ms - stopped.at_ms)
-        await asyncio.sleep(0.6)
-        seen, sent = len(phone.timeline.events), len(messages(phone))
-        await phone.speak(fluent(300))
-        began = next(e for e in phone.timeline.events[seen:] if isinstance(e, CallerStarted))
-        await asyncio.sleep(0.2)
-        clears = [i for i, m in enumerate(messages(phone)[sent:]) if m.event == "clear"]
-        if clears:
-            reactions.append(messages(phone)[sent:][clears[0]].at_ms - began.at_ms)
-            leaks.append(sum(m.size for m in messages(phone)[sent + clears[0] + 1 : sent + clears[0] + 10]))
-        await phone.wait_for_quiet()
-        await asyncio.sleep(3)
-        await phone.wait_for_quiet()
+        events, got = phone.timeline.events[seen:], messages(phone)[sent:]
+        began = next(event for event in events if isinstance(event, CallerStarted))
+        stopped = next(event for event in events if isinstance(event, CallerStopped))
+        first = next(m.at_ms for m in got if m.event == "media" and m.at_ms > stopped.at_ms)
+        if number:  # before the first there was nothing to interrupt, and the stand-in was cold
+            figures.turns.append((from_ms + stopped.at_ms, from_ms + first))
+            cleared = next(m.at_ms for m in got if m.event == "clear")
+            figures.reactions.append(cleared - began.at_ms)
+            figures.leaked_bytes += sum(m.size for m in got if cleared < m.at_ms <= stopped.at_ms)
+        await asyncio.sleep(0.7)
     await phone.hang_up()
+
+
+async def vendor_times(target: Rig) -> tuple[Spans, Spans]:
+    """When the model and the voice worked: (request, first token) and (first text, first audio), machine's clock."""
+    secrets = state.secrets(DATA_DIR)
+    async with aiohttp.ClientSession() as session:
+        model = await SandboxClient(target.sandbox_url, secrets["OPENAI_API_KEY"], session).journal("openai.chat")
+        voice = await SandboxClient(target.sandbox_url, secrets["CARTESIA_API_KEY"], session).journal("cartesia.tts")
+    asked = [(e["at_ms"], e["first_token_ms"], e) for e in model if "first_token_ms" in e]
+    spoken = [
+        (e["texts"][0]["at_ms"], e["first_chunk_ms"], e) for e in voice if e.get("texts") and "first_chunk_ms" in e
+    ]
+    return _absolute(asked), _absolute(spoken)
+
+
+def _absolute(spans: list[tuple[float, float, Entry]]) -> Spans:
+    return sorted((begun + e["journal_from_ms"], done + e["journal_from_ms"]) for begun, done, e in spans)
+
+
+def added_ms(turn: tuple[float, float], model: Spans, voice: Spans) -> float | None:
+    """What a turn took beyond its vendors; ``None`` where the journal has not both."""
+    inside = [
+        next((done - begun for begun, done in spans if turn[0] < begun and done <= turn[1]), None)
+        for spans in (model, voice)
+    ]
+    if inside[0] is None or inside[1] is None:
+        return None
+    return turn[1] - turn[0] - HEARING_MS - END_MS - inside[0] - inside[1]
 
 
 def messages(phone: PhoneCall) -> list[ServerMessage]:
@@ -93,26 +131,26 @@ async def webhook_ms(target: Rig) -> float:
 async def measure(target: Rig) -> None:
     """Run and print."""
     await configure(target, [{"contains": "", "reply": {"text": LONG}}])
-    turns: list[float] = []
-    reactions: list[float] = []
-    leaks: list[int] = []
+    figures = Figures()
     async with target.carrier() as carrier:
         for _ in range(CALLS):
-            await one_call(carrier, turns, reactions, leaks)
-    vendors = HEARING_MS + END_MS + FIRST_TOKEN_MS + FIRST_BYTE_MS
-    ours = [turn - vendors for turn in turns]
+            await one_call(carrier, figures)
+    model, voice = await vendor_times(target)
+    ours = [added for turn in figures.turns if (added := added_ms(turn, model, voice)) is not None]
     reference = await webhook_ms(target)
     print(f"reference: a request to the same process takes {reference:.1f} ms (median of 50)")
-    _row(f"added to a turn, less {vendors} ms of vendors and end-of-turn wait", ours, reference)
-    _row("first voiced frame of an interruption to clear", reactions, reference)
-    print(f"barge-ins {len(reactions)} of {CALLS * TURNS}, bytes of media right after a clear: {sum(leaks)}")
+    _row(f"added to a turn ({len(ours)} of {len(figures.turns)} turns)", ours, reference)
+    _row("first voiced frame of an interruption to clear", figures.reactions, reference)
+    print(f"bytes of media between a clear and the end of the caller's words: {figures.leaked_bytes}")
 
 
 def _row(what: str, values: list[float], reference: float) -> None:
+    if not values:
+        print(f"{what}: nothing measured")
+        return
     ordered = sorted(values)
-    p95 = ordered[int(len(ordered) * 0.95) - 1] if ordered else float("nan")
-    median = statistics.median(ordered) if ordered else float("nan")
-    print(f"{what}: median {median:.0f} ms, p95 {p95:.0f} ms, max {ordered[-1]:.0f} ms, {median / reference:.0f} x")
+    p95, median = ordered[int(len(ordered) * 0.95) - 1], statistics.median(ordered)
+    print(f"{what}: median {median:.0f} ms, p95 {p95:.0f} ms, max {ordered[-1]:.0f} ms, {median / reference:.1f} x")
 
 
 def main() -> None:

@@ -22,7 +22,10 @@ def now_ms() -> float:
 
 @dataclass(slots=True)
 class Journal:
-    """What was received, one entry per request or connection, updated while it runs. Times are ms since the start."""
+    """What was received, one entry per request or connection, updated while it runs.
+
+    Times are ms since the journal was begun; ``journal_from_ms`` says when that was, on the machine's monotonic clock.
+    """
 
     started_at_ms: float = field(default_factory=now_ms)
     entries: deque[Entry] = field(default_factory=lambda: deque(maxlen=JOURNAL_ENTRIES))
@@ -31,7 +34,14 @@ class Journal:
     def open(self, endpoint: str, **facts: Any) -> Entry:
         """A new entry, kept and returned to be updated in place."""
         self.opened += 1
-        entry: Entry = {"n": self.opened, "endpoint": endpoint, "at_ms": self.elapsed_ms(), "outcome": "open", **facts}
+        entry: Entry = {
+            "n": self.opened,
+            "endpoint": endpoint,
+            "journal_from_ms": self.started_at_ms,
+            "at_ms": self.elapsed_ms(),
+            "outcome": "open",
+            **facts,
+        }
         self.entries.append(entry)
         return entry
 

@@ -23,6 +23,11 @@ class Timeline:
         self.events: list[TimelineEvent] = []
         self._waiting: list[tuple[Callable[[TimelineEvent], bool], asyncio.Future[TimelineEvent]]] = []
 
+    @property
+    def begun_at_ms(self) -> float:
+        """When the call began, on the machine's monotonic clock."""
+        return self._begun * 1000
+
     def now_ms(self) -> float:
         """Milliseconds since the call began."""
         return (time.monotonic() - self._begun) * 1000
