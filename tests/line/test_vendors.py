@@ -296,7 +296,8 @@ async def test_ears_that_come_back_hear_the_next_turn_and_others_end_the_call(li
         assert row.end_reason == "caller_hung_up"
         assert await failures(row) == [(case.kind, False)], case
         assert len(await events_of(row, "EarReady")) == 1 + late
-        assert turns[-1].heard_text == FINE
+        # What is left of the words under which the connection broke may make a turn of its own.
+        assert FINE in [turn.heard_text for turn in turns]
 
     async def ends(phone: PhoneCall, *failed: tuple[str, bool]) -> None:
         assert (await phone.wait_until_over(20)).by == "server"
