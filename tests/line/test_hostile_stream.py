@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 import pytest
 from aiohttp import WSMsgType
+from asgiref.sync import sync_to_async
+from django.db import connections
 
 from calls.models import Agent, Call
 from tests.line.conftest import Line, make_agent, open_line, policy, speech
@@ -73,6 +75,7 @@ async def impatient(
         line = await open_line(stack, conf, unused_tcp_port, start_deadline_ms=400, media_silence_ms=500)
         quick(line)
         yield await stack.enter_async_context(wire(line))
+    await sync_to_async(connections.close_all)()
 
 
 # --- the upgrade ---------------------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connections
 
 from calls.core.phrases import phrase_text
 from calls.phrasebook import phrase_audio
@@ -73,6 +74,7 @@ async def line(
         quick(opened)
         small_talk(opened)
         yield opened
+    await sync_to_async(connections.close_all)()
 
 
 async def ended_row(line: Line, phone: PhoneCall) -> tuple[Call, list[Turn]]:
@@ -409,10 +411,4 @@ async def test_without_redis_calls_go_on_begin_and_are_archived_later(
             assert [turn.heard_text async for turn in row.turns.all()] == [FINE] * count
             assert row.broken_count == 0
         assert await sync_to_async(sweep)() == {}
-    await sync_to_async(_close)()
-
-
-def _close() -> None:
-    from django.db import connections
-
-    connections.close_all()
+    await sync_to_async(connections.close_all)()
