@@ -82,7 +82,8 @@ async def voice(request: HttpRequest, runtime: Runtime, fields: QueryDict) -> Ht
         "account_sid": fields.get("AccountSid", ""),
     }
     try:
-        found = await _agent(runtime, to_number)
+        # A call that we placed has the numbers the other way round: ours is the one it comes from.
+        found = await _agent(runtime, from_number if facts["direction"].startswith("outbound") else to_number)
     except Exception as error:  # noqa: BLE001 - whatever is wrong, the caller gets an answer
         _log.error("webhook.no_database", call_sid=call_sid, error=type(error).__name__)
         return _refuse(runtime, facts, "no_database", twiml.say_and_hang_up(TROUBLE))

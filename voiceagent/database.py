@@ -20,7 +20,8 @@ def database(env: Env, url: str, pool_size: int) -> dict[str, Any]:
         "ENGINE": "django_prometheus.db.backends.postgresql",
         "CONN_MAX_AGE": 0,  # the pool keeps connections; anything else leaks them under ASGI
         "CONN_HEALTH_CHECKS": True,
-        "OPTIONS": {},
+        # A server that does not answer must not hold a call's database threads for minutes.
+        "OPTIONS": {"connect_timeout": 5},
     }
     for key, value in _parse(env, url).items():
         if key in _DJANGO_NAMES:

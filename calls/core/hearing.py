@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 SILENCE = "silence"
 DTMF = "dtmf"
+MOST_DIGITS = 64
 
 
 # --- sounds -------------------------------------------------------------------------------------------------------
@@ -346,11 +347,14 @@ def _tail(w: Work, stopped: Reply, heard: int) -> bool:
 
 
 def dtmf(w: Work, event: DtmfPressed) -> None:
-    """A key. Keys are collected until ``#`` or a pause, then they are the caller's turn; they stop speech as words do."""
+    """A key. Keys are collected until ``#`` or a pause, then they are the caller's turn; they stop speech as words do.
+
+    No more than ``MOST_DIGITS`` are taken into one turn: a telephone that floods us must not fill the model's request.
+    """
     reply = w.state.reply
     if reply is not None and reply.confirmed and reply.interruptible and reply.playback.outstanding:
         barge_in(w, verdict=False)
-    w.set_caller(digits=w.state.caller.digits + event.digit)
+    w.set_caller(digits=(w.state.caller.digits + event.digit)[:MOST_DIGITS])
     w.disarm(replies.IDLE)
     w.arm(DTMF, w.now if event.digit == "#" else w.now + w.policy.dtmf_pause_ms)
 

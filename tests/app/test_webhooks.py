@@ -101,6 +101,11 @@ async def test_a_signed_get_is_as_good_as_a_post(http: Wire) -> None:
     assert moved.status == 403
 
 
+async def test_a_call_that_we_placed_has_its_agent_by_the_number_it_comes_from(http: Wire) -> None:
+    placed = http.fields(sid(), Direction="outbound-api", From=NUMBER, To="+15550009999")
+    assert (await http.post(VOICE, placed)).verbs == ["Connect", "Hangup"]
+
+
 async def test_bodies_that_are_no_form_are_refused_and_reserve_nothing(http: Wire) -> None:
     url = http.line.url + VOICE
     signed = {HEADER: signature(url, {}, TOKEN)}

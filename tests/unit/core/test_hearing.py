@@ -120,3 +120,11 @@ def test_an_acknowledgement_that_completes_a_wholly_heard_reply_begins_no_guess(
     w.feed(e.EagerEnd(text="mhm"))
     assert [t.outcome for t in w.closed] == ["answered"]
     assert w.state.reply is None
+
+
+def test_a_flood_of_keys_is_one_turn_of_bounded_length() -> None:
+    w = World()
+    for _ in range(500):
+        w.feed(e.DtmfPressed(digit="1"))
+    w.wait(5_000)
+    assert w.ask.messages[-1].text == f"(pressed on the keypad: {'1' * 64})"
