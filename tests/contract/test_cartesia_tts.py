@@ -351,7 +351,7 @@ async def test_too_many_voices_at_once_fail_the_epoch(
 async def test_the_idle_close_is_survived_without_a_word(
     client: CartesiaClient, vendor: Handle, agent: AgentProfile, heard: Heard
 ) -> None:
-    vendor.configure(tts={"idle_close_s": 0.1})
+    vendor.configure(tts={"idle_close_s": 0.6})
     async with speaking(client, agent, heard) as voice:
         await vendor.wait_for("cartesia.tts.socket", outcome="idle")
         vendor.configure(tts={"idle_close_s": 300})
