@@ -351,10 +351,12 @@ async def test_too_many_voices_at_once_fail_the_epoch(
 async def test_the_idle_close_is_survived_without_a_word(
     client: CartesiaClient, vendor: Handle, agent: AgentProfile, heard: Heard
 ) -> None:
-    vendor.configure(tts={"idle_close_s": 0.6})
+    vendor.configure(tts={"idle_close_s": 0.1})
     async with speaking(client, agent, heard) as voice:
+        await vendor.wait_for("cartesia.tts.socket")
+        vendor.configure(tts={"idle_close_s": 300})  # for the socket that follows
         await vendor.wait_for("cartesia.tts.socket", outcome="idle")
-        vendor.configure(tts={"idle_close_s": 300})
+        await vendor.wait_for("cartesia.tts.socket", outcome="open")
         voice.say(1, 1, "Still here.")
         voice.end(1, 1)
         await heard.until(lambda: heard.ended)
