@@ -54,7 +54,7 @@ FRAME_LATENESS = Histogram(
 TURNS = Counter("turns", "Turns by outcome", ["outcome"])
 WASTED = Counter("wasted_characters", "Characters generated and never heard")
 LOG_WAITING = Gauge("event_log_waiting_entries", "Entries of event logs not yet in Redis")
-LOOP_LAG = Gauge("event_loop_lag_ms", "How late the event loop runs what is due, last reading")
+LOOP_LAG = Gauge("event_loop_lag_ms", "How late the event loop ran what was due, worst of the last 5 s")
 
 
 class CallMetrics:

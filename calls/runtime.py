@@ -23,6 +23,7 @@ from calls.conf import CallsConf
 from calls.core.events import HangUpAsked
 from calls.core.policy import AgentProfile
 from calls.eventlog import LogWriter
+from calls.loopwatch import LoopWatch
 from calls.media.vad import Batch, VadConf
 from calls.ports import AudioSink, CallControl, Ear, Model, Post, Voice
 from calls.providers.twilio.signature import SignatureChecker
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
     from calls.tickets import Ticket
 
 _log = structlog.get_logger(__name__)
-
-_LAG_PERIOD_S = 0.5
 
 
 @dataclass
@@ -70,7 +69,7 @@ class Runtime:
         gc.freeze()
         metrics.LOG_WAITING.set_function(lambda: self.log_writer.waiting)
         self._background(self.log_writer.run(), "log-writer")
-        self._background(_watch_lag(), "loop-lag")
+        self._background(LoopWatch().run(), "loop-watch")
         self.warm_model()
 
     def begin(self, ticket: Ticket, carrier: CarrierOut) -> Session | None:
@@ -138,15 +137,6 @@ class Runtime:
         task = asyncio.create_task(work, name=name)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-async def _watch_lag() -> None:
-    """Read how late the loop is, twice a second."""
-    loop = asyncio.get_running_loop()
-    while True:
-        due = loop.time() + _LAG_PERIOD_S
-        await asyncio.sleep(_LAG_PERIOD_S)
-        metrics.LOOP_LAG.set(max(0.0, (loop.time() - due) * 1000))
 
 
 # --- the process's one runtime ------------------------------------------------------------------------------------

@@ -43,9 +43,14 @@ _WEIGHTS = "data/silero_vad_op18_ifless.onnx"
 
 @dataclass(frozen=True, slots=True)
 class VadConf:
-    """When speech begins and ends. Thresholds are probabilities, ``*_windows`` counts of 32 ms."""
+    """When speech begins and ends. Thresholds are probabilities, ``*_windows`` counts of 32 ms.
+
+    A window above ``sure_threshold`` begins speech by itself: a window is up to 32 ms of a barge-in's reaction, and clicks,
+    tones, keys and noise stay below it (``tests/unit/media/test_vad.py``).
+    """
 
     start_threshold: float = 0.5
+    sure_threshold: float = 0.8
     end_threshold: float = 0.35
     start_windows: int = 2
     end_windows: int = 8
@@ -147,7 +152,7 @@ class SpeechDetector:
         """The model's verdict on the next window of this call."""
         conf = self._conf
         if probability >= conf.start_threshold or (self._speaking and probability >= conf.end_threshold):
-            self._voiced(window_end_ms)
+            self._voiced(probability, window_end_ms)
         elif self._speaking:
             self._run_windows += 1
             if self._run_windows >= conf.end_windows:
@@ -156,7 +161,7 @@ class SpeechDetector:
         else:
             self._run_windows = 0
 
-    def _voiced(self, window_end_ms: int) -> None:
+    def _voiced(self, probability: float, window_end_ms: int) -> None:
         self._last_voiced_ms = window_end_ms
         if self._speaking:
             self._run_windows = 0
@@ -164,6 +169,6 @@ class SpeechDetector:
         if self._run_windows == 0:
             self._first_voiced_ms = max(0, window_end_ms - WINDOW_MS)
         self._run_windows += 1
-        if self._run_windows >= self._conf.start_windows:
+        if probability >= self._conf.sure_threshold or self._run_windows >= self._conf.start_windows:
             self._speaking, self._run_windows = True, 0
             self._post(SpeechStarted(voiced_at_ms=self._first_voiced_ms))

@@ -1,0 +1,95 @@
+"""Watches the event loop: how late it runs what is due, and what held it up when that was long.
+
+A beat in the loop says when it last ran; a thread looks at the beat and, when it is overdue, at the loop's stack. The
+thread costs a wake-up per interval and sees what a profiler in the loop cannot: the code that does not give way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import threading
+import time
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import structlog
+
+from calls import metrics
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType
+
+_log = structlog.get_logger(__name__)
+
+#: A stall beyond this is logged with the stack that held the loop.
+BLOCKED_MS = 50
+_BEAT_S = 0.02
+#: The gauge shows the worst beat of this long, so that a scrape every few seconds does not miss what callers hear.
+_WINDOW_S = 5.0
+_STACK_FRAMES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """The loop stood still for ``lag_ms``; ``stack`` is where, outermost first, as ``file:line function``."""
+
+    lag_ms: int
+    stack: tuple[str, ...]
+
+
+class LoopWatch:
+    """``run`` in the loop to be watched, as a task; cancelled, it stops its thread.
+
+    ``report`` is called in the loop with every stall over ``blocked_ms``; by default it is logged.
+    """
+
+    def __init__(self, report: Callable[[Stall], None] | None = None, blocked_ms: int = BLOCKED_MS) -> None:
+        self._report = report or _log_stall
+        self._blocked_s = blocked_ms / 1000
+        self._beat_at = 0.0
+        self._seen: tuple[float, tuple[str, ...]] = (0.0, ())
+        self._stop = threading.Event()
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        self._beat_at = time.monotonic()
+        threading.Thread(target=self._look, args=(threading.get_ident(),), name="loop-watch", daemon=True).start()
+        worst_s, window_ends_at = 0.0, self._beat_at + _WINDOW_S
+        try:
+            while True:
+                await asyncio.sleep(_BEAT_S)
+                last, now = self._beat_at, time.monotonic()
+                self._beat_at = now
+                late_s = max(0.0, now - last - _BEAT_S)
+                worst_s = max(worst_s, late_s)
+                metrics.LOOP_LAG.set(worst_s * 1000)
+                if late_s > self._blocked_s:
+                    seen_at, stack = self._seen
+                    self._report(Stall(round(late_s * 1000), stack if seen_at == last else ()))
+                if now > window_ends_at:
+                    worst_s, window_ends_at = 0.0, now + _WINDOW_S
+        finally:
+            self._stop.set()
+
+    def _look(self, loop_thread: int) -> None:
+        """In the thread: once per stall, note where the loop stands."""
+        while not self._stop.wait(_BEAT_S):
+            beat_at = self._beat_at
+            overdue = time.monotonic() - beat_at > self._blocked_s
+            if overdue and self._seen[0] != beat_at and (frame := sys._current_frames().get(loop_thread)) is not None:
+                self._seen = (beat_at, _stack(frame))
+
+
+def _stack(frame: FrameType) -> tuple[str, ...]:
+    return tuple(
+        f"{'/'.join(Path(at.filename).parts[-3:])}:{at.lineno} {at.name}"
+        for at in traceback.StackSummary.extract(traceback.walk_stack(frame), limit=_STACK_FRAMES, lookup_lines=False)
+    )[::-1]
+
+
+def _log_stall(stall: Stall) -> None:
+    _log.warning("loop.blocked", lag_ms=stall.lag_ms, stack=list(stall.stack))
