@@ -221,6 +221,24 @@ async def test_what_responses_refuse(openai: AsyncOpenAI, options: dict[str, Any
         await openai.responses.create(**{"model": "gpt-6-luna", "input": "Hi", **options})
 
 
+async def test_both_endpoints_journal_what_they_refuse(openai: AsyncOpenAI, handle: Handle) -> None:
+    asks: dict[str, Any] = {
+        "openai.chat": lambda **more: openai.chat.completions.create(**{**CHAT, **more}),
+        "openai.responses": lambda **more: openai.responses.create(**{"model": "gpt-6-luna", "input": "Hi", **more}),
+    }
+    for endpoint, ask in asks.items():
+        with pytest.raises(sdk.NotFoundError):
+            await ask(model="no-such-model")
+        handle.fault(endpoint, "refuse", status=503)
+        with pytest.raises(sdk.InternalServerError):
+            await ask()
+        await ask()
+        journal = handle.journal(endpoint)
+        assert [entry["outcome"] for entry in journal] == ["refused", "refused", "answered"]
+        assert [entry["retry"] for entry in journal] == ["0", "0", "0"]
+        assert journal[0]["body"]["model"] == "no-such-model"
+
+
 @pytest.mark.parametrize(
     ("kind", "last"), [("failed", "response.failed"), ("error", "error"), ("length", "response.incomplete")]
 )

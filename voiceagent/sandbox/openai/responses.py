@@ -272,17 +272,7 @@ class _Narrator:
 async def responses(request: web.Request) -> web.StreamResponse:
     """The endpoint."""
     try:
-        namespace = wire.admit(request)
-        body = await wire.json_body(request)
-        entry = namespace.journal.open(
-            ENDPOINT, body=body, tokens_sent=0, retry=request.headers.get("x-stainless-retry-count")
-        )
-        try:
-            await wire.opening_fault(request, namespace, ENDPOINT)
-            conversation, limit = _read(body, namespace)
-        except BaseException:
-            entry["outcome"] = "refused"
-            raise
+        namespace, body, entry, (conversation, limit) = await wire.opened(request, ENDPOINT, _read)
     except ApiError as error:
         return error.response()
     fault = namespace.strike(ENDPOINT, mishaps.STREAMING)

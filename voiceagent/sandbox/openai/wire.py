@@ -13,7 +13,10 @@ from voiceagent.sandbox import mishaps
 from voiceagent.sandbox.state import STATE, Namespace
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from voiceagent.sandbox.script import Fault
+    from voiceagent.sandbox.state import Entry
 
 _TYPES = {
     401: "invalid_request_error",
@@ -111,6 +114,25 @@ async def json_body(request: web.Request) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise ApiError(400, "The body must be a JSON object.")
     return body
+
+
+async def opened[R](
+    request: web.Request, endpoint: str, read: Callable[[dict[str, Any], Namespace], R]
+) -> tuple[Namespace, dict[str, Any], Entry, R]:
+    """How a request for a model's answer begins: namespace, body, journal entry and what ``read`` makes of the body.
+
+    Raises :class:`ApiError` for a request that is refused; its entry, if it came to one, says so.
+    """
+    namespace = admit(request)
+    body = await json_body(request)
+    retry = request.headers.get("x-stainless-retry-count")
+    entry = namespace.journal.open(endpoint, body=body, tokens_sent=0, retry=retry)
+    try:
+        await opening_fault(request, namespace, endpoint)
+        return namespace, body, entry, read(body, namespace)
+    except BaseException:
+        entry["outcome"] = "refused"
+        raise
 
 
 class StreamFailedError(Exception):
