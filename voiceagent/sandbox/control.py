@@ -17,6 +17,7 @@ from voiceagent.sandbox.server import WARM, build_app
 from voiceagent.sandbox.state import STATE, Entry, Namespace, State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
     from voiceagent.sandbox.engines.base import Engines
@@ -194,6 +195,17 @@ class SandboxClient:
         """What was received, oldest first."""
         found: list[Entry] = await self._ask("GET", f"/journal?endpoint={endpoint}")
         return found
+
+    async def wait_for(
+        self, endpoint: str, where: Callable[[Entry], bool] = bool, count: int = 1, timeout_s: float = 5.0
+    ) -> list[Entry]:
+        """At least ``count`` entries that fit. Raises ``TimeoutError``."""
+        async with asyncio.timeout(timeout_s):
+            while True:
+                found = [entry for entry in await self.journal(endpoint) if where(entry)]
+                if len(found) >= count:
+                    return found
+                await asyncio.sleep(0.02)
 
     async def reset(self) -> None:
         """Forget settings, faults and journal."""

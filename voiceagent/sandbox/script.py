@@ -26,7 +26,8 @@ class Fault(_Value):
 
     ``endpoint`` is a name of :mod:`voiceagent.sandbox.server` or a prefix of one (``cartesia``, ``openai.chat``).
     ``skip`` requests pass first, then ``times`` are struck (0: all that follow). ``after`` counts the units
-    (chunks, tokens, events) sent before a fault in the middle of a stream strikes.
+    (chunks, tokens, events) sent before a fault in the middle of a stream strikes. ``contains``: only a voice's
+    context whose first text has it is struck.
     """
 
     endpoint: str
@@ -35,6 +36,7 @@ class Fault(_Value):
     skip: int = Field(default=0, ge=0)
     after: int = Field(default=0, ge=0)
     count: int = Field(default=2, ge=0)
+    contains: str = ""
     delay_ms: float = Field(default=0, ge=0)
     status: int = 500
     code: str | None = None
@@ -54,10 +56,13 @@ class SttSettings(_Value):
     """Speech recognition.
 
     ``scripts`` are consumed one per connection. Without a script, speech is detected by its loudness and the
-    n-th utterance of a connection is recognised as the n-th of ``utterances`` (then ``fallback``).
+    n-th utterance of a connection is recognised as the n-th of ``utterances`` (then ``fallback``). ``callers`` are
+    consumed one per connection too: its utterances, and all else here as it is then, so that calls that run beside
+    each other can be told apart.
     """
 
     scripts: list[list[TurnEvent]] = Field(default_factory=list)
+    callers: list[list[str]] = Field(default_factory=list)
     utterances: list[str] = Field(default_factory=list)
     fallback: str = "Okay."
     repeat: bool = True
@@ -98,10 +103,14 @@ class Reply(_Value):
 
 
 class Rule(_Value):
-    """Answers every request whose last user text contains ``contains`` (case does not matter)."""
+    """Answers every request whose last user text contains ``contains`` (case does not matter).
+
+    ``after_tool``: only one that ends with a function's result, or (``False``) only one that does not.
+    """
 
     contains: str
     reply: Reply
+    after_tool: bool | None = None
 
 
 class LlmSettings(_Value):

@@ -70,10 +70,12 @@ class Namespace:
     open_stt: int = 0
     open_contexts: int = 0
 
-    def strike(self, endpoint: str, kinds: frozenset[str] | None = None) -> Fault | None:
-        """The fault that this request meets, if any, among those of ``kinds``; counts it as met."""
+    def strike(self, endpoint: str, kinds: frozenset[str] | None = None, text: str = "") -> Fault | None:
+        """The fault that this request (``text`` is what it says) meets, if any, among those of ``kinds``; counts it as met."""
         for fault in self.faults:
             if not covers(fault.endpoint, endpoint) or (kinds is not None and fault.kind not in kinds):
+                continue
+            if fault.contains not in text:
                 continue
             if fault.skip:
                 fault.skip -= 1

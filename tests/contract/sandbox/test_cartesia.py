@@ -88,6 +88,15 @@ async def test_a_lower_end_threshold_waits_longer(cartesia: AsyncCartesia) -> No
                 pass
 
 
+async def test_callers_are_one_per_connection(cartesia: AsyncCartesia, handle: Handle) -> None:
+    handle.configure(stt={"callers": [["mine", "mine too"], ["yours"]], "fallback": "no more"})
+    audio = (LOUD[:4000] + silence(1000)) * 2
+    heard = [[event.get("transcript") for event in await turns(cartesia, audio) if event["type"] == "turn.end"]]
+    handle.configure(stt={"callers": [["yours"]], "end_ms": 1200})
+    heard.append([event.get("transcript") for event in await turns(cartesia, audio) if event["type"] == "turn.end"])
+    assert heard == [["mine", "mine too"], ["yours"]], "the second hears no pause that is shorter than 1.2 s"
+
+
 @pytest.mark.parametrize(
     ("change", "word"),
     [
@@ -345,6 +354,14 @@ async def test_faults_in_the_middle_of_speech(voice: Voice, handle: Handle, kind
         message = await voice._socket.receive(timeout=2)
         assert message.type in (aiohttp.WSMsgType.CLOSE, aiohttp.WSMsgType.CLOSED, aiohttp.WSMsgType.ERROR)
         assert voice._socket.close_code == (1011 if kind == "close" else 1006)
+
+
+async def test_a_fault_may_mean_one_text_only(voice: Voice, handle: Handle) -> None:
+    handle.fault("cartesia.tts.context", "error", contains="fish", times=0)
+    await voice.ask(context_id="a", transcript="We have meat.", max_buffer_delay_ms=0)
+    assert not [message for message in await voice.until("done") if message["type"] == "error"]
+    await voice.ask(context_id="b", transcript="We have fish.", max_buffer_delay_ms=0)
+    assert (await voice.next())["type"] == "error"
 
 
 async def test_speech_over_http(cartesia: AsyncCartesia, handle: Handle) -> None:

@@ -293,6 +293,20 @@ async def test_namespaces_do_not_disturb_each_other_and_the_http_api_does_the_sa
         assert await control.journal() == []
 
 
+async def test_a_rule_may_wait_for_the_result_of_a_function(openai: AsyncOpenAI, handle: Handle) -> None:
+    rules = [
+        {"contains": "hello", "reply": {"tool_calls": [{"name": "book_table"}]}, "after_tool": False},
+        {"contains": "hello", "reply": {"text": "It is booked."}, "after_tool": True},
+    ]
+    handle.configure(llm={"rules": rules})
+    asked = (await openai.chat.completions.create(**CHAT)).choices[0].message
+    assert asked.tool_calls is not None
+    result = {"role": "tool", "tool_call_id": asked.tool_calls[0].id, "content": "{}"}
+    messages = [*HELLO, asked.model_dump(include={"role", "content", "tool_calls"}), result]
+    told = await openai.chat.completions.create(**{**CHAT, "messages": messages})
+    assert told.choices[0].message.content == "It is booked."
+
+
 async def test_delays_are_kept(openai: AsyncOpenAI, handle: Handle) -> None:
     handle.reply("one two three four", first_token_ms=120, inter_token_ms=30)
     begun = asyncio.get_running_loop().time()

@@ -48,6 +48,16 @@ def test_what_is_above_the_new_nyquist_frequency_is_gone() -> None:
     assert np.abs(out[200:-200].astype(int)).max() < 100
 
 
+@pytest.mark.parametrize("rate", [8000, 22050, 44100])
+def test_a_word_sounds_as_its_chord_and_no_other(rate: int) -> None:
+    samples = np.resize(sound.chord("Hello,", rate), rate)
+    spectrum = np.abs(np.fft.rfft(samples))
+    tones = tuple(row[tone] for row, tone in zip(sound.CHORD_HZ, sound.chord_of("hello"), strict=True))
+    assert tuple(sorted(int(hz) for hz in np.argsort(spectrum)[-3:])) == tones
+    assert sound.chord_of("goodbye") != sound.chord_of("hello")
+    assert sound.loudness(sound.mulaw_encode(np.resize(sound.chord("hello", 8000), 8000))) > 60
+
+
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
 def test_wav_files_of_every_width_are_read(width: int) -> None:
     value = 64 << 8

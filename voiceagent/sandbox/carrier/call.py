@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import aiohttp
 
 from voiceagent.sandbox.carrier import events, signing, twiml
-from voiceagent.sandbox.carrier.endings import CallFailedError, Over
+from voiceagent.sandbox.carrier.endings import CallFailedError, Over, why
 from voiceagent.sandbox.carrier.faults import CarrierFaults
 from voiceagent.sandbox.carrier.reports import Reports
 from voiceagent.sandbox.carrier.signing import HEADER
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 E = TypeVar("E", bound=events.TimelineEvent)
 _SAY_MS_PER_CHAR = 10
 _DIAL_S = 0.2
+# What a `w` among the keys means to the carrier.
+_KEY_PAUSE_S = 0.5
 
 
 class PhoneCall:
@@ -52,6 +54,7 @@ class PhoneCall:
         self.timeline = Timeline(listener)
         self.status = "queued"
         self.stream: MediaStream | None = None
+        self.noun: twiml.StreamNoun | None = None
         self._keep_audio = keep_audio
         self._task: asyncio.Task[None] | None = None
         self._updates: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
@@ -83,11 +86,13 @@ class PhoneCall:
             await spoken
 
     async def dtmf(self, digits: str, gap_ms: float = 150) -> None:
-        """Press keys."""
+        """Press keys; a ``w`` among them is a pause of half a second."""
         for digit in digits:
+            if digit == "w":
+                await asyncio.sleep(_KEY_PAUSE_S)
+                continue
             if self.stream is not None:
-                self.timeline.add(events.DtmfSent, digit)
-                await self.stream.send({"event": "dtmf", "dtmf": {"track": "inbound_track", "digit": digit}})
+                await self.stream.press(digit)
             await asyncio.sleep(gap_ms / 1000)
 
     async def hang_up(self) -> None:
@@ -118,6 +123,11 @@ class PhoneCall:
         """Whether the caller hears the agent, short pauses included."""
         stream = self.stream
         return self.is_up and stream is not None and (stream._agent_speaks or stream.queue.queued_bytes > 0)
+
+    @property
+    def agent_heard_ms(self) -> float:
+        """When the caller last heard the agent's voice, on the timeline; 0 before the first time."""
+        return self.stream._agent_loud_ms if self.stream else 0.0
 
     @property
     def is_up(self) -> bool:
@@ -184,7 +194,7 @@ class PhoneCall:
         except TimeoutError:
             raise Over("network", f"11205: {url} did not answer within 15 s", "failed") from None
         except aiohttp.ClientError as error:
-            raise Over("network", f"11205: {url} could not be reached: {error}", "failed") from None
+            raise Over("network", f"11205: {url} could not be reached: {why(error)}", "failed") from None
         took_ms = round(self.timeline.now_ms() - begun, 1)
         if answer != 200:
             self.timeline.add(events.WebhookAnswered, url, answer, took_ms, ())
@@ -272,6 +282,7 @@ class PhoneCall:
         return await self._act(verb.action) if verb.action else None
 
     async def _open_stream(self, noun: twiml.StreamNoun) -> MediaStream | None:
+        self.noun = noun
         token = "forged" if self.faults.forged_upgrade else self._carrier.auth_token
         headers = {} if self.faults.unsigned else {HEADER: signing.signature(noun.url, {}, token)}
         try:
@@ -280,7 +291,7 @@ class PhoneCall:
                     self._carrier.reach(noun.url), headers=headers, compress=0, autoping=True, max_msg_size=16 << 20
                 )
         except (aiohttp.ClientError, TimeoutError) as error:
-            reason = f"status {error.status}" if isinstance(error, aiohttp.WSServerHandshakeError) else repr(error)
+            reason = why(error)
             self.timeline.add(events.StreamRefused, noun.url, reason)
             self.timeline.add(events.ProtocolFault, 31920, f"the stream was not accepted: {reason}")
             await self._reports.stream_status(noun, "", "stream-error", reason)

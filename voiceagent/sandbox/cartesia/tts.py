@@ -92,14 +92,14 @@ class VoiceSocket:
             raise Refusal(400, "transcript is empty or contains only punctuation")
         if self._namespace.open_contexts >= self._namespace.settings.tts.max_contexts:
             raise Refusal(429, "too many concurrent text-to-speech contexts")
-        context = self._open(context_id, generation)
+        context = self._open(context_id, generation, text_of(message))
         context.add(message)
 
-    def _open(self, context_id: str, generation: Generation) -> Context:
+    def _open(self, context_id: str, generation: Generation, text: str) -> Context:
         entry = self._namespace.journal.open(
             "cartesia.tts.context", context_id=context_id, texts=[], bytes=0, chunks=0, cancelled_at_ms=None
         )
-        fault = self._namespace.strike("cartesia.tts.context", mishaps.STREAMING)
+        fault = self._namespace.strike("cartesia.tts.context", mishaps.STREAMING, text)
         delivery = Delivery(self._send, self._damage, fault)
         context = Context(context_id, generation, self._engines, self._namespace, delivery, entry, self._retire)
         self._contexts[context_id] = context

@@ -1,4 +1,4 @@
-"""The deterministic engine: recognition by script or by loudness, a tone for a voice."""
+"""The deterministic engine: recognition by script or by loudness, a chord for each word."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from voiceagent.sandbox.engines.base import Emit, Heard, Recogniser, Speech, SpokenWord, StreamFormat, TurnConfig
-from voiceagent.sandbox.sound import Samples, decode, loudness, mulaw_encode, tone
+from voiceagent.sandbox.sound import Samples, chord, decode, loudness, mulaw_encode
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -232,25 +232,31 @@ class ScriptedEngines:
 
     async def warm(self) -> None:
         """Build the tables that the first request would otherwise wait for."""
-        mulaw_encode(tone(8000))
+        mulaw_encode(chord("warm", 8000))
 
     async def close(self) -> None:
         """Nothing runs."""
 
     async def speak(self, text: str, rate: int, pace: float, settings: TtsSettings) -> AsyncIterator[Speech]:
-        """A tone of ``ms_per_char`` per character; every word takes the time of its letters and its space."""
+        """A word sounds for ``ms_per_char`` per character, as the chord that is its own; a space is silent."""
         second_per_char = settings.ms_per_char / 1000 / pace
         words = tuple(
             SpokenWord(match.group(), match.start() * second_per_char, match.end() * second_per_char)
             for match in _WORD.finditer(text)
         )
-        count = round(len(text) * second_per_char * rate)
-        yield Speech(np.resize(tone(rate), count), words)
+        samples = np.zeros(round(len(text) * second_per_char * rate), dtype=np.int16)
+        for word in words:
+            place = samples[round(word.start_s * rate) : round(word.end_s * rate)]
+            place[:] = np.resize(chord(word.text, rate), len(place))
+        yield Speech(samples, words)
 
     def turns(self, form: StreamFormat, turn: TurnConfig, settings: SttSettings, emit: Emit) -> Recogniser:
         """A script, if one is waiting, else loudness."""
         if settings.scripts:
             return ScriptedTurns(settings.scripts.pop(0), form, emit)
+        if settings.callers:
+            own = {"utterances": settings.callers.pop(0), "callers": [], "repeat": False}
+            settings = settings.model_copy(update=own)
         return LoudTurns(form, turn, settings, emit)
 
     def manual(self, form: StreamFormat, settings: SttSettings, emit: Emit) -> Recogniser:

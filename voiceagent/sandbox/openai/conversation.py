@@ -91,8 +91,9 @@ def choose(conversation: Conversation, settings: LlmSettings) -> Answer:
     if settings.replies:
         return _scripted(settings.replies.pop(0))
     said = conversation.last_user_text.lower()
+    after_tool = bool(conversation.turns) and conversation.turns[-1].role == "tool"
     for rule in settings.rules:
-        if rule.contains.lower() in said:
+        if rule.contains.lower() in said and rule.after_tool in (None, after_tool):
             return _scripted(rule.reply)
     return respond(conversation)
 
