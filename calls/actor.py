@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from calls.bus import Bus, StepTaken
+from calls.codecs import mulaw
 from calls.core import commands as c
 from calls.core.events import (
     CallStarted,
@@ -99,7 +100,8 @@ class SessionActor:
             c.Say: lambda x: parts.voice.say(x.turn, x.epoch, x.text),
             c.EndSay: lambda x: parts.voice.end(x.turn, x.epoch),
             c.CancelVoice: self._cancel_voice,
-            c.PlayPhrase: self._play_phrase,
+            c.PlayPhrase: lambda x: self._play(x, phrase_audio(agent.language, x.phrase)),
+            c.PlayTones: lambda x: self._play(x, mulaw.dtmf(x.digits)),
             c.OpenGate: lambda x: parts.gate.open(x.turn, x.epoch),
             c.CloseGate: lambda _: parts.gate.close(),
             c.Clear: lambda x: parts.gate.clear(x.epoch),
@@ -210,8 +212,8 @@ class SessionActor:
         self._parts.gate.drop(command.epoch)
         self._parts.voice.cancel(command.turn, command.epoch)
 
-    def _play_phrase(self, command: c.PlayPhrase) -> None:
-        self._parts.gate.audio(command.turn, command.epoch, phrase_audio(self.agent.language, command.phrase))
+    def _play(self, command: c.PlayPhrase | c.PlayTones, audio: bytes) -> None:
+        self._parts.gate.audio(command.turn, command.epoch, audio)
         self._parts.gate.finished(command.turn, command.epoch)
 
     # --- tools

@@ -50,6 +50,12 @@ POLICY_FIELDS: tuple[PolicyField, ...] = (
         "verdict_ms", _INTERRUPTION, "Wait for words after stopping (ms)",
         "The agent stops at once when spoken over. If no words follow within this time, it resumes.",
     ),
+    PolicyField("short_sound_ms", _INTERRUPTION, "A cough lasts up to (ms)", "A sound this short waits less long for words."),
+    PolicyField("short_verdict_ms", _INTERRUPTION, "Wait for words after a cough (ms)", "Should exceed the recogniser's delay."),
+    PolicyField(
+        "noise_ms", _INTERRUPTION, "A noise, not a caller, after (ms)",
+        "A sound that lasts this long without a word no longer stops the agent: a television, a street.",
+    ),
     PolicyField(
         "min_words", _INTERRUPTION, "Words that make it an interruption",
         "Fewer words than this over the agent's speech count as a noise, and the agent resumes.",
@@ -75,6 +81,10 @@ POLICY_FIELDS: tuple[PolicyField, ...] = (
     ),
     PolicyField("idle_ms", _PATIENCE, "Silence before a prompt (ms)", "Counted from the last word the caller heard."),
     PolicyField("idle_prompts", _PATIENCE, "Prompts before goodbye", "0: say goodbye after the first silence."),
+    PolicyField(
+        "filler_ms", _PATIENCE, "Bridge a slow function after (ms)",
+        "The agent asks for a moment's patience when a function keeps the caller in silence. 0: never.",
+    ),
     PolicyField("goodbye_ms", _PATIENCE, "Longest goodbye (ms)", "After this the call is ended even if speech is left."),
     PolicyField("hangup_grace_ms", _PATIENCE, "Wait for the carrier to end (ms)", "After asking it to hang up."),
     PolicyField("max_call_ms", _PATIENCE, "Longest call (ms)", "1,800,000 is half an hour."),

@@ -15,7 +15,7 @@ _SHOWN_TURNS = 500
 #: Types that come by the hundred and seldom tell an operator anything.
 DETAIL = ("AudioSent", "WordsTimed", "MarkReturned", "ModelText", "SetTimer", "CancelTimer")
 NOTABLE = (
-    "RunTool", "ToolSettled", "DtmfPressed", "SendDigits", "Transfer", "PlayPhrase", "EarFailed", "ModelFailed",
+    "RunTool", "ToolSettled", "DtmfPressed", "PlayTones", "Transfer", "PlayPhrase", "EarFailed", "ModelFailed",
     "VoiceFailed", "ErrorRaised", "HangUpAsked", "CarrierGone", "EndCall",
 )  # fmt: skip
 

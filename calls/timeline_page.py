@@ -160,7 +160,7 @@ _NOTES: dict[str, tuple[Callable[[dict[str, Any]], str], bool]] = {
     "RunTool": (lambda d: f"Tool {d.get('name')} started. {_plain(d.get('arguments'))}", False),
     "ToolSettled": (lambda d: f"Tool finished, {d.get('outcome')}. {_plain(d.get('output'))}", False),
     "DtmfPressed": (lambda d: f"The caller pressed {d.get('digit')}", False),
-    "SendDigits": (lambda d: f"Tones sent: {d.get('digits')}", False),
+    "PlayTones": (lambda d: f"Tones sent: {d.get('digits')}", False),
     "Transfer": (lambda d: f"Transferred to {d.get('to')}", False),
     "PlayPhrase": (lambda d: f"Recorded phrase played: {d.get('phrase')}", False),
     "EarFailed": (lambda d: f"Speech recognition failed: {d.get('kind')}", True),

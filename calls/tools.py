@@ -1,8 +1,8 @@
 """The functions an assistant can be given: one entry here makes a tool.
 
 A tool is its arguments (a pydantic model, whose JSON schema the vendor gets and by which the call is checked), an
-effect class and an async function. ``end_call`` and ``transfer_call`` have no function: they take effect after the last
-word, in the core.
+effect class and an async function. ``send_dtmf``, ``end_call`` and ``transfer_call`` have no function: they take effect
+after the last word, in the core.
 """
 
 from __future__ import annotations
@@ -36,6 +36,14 @@ class BookTable(Arguments):
     party_size: int = Field(ge=1, le=40, description="How many people.")
     date: Text = Field(description="The day, as YYYY-MM-DD.")
     time: Text = Field(description="The time of day, as HH:MM, 24 hours.")
+
+
+class SendDtmf(Arguments):
+    """Keys of a telephone."""
+
+    digits: Annotated[str, StringConstraints(pattern=r"^[0-9*#wW]{1,32}$")] = Field(
+        description="The keys to press: 0-9, * and #; w waits half a second."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +103,9 @@ TOOLS: dict[str, Tool] = {
     tool.spec.name: tool
     for tool in (
         _tool("book_table", "Book a table once all details are known.", BookTable, "reversible", book_table),
+        _tool(
+            "send_dtmf", "Press keys of the telephone, after what you say in the same reply.", SendDtmf, "irreversible"
+        ),
         _tool("end_call", "Hang up. Say goodbye in the same reply.", NoArguments, "irreversible"),
         _tool(
             "transfer_call", "Pass the caller on to a person. Say so in the same reply.", NoArguments, "irreversible"

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+import hypothesis
 import pytest
 import redis
 from blockbuster import blockbuster_ctx
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from calls.conf import CallsConf
+
+#: A deadline per example measures the machine, not the code.
+hypothesis.settings.register_profile("voiceagent", deadline=None)
+hypothesis.settings.load_profile("voiceagent")
 
 ROOT = Path(__file__).resolve().parent.parent
 TEST_DATA_DIR = ROOT / "var" / "test"

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from calls.core import history, replies, speech
-from calls.core.commands import AskModel, CancelModel, CancelTool, CancelVoice, Message, PlayPhrase, RunTool
+from calls.core import closing, history, replies, speech, tooling
+from calls.core.commands import AskModel, CancelModel, CancelTool, CancelVoice, PlayPhrase
 from calls.core.phrases import phrase_text
 from calls.core.speech import Playback
-from calls.core.state import Part, Reply, ToolRun
+from calls.core.state import Part, Reply
 from calls.core.state import Work as Stage
 from calls.core.wording import glue, plain
 
@@ -30,10 +30,7 @@ if TYPE_CHECKING:
 
 MOST_FAILURES = 3
 MOST_TOOL_CALLS = 6
-UNKNOWN_TOOL = '{"error":"there is no such function"}'
-NO_TRANSFER = '{"error":"there is nobody to transfer this call to"}'
 TIMED_OUT = '{"error":"this took too long"}'
-CANCELLED = '{"error":"cancelled: it could not be started in time"}'
 
 
 def current(w: Work, turn: int, epoch: int) -> bool:
@@ -60,28 +57,9 @@ def model_tool_call(w: Work, event: ModelToolCall) -> None:
     """A function call: run it now, or when the turn is sure, or after the last word."""
     if not _from_running_model(w, event.turn, event.epoch):
         return w.stale(event)
-    spec = next((tool for tool in w.agent.tools if tool.name == event.name), None)
-    tool = ToolRun(_fresh_id(w, event.call_id), event.name, event.arguments, spec.effect if spec else "read")
-    if spec is None:
-        tool = replace(tool, started=True, outcome="error", output=UNKNOWN_TOOL)
-    elif tool.name == "transfer_call" and not w.agent.transfer_to:
-        tool = replace(tool, started=True, outcome="error", output=NO_TRANSFER)
-    w.set_reply(parts=(*w.reply.parts, Part(tool=tool)), progress_ms=w.now, seam=True)
-    start_tools(w)
+    w.set_reply(parts=(*w.reply.parts, Part(tool=tooling.noted(w, event))), progress_ms=w.now, seam=True)
+    tooling.start(w)
     return None
-
-
-def _fresh_id(w: Work, call_id: str) -> str:
-    """The call's id, told apart from an earlier one of the same name: some servers count anew in every response."""
-    shown = (*w.state.history, *history.of_reply(w.reply, 0, interrupted=False))
-    if w.state.cut is not None:
-        shown += history.of_reply(w.state.cut, 0, interrupted=False)
-    used = {message.call_id for message in shown} | {*w.state.running_tools}
-    number, fresh = 1, call_id
-    while fresh in used:
-        number += 1
-        fresh = f"{call_id}-{number}"
-    return fresh
 
 
 def model_finished(w: Work, event: ModelFinished) -> None:
@@ -128,18 +106,18 @@ def _apologise(w: Work) -> None:
 
 def go_on(w: Work) -> None:
     """The model has finished: run what waited, ask again once every tool has settled, else say the rest."""
-    start_tools(w)
+    tooling.start(w)
     reply = w.reply
     unsettled = [tool for tool in reply.tools if not tool.outcome]
     if reply.model is Stage.DONE and not unsettled and _owes_answer(reply):
         ask_again(w)
         return
-    waiting = [tool for tool in unsettled if tool.name not in replies.DEFERRED]
+    waiting = [tool for tool in unsettled if tool.name not in replies.LAST]
     replies.speak(w, final=not waiting)
     if not waiting:
-        finish_deferred(w)
+        tooling.finish_deferred(w)
     replies.watch(w)
-    replies.settle(w)
+    closing.settle(w)
 
 
 def ask_again(w: Work) -> None:
@@ -161,7 +139,7 @@ def _owes_answer(reply: Reply) -> bool:
     """
     if any(tool.name in replies.DEFERRED and tool.outcome == "ok" for tool in reply.tools):
         return False
-    return any(tool.name not in replies.DEFERRED or tool.outcome == "error" for tool in reply.tools[reply.told :])
+    return any(tool.name not in replies.LAST or tool.outcome == "error" for tool in reply.tools[reply.told :])
 
 
 def _from_running_model(w: Work, turn: int, epoch: int) -> bool:
@@ -177,58 +155,21 @@ def _append(parts: tuple[Part, ...], text: str) -> tuple[Part, ...]:
 # --- tools ----------------------------------------------------------------------------------------------------------
 
 
-def start_tools(w: Work) -> None:
-    """Hand out the calls that may run now. Only reads run for a turn that is not sure; what cannot be undone also
-    waits until the caller is silent."""
-    reply = w.reply
-    for tool in reply.tools:
-        sure = reply.confirmed and not reply.held
-        allowed = tool.effect == "read" or (sure and (tool.effect == "reversible" or not w.state.caller.speaking))
-        if tool.started or tool.outcome or tool.name in replies.DEFERRED or not allowed:
-            continue
-        spec = next(spec for spec in w.agent.tools if spec.name == tool.name)
-        w.set(reply=replies.with_tool(w.reply, replace(tool, started=True)))
-        w.set(running_tools=(*w.state.running_tools, tool.call_id))
-        key = f"{w.state.call_sid}:{reply.turn}:{tool.call_id}"
-        w.emit(RunTool(reply.turn, tool.call_id, tool.name, tool.arguments, key, spec.timeout_ms))
-
-
-def finish_deferred(w: Work) -> None:
-    """Calls that end the conversation take effect after the last word; note what is to happen then."""
-    for tool in w.reply.tools:
-        if tool.name in replies.DEFERRED and not tool.outcome and w.reply.confirmed:
-            done = replace(tool, started=True, outcome="ok", output='{"status":"done"}')
-            w.set(reply=replies.with_tool(w.reply, done), ending=replies.DEFERRED[tool.name])
-            w.arm(replies.GOODBYE, w.now + w.policy.goodbye_ms)
-
-
 def tool_settled(w: Work, event: ToolSettled) -> None:
     """A tool has its outcome. Its result goes where the call stands by now: the reply, a stopped one, the history."""
     if event.call_id not in w.state.running_tools:
         return w.stale(event)
     w.set(running_tools=tuple(call_id for call_id in w.state.running_tools if call_id != event.call_id))
     reply, stopped = w.state.reply, w.state.cut
-    if reply is not None and (settled := _settled(reply, event)) is not None:
+    if reply is not None and (settled := tooling.settled(reply, event)) is not None:
         w.set(reply=replace(settled, progress_ms=w.now))
         if settled.model is not Stage.RUNNING:
             go_on(w)
-    elif stopped is not None and (settled := _settled(stopped, event)) is not None:
+    elif stopped is not None and (settled := tooling.settled(stopped, event)) is not None:
         w.set(cut=settled)
     else:
-        w.set(history=tuple(_with_result(message, event) for message in w.state.history))
+        w.set(history=tuple(tooling.with_result(message, event) for message in w.state.history))
     return None
-
-
-def _settled(reply: Reply, event: ToolSettled) -> Reply | None:
-    for tool in reply.tools:
-        if tool.call_id == event.call_id and not tool.outcome:
-            return replies.with_tool(reply, replace(tool, outcome=event.outcome, output=event.output))
-    return None
-
-
-def _with_result(message: Message, event: ToolSettled) -> Message:
-    pending = message.call_id == event.call_id and message.text == history.PENDING_RESULT
-    return replace(message, text=event.output) if pending else message
 
 
 # --- voice ----------------------------------------------------------------------------------------------------------
@@ -268,7 +209,7 @@ def voice_finished(w: Work, event: VoiceFinished) -> None:
     if not playback.sent_bytes and plain(w.reply.text[playback.text_from : w.reply.said]):
         return give_up_voice(w)
     w.set_reply(voice=Stage.DONE)
-    replies.settle(w)
+    closing.settle(w)
     return None
 
 
@@ -289,7 +230,7 @@ def after_playback(w: Work) -> None:
     if w.reply.voice is Stage.FAILED and not w.reply.playback.outstanding:
         revoice(w)
     else:
-        replies.settle(w)
+        closing.settle(w)
 
 
 def voice_failed(w: Work, event: VoiceFailed) -> None:
@@ -324,6 +265,7 @@ def revoice(w: Work) -> None:
         said=heard,
         say_ended=False,
         playback=Playback(text_from=heard),
+        words=replies.spoken_words(w, reply),
         revoiced=1,
         progress_ms=w.now,
     )
@@ -355,7 +297,7 @@ def fail_reply(w: Work, phrase: str) -> None:
     text = phrase_text(w.agent.language, phrase)
     epoch = w.state.epoch + 1
     replies.stop_work(w)
-    _cancel_unstarted(w)
+    tooling.cancel_unstarted(w)
     reply = w.reply
     w.set(epoch=epoch, failures=failures)
     w.set_reply(
@@ -364,6 +306,7 @@ def fail_reply(w: Work, phrase: str) -> None:
         said=heard + len(glue(reply.text[:heard], text)),
         say_ended=True,
         playback=Playback(text_from=heard),
+        words=replies.spoken_words(w, reply),
         model=Stage.DONE if reply.model is Stage.NONE else Stage.FAILED,
         voice=Stage.RUNNING,
         phrase=phrase,
@@ -385,8 +328,8 @@ def give_up_speaking(w: Work) -> None:
     reply = replace(w.reply, said=w.reply.playback.text_from)
     w.disarm(replies.WATCH)
     w.set(reply=None)
-    replies.close(w, reply, "failed_to_fallback", reply.said)
-    replies.after_reply(w)
+    closing.close(w, reply, "failed_to_fallback", reply.said)
+    closing.after_reply(w)
 
 
 def _truncated(parts: tuple[Part, ...], until: int) -> tuple[Part, ...]:
@@ -426,15 +369,9 @@ def _tools_stuck(w: Work) -> None:
         if tool.started and not tool.outcome:
             w.emit(CancelTool(tool.call_id))
             w.set(reply=replies.with_tool(w.reply, replace(tool, outcome="timeout", output=TIMED_OUT)))
-    _cancel_unstarted(w)
+    tooling.cancel_unstarted(w)
     w.set_reply(progress_ms=w.now)
     go_on(w)
-
-
-def _cancel_unstarted(w: Work) -> None:
-    for tool in w.reply.tools:
-        if not tool.outcome and not tool.started:
-            w.set(reply=replies.with_tool(w.reply, replace(tool, outcome="cancelled", output=CANCELLED)))
 
 
 #: What to do when a stage is overdue, by the names that ``replies.deadline`` gives.

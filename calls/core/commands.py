@@ -89,6 +89,18 @@ class PlayPhrase(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class PlayTones(Command):
+    """Play keys of a telephone as tones through the gate, after this epoch's words; ends with ``VoiceFinished``.
+
+    ``digits``: ``0`` to ``9``, ``*``, ``#``, and ``w`` for half a second of silence.
+    """
+
+    turn: int
+    epoch: int
+    digits: str
+
+
+@dataclass(frozen=True, slots=True)
 class OpenGate(Command):
     """Let this epoch's audio through, what was held first."""
 
@@ -172,12 +184,27 @@ class StaleDropped(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class SpokenWord:
+    """One word of a reply on its way to the caller, on the call's clock; ``-1`` for one that was never sent.
+
+    ``state``: ``heard`` (played to its end), ``flushed`` (sent, then cleared before that), ``unsent`` (voiced, never
+    sent), ``generated`` (by the model only). A word that was flushed and said again stands twice.
+    """
+
+    text: str
+    state: str
+    start_ms: int = -1
+    end_ms: int = -1
+
+
+@dataclass(frozen=True, slots=True)
 class TurnClosed(Command):
     """A turn has its one outcome; everything the archive needs of it.
 
     ``outcome``: ``answered``, ``interrupted``, ``superseded``, ``failed_to_fallback``, ``call_ended``. ``kind``:
     ``greeting``, ``answer``, ``prompt``, ``notice``. Times on the call's clock, ``-1`` where it did not happen.
-    ``speech_ended_ms``: last voiced frame of the caller; ``first_audio_ms``: first agent frame sent.
+    ``speech_ended_ms``: last voiced frame of the caller; ``first_audio_ms``: first agent frame sent. ``words``: what
+    became of each word, in the order it was spoken.
     """
 
     turn: int
@@ -191,6 +218,7 @@ class TurnClosed(Command):
     first_audio_ms: int
     closed_ms: int
     wasted_chars: int = 0
+    words: tuple[SpokenWord, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

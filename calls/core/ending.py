@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from calls.core import answering, hearing, replies, speech
+from calls.core import answering, closing, hearing, replies, speech, tooling
 from calls.core.commands import CancelTool, EndCall, StaleDropped
 from calls.core.state import Phase
 
@@ -30,7 +30,7 @@ def call_started(w: Work, event: CallStarted) -> None:
     if event.agent.greeting.strip():
         replies.announce(w, "greeting", event.agent.greeting, interruptible=w.policy.greeting_interruptible)
     else:
-        replies.arm_idle(w)
+        closing.arm_idle(w)
 
 
 def timer_fired(w: Work, event: TimerFired) -> None:
@@ -46,8 +46,8 @@ def timer_fired(w: Work, event: TimerFired) -> None:
 def idle_timer(w: Work) -> None:
     """Nobody has said anything for long: ask, and after the last question say goodbye."""
     caller, agent = w.state.caller, w.agent
-    if caller.speaking or caller.text.strip():
-        replies.arm_idle(w)
+    if caller.text.strip() or (caller.speaking and w.now - caller.voiced_at_ms < w.policy.noise_ms):
+        closing.arm_idle(w)
     elif caller.idle_count >= w.policy.idle_prompts or not agent.idle_texts:
         w.set(ending="caller_silent")
         w.arm(replies.GOODBYE, w.now + w.policy.goodbye_ms)
@@ -59,7 +59,7 @@ def idle_timer(w: Work) -> None:
 
 def max_call_timer(w: Work) -> None:
     """The longest call: say so, then hang up. Nothing takes the floor back from here."""
-    replies.stop_everything(w, "interrupted")
+    closing.stop_everything(w, "interrupted")
     w.set(ending="max_duration")
     w.arm(replies.GOODBYE, w.now + w.policy.goodbye_ms)
     replies.notice(w, "time_limit")
@@ -74,8 +74,8 @@ def goodbye_timer(w: Work) -> None:
     elif w.state.caller.text.strip():
         w.arm(replies.GOODBYE, w.now + w.policy.goodbye_ms)
     else:
-        replies.stop_everything(w, "call_ended")
-        replies.hang_up(w, reason)
+        closing.stop_everything(w, "call_ended")
+        closing.hang_up(w, reason)
 
 
 def hangup_timer(w: Work) -> None:
@@ -85,14 +85,14 @@ def hangup_timer(w: Work) -> None:
 
 def hang_up_asked(w: Work, event: HangUpAsked) -> None:
     """Somebody on our side ends the call now."""
-    replies.stop_everything(w, "call_ended")
-    replies.hang_up(w, event.by)
+    closing.stop_everything(w, "call_ended")
+    closing.hang_up(w, event.by)
 
 
 def carrier_gone(w: Work, event: CarrierGone) -> None:
     """The stream is gone. Where we had asked for that, our reason stands."""
     reason = w.state.ending if w.state.phase is Phase.ENDING else GONE_REASONS[event.how]
-    replies.stop_everything(w, "call_ended")
+    closing.stop_everything(w, "call_ended")
     finish(w, reason)
 
 
@@ -134,6 +134,7 @@ TIMERS = {
     replies.TURN_END: hearing.turn_end_timer,
     hearing.SILENCE: hearing.silence_timer,
     hearing.DTMF: hearing.dtmf_timer,
+    tooling.FILLER: tooling.bridge,
     replies.IDLE: idle_timer,
     replies.GOODBYE: goodbye_timer,
     replies.HANGUP: hangup_timer,

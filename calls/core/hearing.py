@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from calls.core import answering, replies, wording
+from calls.core import answering, closing, replies, wording
 from calls.core.commands import Clear, FinalizeEar
 from calls.core.events import (
     DtmfPressed,
@@ -32,8 +32,10 @@ MOST_DIGITS = 64
 
 
 def speech_in_silence(w: Work, event: SpeechStarted) -> None:
-    """The caller begins; nothing of ours is audible or about to be."""
+    """The caller begins; nothing of ours is audible or about to be. A sound that never becomes words is silence."""
     _speaking(w, event)
+    if w.state.reply is None and w.state.cut is None and not w.state.caller.text:
+        w.arm(replies.IDLE, w.now + w.policy.noise_ms)
 
 
 def speech_over_thinking(w: Work, event: SpeechStarted) -> None:
@@ -76,8 +78,15 @@ def speech_ended(w: Work, event: SpeechEnded) -> None:
         w.arm(TURN_END, w.now + w.policy.turn_end_ms)
     if w.state.cut is not None and _acknowledges(w, w.state.caller.text):
         _resume(w)
+    elif w.state.cut is not None and _is_short(w, event) and not w.state.caller.text:
+        w.arm_earlier(VERDICT, w.now + w.policy.short_verdict_ms)
     elif w.state.reply is None and w.state.cut is None and not w.state.caller.text:
-        replies.arm_idle(w)
+        closing.arm_idle(w)
+
+
+def _is_short(w: Work, event: SpeechEnded) -> bool:
+    """Too short a sound to wait long for its words."""
+    return event.voiced_until_ms - w.state.caller.voiced_at_ms <= w.policy.short_sound_ms
 
 
 def silence_timer(w: Work) -> None:
@@ -94,9 +103,9 @@ def barge_in(w: Work, *, verdict: bool) -> None:
 
 
 def verdict_timer(w: Work) -> None:
-    """No words came. While the caller still makes sound, wait for its end; else it was nothing."""
+    """No words came. While there is sound wait for its end, but not for ever: it may be a television."""
     caller = w.state.caller
-    if caller.speaking:
+    if caller.speaking and w.now - caller.voiced_at_ms < w.policy.noise_ms:
         w.arm(VERDICT, w.now + w.policy.verdict_ms)
     elif w.state.cut is not None:
         _resume(w)
@@ -202,7 +211,7 @@ def turn_ended_in_silence(w: Work, event: TurnEnded) -> None:
         and wording.plain(draft.user_text) == wording.plain(wording.joined(w.state.caller.kept, text))
     ):
         w.set_caller(kept="")
-        replies.close_cut(w)
+        closing.close_cut(w)
         w.set_caller(idle_count=0)
         replies.confirm(w)
         _proceed(w)
@@ -214,7 +223,7 @@ def turn_ended_in_silence(w: Work, event: TurnEnded) -> None:
     elif w.state.cut is not None and _acknowledges(w, text):
         _resume(w)
     else:
-        replies.close_cut(w)
+        closing.close_cut(w)
         commit(w, text)
 
 
@@ -230,7 +239,7 @@ def turn_ended_over_thinking(w: Work, event: TurnEnded) -> None:
         _release(w)
     elif reply.first_audio_ms >= 0:
         replies.cut(w)
-        replies.close_cut(w)
+        closing.close_cut(w)
         commit(w, text)
     else:
         _supersede(w, reply, text)
@@ -245,7 +254,7 @@ def turn_ended_over_speech(w: Work, event: TurnEnded) -> None:
         _keep(w, text)
     elif _takes_floor(w, text):
         replies.cut(w)
-        replies.close_cut(w)
+        closing.close_cut(w)
         commit(w, text)
 
 
@@ -289,7 +298,7 @@ def _supersede(w: Work, reply: Reply, text: str) -> None:
         w.set(turn=reply.turn - 1, wasted_chars=reply.wasted_chars + len(reply.text))
         commit(w, wording.joined(reply.user_text, text))
     else:
-        replies.close(w, reply, "superseded", 0)
+        closing.close(w, reply, "superseded", 0)
         commit(w, text)
 
 
@@ -297,7 +306,7 @@ def _nothing_said(w: Work) -> None:
     if w.state.cut is not None:
         _resume(w)
     elif not w.state.caller.speaking:
-        replies.arm_idle(w)
+        closing.arm_idle(w)
 
 
 def _keep(w: Work, text: str) -> None:
@@ -371,6 +380,6 @@ def ear_failed(w: Work, event: EarFailed) -> None:
     """The recogniser failed. For good: say so and end the call."""
     if not event.final or w.state.ending:
         return
-    replies.stop_everything(w, "interrupted")
+    closing.stop_everything(w, "interrupted")
     w.set(ending="ear_failed")
     replies.notice(w, "ear_failed")

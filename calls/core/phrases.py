@@ -16,6 +16,19 @@ PHRASES: dict[str, dict[str, str]] = {
     },
 }
 
+#: What bridges a slow function, in the agent's own voice. Version 1.
+FILLERS: dict[str, str] = {
+    "en": "One moment, please. ",
+    "de": "Einen Moment, bitte. ",
+    "es": "Un momento, por favor. ",
+    "fr": "Un instant, s'il vous plaît. ",
+}
+
+
+def filler_text(language: str) -> str:
+    """The words for a moment's patience; English where the language has none."""
+    return FILLERS.get(language.split("-")[0], FILLERS["en"])
+
 
 def phrase_language(language: str) -> str:
     """The language whose recordings serve ``language``."""

@@ -24,6 +24,9 @@ class TurnPolicy:
     after a back-channel was recognised. ``first_token_ms``, ``first_audio_ms``: deadlines of model and voice.
     ``turn_end_ms``: from the end of the caller's speech to giving up on the recogniser's end of turn.
     ``playback_slack_ms``: how much later than the media clock says a mark may come back.
+    ``filler_ms``: how long a function may keep the caller in silence before a few words bridge it, 0 for never.
+    ``noise_ms``: how long a sound without a word may stop a reply. A sound up to ``short_sound_ms`` long waits for
+    words only ``short_verdict_ms``: a cough.
     ``min_words`` decides the verdict over an interruption, never the stop. ``greeting_interruptible`` is off where the
     greeting is a notice that the caller must hear to its end; what is said over it is answered after it.
     """
@@ -35,6 +38,9 @@ class TurnPolicy:
     first_token_ms: int = 5000
     first_audio_ms: int = 3000
     playback_slack_ms: int = 1500
+    noise_ms: int = 8000
+    short_sound_ms: int = 300
+    short_verdict_ms: int = 900
     min_words: int = 1
     tail_words: int = 3
     greeting_interruptible: bool = True
@@ -45,6 +51,7 @@ class TurnPolicy:
     hangup_grace_ms: int = 4000
     dtmf_pause_ms: int = 1800
     tool_timeout_ms: int = 8000
+    filler_ms: int = 2500
     endpointing: str = "turns"
     silence_end_ms: int = 600
     chunking: str = "clauses"
@@ -66,9 +73,9 @@ class TurnPolicy:
 
 _POSITIVE = (
     "verdict_ms turn_end_ms first_token_ms first_audio_ms playback_slack_ms min_words idle_ms max_call_ms "
-    "goodbye_ms hangup_grace_ms dtmf_pause_ms tool_timeout_ms silence_end_ms first_clause_chars clause_chars"
+    "noise_ms short_verdict_ms goodbye_ms hangup_grace_ms dtmf_pause_ms tool_timeout_ms silence_end_ms first_clause_chars clause_chars"
 ).split()
-_NOT_NEGATIVE = ("tail_words", "idle_prompts", "voice_buffer_ms")
+_NOT_NEGATIVE = ("filler_ms", "short_sound_ms", "tail_words", "idle_prompts", "voice_buffer_ms")
 _CHOICES = {"endpointing": ("turns", "silence"), "chunking": ("clauses", "words")}
 
 

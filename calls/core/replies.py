@@ -1,8 +1,4 @@
-"""The life of a reply: begin, be confirmed, be cut, resume or close.
-
-Every reply that is begun for a committed turn is closed once, here, with one outcome; nothing else emits
-``TurnClosed``.
-"""
+"""The life of a reply: begin, be confirmed, spoken, held, cut and resumed. How it ends is in ``calls.core.closing``."""
 
 from __future__ import annotations
 
@@ -18,16 +14,14 @@ from calls.core.commands import (
     Clear,
     CloseGate,
     EndSay,
-    HangUp,
     OpenGate,
     PlayPhrase,
     Say,
-    Transfer,
-    TurnClosed,
+    SpokenWord,
 )
 from calls.core.phrases import phrase_text
 from calls.core.speech import Playback
-from calls.core.state import Part, Phase, Reply, ToolRun
+from calls.core.state import Part, Reply, ToolRun
 from calls.core.state import Work as Stage
 from calls.core.wording import speakable_until
 
@@ -46,6 +40,10 @@ SETTLE_MS = 500
 
 #: Functions that take effect once the reply has been heard, and the end reason each leads to.
 DEFERRED = {"end_call": "agent_hung_up", "transfer_call": "transferred"}
+#: Keys pressed by the model: tones in the audio, after its words.
+TONES = "send_dtmf"
+#: What the core itself does after the last word; the model need not be asked again for it.
+LAST = frozenset({*DEFERRED, TONES})
 
 
 # --- beginning ----------------------------------------------------------------------------------------------------
@@ -92,7 +90,7 @@ def discard_draft(w: Work) -> None:
     """The guess was wrong: drop the speculative reply. What it generated counts as waste of the next one."""
     reply = w.reply
     stop_work(w)
-    _cancel_tools(w, reply)
+    cancel_tools(w, reply)
     w.set(reply=None, wasted_chars=reply.wasted_chars + len(reply.text))
 
 
@@ -207,6 +205,12 @@ def heard_until(w: Work, reply: Reply) -> int:
     return speech.heard_until(reply.playback, reply.text, reply.said, w.now, complete=voiced_completely(reply))
 
 
+def spoken_words(w: Work, reply: Reply) -> tuple[SpokenWord, ...]:
+    """What became of the reply's words so far, were its present epoch stopped now."""
+    complete = voiced_completely(reply)
+    return reply.words + speech.spoken(reply.playback, reply.text, reply.said, w.now, complete=complete)
+
+
 # --- stopping -----------------------------------------------------------------------------------------------------
 
 
@@ -221,7 +225,8 @@ def cut(w: Work) -> None:
     reply = w.reply
     stop_work(w)
     w.emit(Clear(reply.epoch))
-    w.set(reply=None, cut=replace(reply, cut_at=heard_until(w, reply), held=False))
+    reply = replace(reply, cut_at=heard_until(w, reply), words=spoken_words(w, reply), held=False)
+    w.set(reply=None, cut=reply)
     w.disarm(WATCH, IDLE)
 
 
@@ -274,110 +279,10 @@ def resume(w: Work) -> None:
     watch(w)
 
 
-# --- closing ------------------------------------------------------------------------------------------------------
+# --- its functions ------------------------------------------------------------------------------------------------
 
 
-def close(w: Work, reply: Reply, outcome: str, heard: int) -> None:
-    """Give the turn its one outcome and its place in the history, cut at what was heard."""
-    interrupted = outcome in ("interrupted", "call_ended") and heard < len(reply.text)
-    _cancel_tools(w, reply)
-    silent = heard == 0 and not reply.user_text and not reply.tools
-    if not silent:
-        note = interrupted and heard > 0
-        w.set(history=w.state.history + history.of_reply(reply, heard, interrupted=note))
-    w.emit(
-        TurnClosed(
-            turn=reply.turn,
-            kind=reply.kind,
-            outcome=outcome,
-            user_text=reply.user_text,
-            generated_text=reply.text,
-            heard_text=reply.text[:heard].rstrip(),
-            speech_ended_ms=reply.speech_ended_ms,
-            committed_ms=reply.committed_ms,
-            first_audio_ms=reply.first_audio_ms,
-            closed_ms=w.now,
-            wasted_chars=reply.wasted_chars + len(reply.text) - heard,
-        )
-    )
-
-
-def close_cut(w: Work) -> None:
-    """The words that followed the stop were meant: the stopped reply ends as interrupted."""
-    stopped = w.state.cut
-    if stopped is not None:
-        w.set(cut=None, ending="")
-        w.disarm(VERDICT, GOODBYE)
-        close(w, stopped, "interrupted", stopped.cut_at)
-
-
-def stop_everything(w: Work, outcome: str) -> None:
-    """Close whatever reply there is: what is stopped as interrupted, what is in the works with ``outcome``."""
-    close_cut(w)
-    reply = w.state.reply
-    if reply is None:
-        return
-    if not reply.confirmed:
-        discard_draft(w)
-        return
-    cut(w)
-    stopped = w.state.cut
-    assert stopped is not None  # noqa: S101 - cut has just put it there
-    w.set(cut=None)
-    close(w, stopped, outcome, stopped.cut_at)
-
-
-def settle(w: Work) -> None:
-    """See whether the reply is complete: generated, its tools settled, spoken, heard. Then close it and go on.
-
-    One that ends the call without a word waits while the caller is still speaking: the turn may have been committed
-    too early.
-    """
-    reply = w.state.reply
-    if reply is None or not reply.confirmed or reply.held:
-        return
-    if reply.model is Stage.RUNNING or reply.playback.outstanding or reply.voice is Stage.RUNNING:
-        return
-    if any(not tool.outcome for tool in reply.tools):
-        return
-    if w.state.ending and w.state.caller.speaking and reply.interruptible and reply.first_audio_ms < 0:
-        hold(w)
-        w.arm(VERDICT, w.now + w.policy.verdict_ms)
-        return
-    w.disarm(WATCH)
-    w.set(reply=None)
-    if reply.kind == "answer" and not reply.failed:
-        w.set(failures=0)
-    close(w, reply, "failed_to_fallback" if reply.failed else "answered", reply.said)
-    after_reply(w)
-
-
-def after_reply(w: Work) -> None:
-    """The floor is free: hang up if that was the plan, answer what was kept, else wait for the caller."""
-    caller = w.state.caller
-    if w.state.ending:
-        hang_up(w, w.state.ending)
-    elif caller.kept:
-        w.set_caller(kept="")
-        answer(w, caller.kept)
-    else:
-        arm_idle(w)
-
-
-def hang_up(w: Work, reason: str) -> None:
-    """Ask the carrier to end the call, or to pass it on; wait for its stop, but not for ever."""
-    w.emit(Transfer(w.agent.transfer_to) if reason == "transferred" else HangUp(reason))
-    w.disarm(*(timer.name for timer in w.state.timers))
-    w.set(phase=Phase.ENDING, ending=reason)
-    w.arm(HANGUP, w.now + w.policy.hangup_grace_ms)
-
-
-def arm_idle(w: Work) -> None:
-    """Start the idle time: from now, the last heard sample or the caller's last sound."""
-    w.arm(IDLE, w.now + w.policy.idle_ms)
-
-
-def _cancel_tools(w: Work, reply: Reply) -> None:
+def cancel_tools(w: Work, reply: Reply) -> None:
     """Only reads are cancelled: what may have changed the world runs to its end, and its result enters the history."""
     for tool in reply.tools:
         if tool.started and not tool.outcome and tool.effect == "read":

@@ -7,9 +7,11 @@ beyond what was sent. Word timestamps turn a position into words, words into an 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from calls.core.commands import SpokenWord
 from calls.core.events import TimedWord
 
 if TYPE_CHECKING:
@@ -27,6 +29,14 @@ class Piece:
 
 
 @dataclass(frozen=True, slots=True)
+class Stretch:
+    """Audio that the carrier plays without a gap, from ``from_bytes`` of the epoch's audio on, begun at ``at_ms``."""
+
+    from_bytes: int
+    at_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class Playback:
     """One epoch's audio at the carrier. ``text_from``: offset in the reply's text where this epoch begins."""
 
@@ -37,6 +47,7 @@ class Playback:
     heard_bytes: int = 0
     anchor_at_ms: int = 0
     anchor_bytes: int = 0
+    stretches: tuple[Stretch, ...] = ()
 
 
 def sent(playback: Playback, at_ms: int, piece: int, size_bytes: int) -> Playback:
@@ -45,7 +56,13 @@ def sent(playback: Playback, at_ms: int, piece: int, size_bytes: int) -> Playbac
     moved = replace(playback, sent_bytes=end, outstanding=(*playback.outstanding, Piece(piece, end)))
     if playback.outstanding:
         return moved
-    return replace(moved, anchor_at_ms=at_ms, anchor_bytes=playback.sent_bytes)
+    stretch = Stretch(playback.sent_bytes, at_ms)
+    return replace(
+        moved,
+        anchor_at_ms=at_ms,
+        anchor_bytes=stretch.from_bytes,
+        stretches=(*playback.stretches, stretch),
+    )
 
 
 def returned(playback: Playback, at_ms: int, piece: int) -> Playback | None:
@@ -112,3 +129,44 @@ def _by_words(playback: Playback, text: str, said: int, position_ms: int) -> int
         if found >= 0:
             offset = found + len(word.text)
     return offset
+
+
+def timed_until(playback: Playback, text: str, said: int) -> int:
+    """The offset in ``text`` up to which its words have times in this epoch; ``said`` where none has and all was sent."""
+    if playback.words:
+        return _by_words(playback, text, said, playback.words[-1].end_ms)
+    return said if playback.sent_bytes else playback.text_from
+
+
+def spoken(playback: Playback, text: str, said: int, at_ms: int, *, complete: bool) -> tuple[SpokenWord, ...]:
+    """What became of each word that was voiced in this epoch, had it been stopped at ``at_ms``. Arguments as for
+    ``heard_until``. Without timestamps the words share the audio by their length."""
+    position = position_bytes(playback, at_ms)
+    played = complete and position >= playback.sent_bytes
+    words = []
+    for word in playback.words or _shared_out(playback, text, said):
+        if played or word.end_ms * BYTES_PER_MS <= position:
+            state = "heard"
+        elif word.start_ms * BYTES_PER_MS < playback.sent_bytes:
+            state = "flushed"
+        else:
+            words.append(SpokenWord(word.text, "unsent"))
+            continue
+        begun, ended = word.start_ms * BYTES_PER_MS + 1, word.end_ms * BYTES_PER_MS
+        words.append(SpokenWord(word.text, state, _played_at(playback, begun), _played_at(playback, ended)))
+    return tuple(words)
+
+
+def _shared_out(playback: Playback, text: str, said: int) -> Iterable[TimedWord]:
+    letters, audio_ms = said - playback.text_from, playback.sent_bytes // BYTES_PER_MS
+    if not audio_ms:
+        return
+    for word in re.finditer(r"\S+", text[playback.text_from : said]):
+        yield TimedWord(word.group(), word.start() * audio_ms // letters, word.end() * audio_ms // letters)
+
+
+def _played_at(playback: Playback, until_bytes: int) -> int:
+    """When the audio up to here has been played, on the call's clock."""
+    stretches = playback.stretches
+    stretch = next((x for x in reversed(stretches) if x.from_bytes < until_bytes), stretches[0])
+    return stretch.at_ms + (until_bytes - stretch.from_bytes) // BYTES_PER_MS

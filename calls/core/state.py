@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from calls.core.commands import Message
+from calls.core.commands import Message, SpokenWord
 from calls.core.policy import AgentProfile
 from calls.core.speech import Playback
 
@@ -86,7 +86,8 @@ class Part:
 @dataclass(frozen=True, slots=True)
 class Reply:
     """One reply from its request to its last heard word. Offsets (``said``, ``cut_at``) count characters of ``text``;
-    ``told`` counts the function calls whose results the model has been given."""
+    ``told`` counts the function calls whose results the model has been given; ``filled``
+    how many there were at the last filler, ``words`` are those of earlier epochs."""
 
     turn: int
     epoch: int
@@ -113,6 +114,8 @@ class Reply:
     seam: bool = False
     phrase: str = ""
     told: int = 0
+    filled: int = 0
+    words: tuple[SpokenWord, ...] = ()
 
     @property
     def text(self) -> str:

@@ -73,6 +73,11 @@ class Work:
         self.set(timers=(*others, Timer(name, key, due_ms)), timer_key=key)
         self.emit(SetTimer(name, key, due_ms))
 
+    def arm_earlier(self, name: str, due_ms: int) -> None:
+        """Bring this timer forward, where it is armed for later."""
+        if self.due_ms(name) > due_ms:
+            self.arm(name, due_ms)
+
     def disarm(self, *names: str) -> None:
         """Forget these timers where they are armed."""
         for name in names:

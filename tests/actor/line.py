@@ -40,6 +40,7 @@ class Tool:
 
     name: str
     call_id: str = "c1"
+    arguments: str = "{}"
 
 
 @dataclass
@@ -62,7 +63,11 @@ class ScriptedModel:
                     case Tool():
                         post(
                             e.ModelToolCall(
-                                turn=ask.turn, epoch=ask.epoch, call_id=part.call_id, name=part.name, arguments="{}"
+                                turn=ask.turn,
+                                epoch=ask.epoch,
+                                call_id=part.call_id,
+                                name=part.name,
+                                arguments=part.arguments,
                             )
                         )
                     case _:

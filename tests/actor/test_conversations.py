@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from calls.codecs import mulaw
 from calls.core import events as e
 from calls.core.commands import Clear, EndCall, RunTool, SetTimer, StaleDropped, TurnClosed
 from calls.core.events import MarkReturned, TimerFired, ToolSettled
 from calls.core.state import Mode
 from tests.actor.line import Line, Tool, call
 from tests.actor.virtual import run
-from tests.unit.core.world import agent
+from tests.unit.core.world import MS_PER_CHAR, agent
 
 if TYPE_CHECKING:
     from calls.bus import StepTaken
@@ -51,7 +52,7 @@ def test_timers_fire_when_they_are_due_and_only_the_latest_of_a_name() -> None:
             assert line.of(TimerFired) == []
             await line.wait(2)
             assert [(f.timer, f.at_ms) for f in line.of(TimerFired)] == [("idle", 9000)]
-            assert len([s for s in line.of(SetTimer) if s.timer == "idle"]) == 2
+            assert len([s for s in line.of(SetTimer) if s.timer == "idle"]) == 3
 
     run(conversation())
 
@@ -240,3 +241,18 @@ def test_every_running_call_of_a_turn_has_one_outcome() -> None:
     line = run(conversation())
     assert len(line.of(RunTool)) == len(line.of(ToolSettled)) == 1
     assert line.of(ToolSettled)[0].outcome == "ok"
+
+
+def test_keys_reach_the_carrier_as_tones_after_the_words() -> None:
+    async def conversation() -> Line:
+        async with call() as line:
+            line.model.scripts = [[(100, "I press it. "), (0, Tool("send_dtmf", arguments='{"digits":"1#"}'))]]
+            await line.say("press one, please")
+            await line.wait(6000)
+        return line
+
+    line = run(conversation())
+    words_ms = sum((len(word) + 1) * MS_PER_CHAR for word in ("I", "press", "it."))
+    sent = sum(size for _, size in line.sent("media"))
+    assert sent == words_ms * mulaw.BYTES_PER_MS + len(mulaw.dtmf("1#"))
+    assert line.of(TurnClosed)[-1].outcome == "answered"

@@ -102,7 +102,7 @@ def test_a_tool_that_fails_has_its_one_outcome(
     assert [settled.outcome for settled in line.of(ToolSettled)] == [outcome]
     assert errors(line) == raised
     assert "error" in line.model.asked[1].messages[-1].text
-    assert line.of(TurnClosed)[0].heard_text == "I cannot say."
+    assert line.of(TurnClosed)[0].heard_text.endswith("I cannot say.")
 
 
 def test_a_read_is_cancelled_when_its_reply_is_interrupted() -> None:

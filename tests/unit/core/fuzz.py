@@ -40,8 +40,9 @@ def _text(w: World, rng: Random) -> None:
 
 def _tool(w: World, rng: Random) -> None:
     turn, epoch = _epoch(w, rng)
-    name = rng.choice(("lookup", "book_table", "pay", "end_call", "transfer_call", "nonsense"))
-    w.feed(e.ModelToolCall(turn=turn, epoch=epoch, call_id=f"c{len(w.steps)}", name=name, arguments="{}"))
+    name = rng.choice(("lookup", "book_table", "pay", "send_dtmf", "end_call", "transfer_call", "nonsense"))
+    arguments = rng.choice(("{}", '{"digits":"1#"}'))
+    w.feed(e.ModelToolCall(turn=turn, epoch=epoch, call_id=f"c{len(w.steps)}", name=name, arguments=arguments))
 
 
 def _finish(w: World, rng: Random) -> None:
@@ -117,6 +118,7 @@ def random_agent(rng: Random) -> AgentProfile:
         speculative=rng.random() < 0.7,
         idle_prompts=rng.choice((0, 1, 2)),
         min_words=rng.choice((1, 1, 2)),
+        filler_ms=rng.choice((0, 300, 2500)),
         tail_words=rng.choice((0, 3)),
         greeting_interruptible=rng.random() < 0.7,
     )

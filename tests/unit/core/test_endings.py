@@ -86,9 +86,10 @@ def test_a_caller_who_talks_past_the_idle_time_is_not_asked() -> None:
     w = World()
     w.wait(8000)
     w.starts()
-    w.feed(e.TurnEnded(text=""))
+    w.feed(e.WordsHeard(text="it is a long story"))
     w.wait(60_000)
     assert w.of(Say) == []
+    w.feed(e.TurnEnded(text=""))
     w.feed(e.SpeechEnded(voiced_until_ms=w.now))
     w.wait(9000)
     assert len(w.of(Say)) == 1

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from calls.core import answering, hearing, machine, record, replies, speech
+from calls.core import answering, hearing, machine, record, replies, speech, tooling
 from calls.core import events as e
 from calls.core.machine import step
 from calls.core.state import Mode, State
@@ -128,7 +128,7 @@ def test_finds_a_verdict_that_is_never_given(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_finds_a_payment_from_a_turn_that_is_not_sure(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(answering, "start_tools", hasty_tools(answering.start_tools))
+    monkeypatch.setattr(tooling, "start", hasty_tools(tooling.start))
     assert "tools settle" in str(found_within(100))
 
 

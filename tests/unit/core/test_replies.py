@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+
 from calls.core import events as e
-from calls.core.commands import AskModel, CancelModel, Clear, EndSay, PlayPhrase, Say
+from calls.core.commands import AskModel, CancelModel, Clear, EndSay, PlayPhrase, Say, StaleDropped
 from tests.unit.core.world import World, agent
 
 
@@ -155,3 +157,98 @@ def test_the_voices_deadline_counts_from_its_text_not_from_the_models() -> None:
     w.say("is there a table")
     w.model("There is one. ")
     assert w.timers["reply"].due_ms == w.now + 3000
+
+
+# --- what became of each word ---------------------------------------------------------------------------------------
+
+
+def test_a_word_that_was_flushed_and_said_again_stands_twice() -> None:
+    w = World()
+    w.say("is there a table")
+    w.answer("We have one by the window. ")
+    w.wait(1000)
+    w.starts()
+    w.wait(200)
+    w.stops()
+    w.wait(2000)
+    w.voice()
+    w.wait(5000)
+    turn = w.closed[-1]
+    assert turn.outcome == "answered"
+    said = " ".join(word.text for word in turn.words)
+    assert said == "We have one by the window. the window."
+    assert [word.state for word in turn.words[:6]] == ["heard"] * 4 + ["flushed"] * 2
+    heard = [word for word in turn.words if word.state == "heard"]
+    assert " ".join(word.text for word in heard) == turn.heard_text
+    assert all(left.end_ms <= right.start_ms for left, right in itertools.pairwise(heard))
+
+
+def test_words_of_the_model_that_the_voice_never_got_are_only_generated() -> None:
+    w = World()
+    w.say("is there a table")
+    w.model("We have one. ", "And then there is", finish="")
+    w.voice()
+    w.wait(500)
+    w.say("no, wait")
+    turn = w.closed[-1]
+    assert [(word.text, word.state) for word in turn.words if word.state == "generated"] == [
+        (word, "generated") for word in ("And", "then", "there", "is")
+    ]
+
+
+# --- sounds without words ---------------------------------------------------------------------------------------------
+
+
+def stopped_by_a_sound(ms: int) -> World:
+    w = World()
+    w.say("is there a table")
+    w.answer("We have one by the window, and another one by the door. ")
+    w.wait(1000)
+    w.starts()
+    w.wait(ms)
+    return w
+
+
+def resumed_after_ms(w: World, most_ms: int) -> int:
+    """How long the reply stays stopped from now on."""
+    for ms in range(0, most_ms, 10):
+        if w.state.cut is None:
+            return ms
+        w.wait(10)
+    return most_ms
+
+
+def test_a_cough_keeps_the_caller_waiting_for_less_than_a_sound_that_may_be_words() -> None:
+    cough, longer = stopped_by_a_sound(200), stopped_by_a_sound(700)
+    for w in (cough, longer):
+        w.stops()
+    assert resumed_after_ms(cough, 5000) == 900
+    assert resumed_after_ms(longer, 5000) > 900 - 700
+
+
+def test_a_television_does_not_silence_the_agent_for_ever() -> None:
+    w = stopped_by_a_sound(0)
+    assert 7000 <= resumed_after_ms(w, 20_000) <= 10_000
+    w.voice()
+    w.wait(200)
+    w.feed(e.WordsHeard(text="turn that off"))
+    assert w.state.cut is not None
+
+
+def test_a_television_does_not_keep_a_dead_line_open() -> None:
+    w = World()
+    w.starts()
+    for _ in range(12):
+        w.wait(9000)
+        if w.of(Say):
+            w.voice()
+    assert w.end_reason == "caller_silent"
+
+
+def test_a_mark_that_is_not_outstanding_changes_nothing() -> None:
+    w = World()
+    w.say("is there a table")
+    w.answer("We have one by the window. ")
+    before = w.state
+    assert w.feed(e.MarkReturned(turn=1, epoch=w.ask.epoch, piece=999)) == (StaleDropped("MarkReturned"),)
+    assert w.state == before

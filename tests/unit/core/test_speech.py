@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,8 +17,13 @@ from calls.core.speech import (
     position_bytes,
     returned,
     sent,
+    spoken,
+    timed_until,
     with_words,
 )
+
+if TYPE_CHECKING:
+    from calls.core.commands import SpokenWord
 
 TEXT = "one two three"
 WORDS = (TimedWord("one", 0, 300), TimedWord("two", 350, 650), TimedWord("three", 700, 1000))
@@ -122,3 +129,41 @@ def test_the_position_only_grows_and_stays_within_bounds(
         position = playback.heard_bytes
         heard = heard_until(playback, text, len(text), now, complete=False) if position else 0
         assert position <= playback.sent_bytes
+
+
+# --- what became of each word ---------------------------------------------------------------------------------------
+
+
+def states(words: tuple[SpokenWord, ...]) -> list[tuple[str, str]]:
+    return [(word.text, word.state) for word in words]
+
+
+def test_each_word_is_heard_flushed_or_unsent() -> None:
+    playback = with_words(playing(), (*WORDS, TimedWord("four", 1000, 1300)))
+    words = spoken(playback, TEXT, len(TEXT), 650, complete=False)
+    assert states(words) == [("one", "heard"), ("two", "heard"), ("three", "flushed"), ("four", "unsent")]
+    assert [(word.start_ms, word.end_ms) for word in words[:2]] == [(0, 300), (350, 650)]
+    assert words[-1].start_ms == -1
+
+
+def test_words_after_a_gap_count_from_the_audio_that_followed_it() -> None:
+    playback = sent(Playback(), 100, 1, 2400)
+    playback = returned(playback, 400, 1) or playback
+    playback = sent(playback, 1000, 2, 5600)
+    words = spoken(with_words(playback, WORDS), TEXT, len(TEXT), 9000, complete=True)
+    assert [(word.start_ms, word.end_ms) for word in words[:2]] == [(100, 400), (1050, 1350)]
+    assert {word.state for word in words} == {"heard"}
+
+
+def test_words_without_times_share_the_audio() -> None:
+    words = spoken(playing(), TEXT, len(TEXT), 1000, complete=True)
+    assert [word.text for word in words] == TEXT.split()
+    assert words[0].start_ms == 0
+    assert words[-1].end_ms <= 1000
+    assert spoken(Playback(), TEXT, len(TEXT), 1000, complete=False) == ()
+
+
+def test_how_far_the_words_have_times() -> None:
+    assert timed_until(with_words(playing(), WORDS[:2]), TEXT, len(TEXT)) == len("one two")
+    assert timed_until(playing(), TEXT, len(TEXT)) == len(TEXT)
+    assert timed_until(Playback(text_from=3), TEXT, len(TEXT)) == 3

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from calls.core import events as e
-from calls.core.commands import AskModel, CancelTool, HangUp, RunTool
-from tests.unit.core.world import World
+from calls.core.commands import AskModel, CancelTool, HangUp, PlayTones, RunTool, Say
+from tests.unit.core.world import World, agent
 
 
 def results(w: World) -> dict[str, str]:
@@ -15,7 +15,7 @@ def results(w: World) -> dict[str, str]:
 
 
 def test_a_tool_that_never_settles_is_given_up_and_the_model_told() -> None:
-    w = World()
+    w = World(agent(filler_ms=0))
     w.say("what time is it")
     w.model(tools=[("lookup", "{}")])
     w.wait(9000)
@@ -137,3 +137,135 @@ def test_a_reply_that_ends_the_call_is_not_continued_with_another_functions_resu
     w.settle_tools()
     w.stops()
     assert len(w.of(AskModel)) == 1
+
+
+# --- a slow function is bridged -------------------------------------------------------------------------------------
+
+
+def test_a_slow_function_is_bridged_by_a_few_words_once() -> None:
+    w = World()
+    w.say("is there a table")
+    w.model(tools=[("lookup", "{}")])
+    w.wait(2600)
+    assert [say.text for say in w.of(Say)] == ["One moment, please. "]
+    w.voice()
+    w.wait(5000)
+    assert len(w.of(Say)) == 1
+    w.settle_tools()
+    assert [m.text for m in w.ask.messages if m.role == "assistant"] == ["One moment, please.", ""]
+    w.answer("There is one at eight. ")
+    w.wait(5000)
+    assert w.closed[-1].heard_text == "One moment, please. There is one at eight."
+    assert [word.text for word in w.closed[-1].words if word.state == "heard"] == w.closed[-1].heard_text.split()
+
+
+def test_a_function_that_answers_in_time_is_not_bridged() -> None:
+    w = World()
+    w.say("is there a table")
+    w.model(tools=[("lookup", "{}")])
+    w.wait(1000)
+    w.settle_tools()
+    w.wait(2500)
+    assert w.of(Say) == []
+
+
+def test_the_filler_waits_for_what_is_being_said_already() -> None:
+    w = World()
+    w.say("is there a table")
+    w.model("Let me look that up for you in the big book. ", tools=[("lookup", "{}")])
+    w.voice()
+    w.wait(2600)
+    assert len(w.of(Say)) == 1
+    w.wait(3000)
+    assert [say.text for say in w.of(Say)][1:] == ["One moment, please. "]
+
+
+def test_a_second_round_of_functions_has_a_filler_of_its_own() -> None:
+    w = World()
+    w.say("is there a table")
+    for _ in range(2):
+        w.model(tools=[("lookup", "{}")])
+        w.wait(2600)
+        w.voice()
+        w.wait(2000)
+        w.settle_tools()
+    assert [say.text.strip() for say in w.of(Say)] == ["One moment, please."] * 2
+
+
+def test_a_guess_is_not_bridged_before_its_turn_is_sure() -> None:
+    w = World()
+    w.starts()
+    w.feed(e.EagerEnd(text="is there a table"))
+    w.stops()
+    w.model(tools=[("lookup", "{}")])
+    w.wait(2600)
+    assert w.of(Say) == []
+    w.feed(e.TurnEnded(text="is there a table"))
+    w.wait(2600)
+    assert [say.text for say in w.of(Say)] == ["One moment, please. "]
+
+
+def test_no_filler_is_said_where_it_is_switched_off() -> None:
+    w = World(agent(filler_ms=0))
+    w.say("is there a table")
+    w.model(tools=[("lookup", "{}")])
+    w.wait(7000)
+    assert w.of(Say) == []
+
+
+# --- keys -----------------------------------------------------------------------------------------------------------
+
+
+def pressing(arguments: str, text: str = "I press it for you. ", more: tuple[str, ...] = ()) -> World:
+    w = World()
+    w.say("press one")
+    w.model(*([text] if text else []), tools=[("send_dtmf", arguments), *((name, "{}") for name in more)])
+    if text:
+        w.voice()
+    return w
+
+
+def test_keys_are_sent_once_the_words_before_them_were_heard() -> None:
+    w = pressing('{"digits":"1w#"}')
+    assert w.of(PlayTones) == []
+    w.wait(5000)
+    assert [tones.digits for tones in w.of(PlayTones)] == ["1w#"]
+    assert w.closed[-1].outcome == "answered"
+    assert results(w) == {}
+    w.say("thanks")
+    assert list(results(w).values()) == ['{"status":"done"}']
+
+
+def test_keys_alone_are_a_reply() -> None:
+    w = pressing('{"digits":"5"}', text="")
+    w.wait(3000)
+    assert len(w.of(PlayTones)) == 1
+    assert w.closed[-1].outcome == "answered"
+
+
+def test_a_call_that_ends_after_keys_ends_after_their_tones() -> None:
+    w = pressing('{"digits":"1"}', more=("end_call",))
+    while not w.of(PlayTones):
+        w.wait(20)
+    assert w.of(HangUp) == []
+    w.wait(1000)
+    assert [c.reason for c in w.of(HangUp)] == ["agent_hung_up"]
+
+
+def test_keys_of_an_interrupted_reply_are_never_sent() -> None:
+    w = pressing('{"digits":"1"}')
+    w.wait(200)
+    w.say("no, wait")
+    w.answer("As you like. ")
+    w.wait(9000)
+    assert w.of(PlayTones) == []
+    assert "interrupted" in str(w.state.history)
+
+
+@pytest.mark.parametrize("arguments", ["{}", "", "[]", "null", '{"digits":1}', '{"digits":"12a"}', '{"digits":""}'])
+def test_keys_that_no_telephone_has_are_refused_and_the_model_told(arguments: str) -> None:
+    w = pressing(arguments)
+    assert ["digits must be" in text for text in results(w).values()] == [True]
+    w.answer("I could not. ")
+    w.wait(9000)
+    assert w.of(PlayTones) == []

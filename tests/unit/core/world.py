@@ -24,6 +24,7 @@ from calls.core.commands import (
     EndSay,
     OpenGate,
     PlayPhrase,
+    PlayTones,
     RunTool,
     Say,
     SetTimer,
@@ -39,12 +40,14 @@ if TYPE_CHECKING:
 
 MS_PER_CHAR = 60
 PHRASE_MS = 2000
+TONE_MS = 200
 SLOW = 10**9
 
 TOOLS = (
     ToolSpec("lookup", "Look something up.", "{}", "read"),
     ToolSpec("book_table", "Book a table.", "{}", "reversible"),
     ToolSpec("pay", "Pay.", "{}", "irreversible"),
+    ToolSpec("send_dtmf", "Press keys.", "{}", "irreversible"),
     ToolSpec("end_call", "End the call.", "{}", "irreversible"),
     ToolSpec("transfer_call", "Transfer the call.", "{}", "irreversible"),
 )
@@ -269,6 +272,9 @@ class World:
                 self.timers.pop(timer, None)
             case PlayPhrase(turn, epoch, _):
                 self.audio(turn, epoch, PHRASE_MS * BYTES_PER_MS)
+                self.finish_voice(turn, epoch)
+            case PlayTones(turn, epoch, digits):
+                self.audio(turn, epoch, len(digits) * TONE_MS * BYTES_PER_MS)
                 self.finish_voice(turn, epoch)
             case EndCall(_):
                 self.timers.clear()
