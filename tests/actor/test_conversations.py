@@ -253,6 +253,6 @@ def test_keys_reach_the_carrier_as_tones_after_the_words() -> None:
 
     line = run(conversation())
     words_ms = sum((len(word) + 1) * MS_PER_CHAR for word in ("I", "press", "it."))
-    sent = sum(size for _, size in line.sent("media"))
+    sent = sum(audio.size_bytes for audio in line.of(e.AudioSent))
     assert sent == words_ms * mulaw.BYTES_PER_MS + len(mulaw.dtmf("1#"))
     assert line.of(TurnClosed)[-1].outcome == "answered"
