@@ -20,7 +20,7 @@ from calls.core.speech import BYTES_PER_MS
 from calls.core.state import State
 from calls.mailbox import CAPACITY, Clock, Mailbox
 from calls.media.gate import Gate
-from tests.unit.core.invariants import Checker
+from calls.replay.invariants import Checker
 from tests.unit.core.world import MS_PER_CHAR, agent
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from calls.core import events as e
 from calls.core.commands import AskModel, RunTool, Say, TurnClosed
-from tests.unit.core.invariants import Checker, whole_run_heard
+from calls.replay.invariants import Checker, Invariant, Violation
 from tests.unit.core.world import World, agent
 
 if TYPE_CHECKING:
@@ -122,6 +122,13 @@ def random_agent(rng: Random) -> AgentProfile:
         tail_words=rng.choice((0, 3)),
         greeting_interruptible=rng.random() < 0.7,
     )
+
+
+def whole_run_heard(turn: TurnClosed, words: list[str]) -> None:
+    """Held against what the carrier really played: neither more nor less entered the record. Raises ``Violation``."""
+    if "".join(turn.heard_text.split()) != "".join(words):
+        detail = f"{words} were heard of turn {turn.turn}, recorded is {turn.heard_text!r}"
+        raise Violation(Invariant.HEARD_TRUTH, detail)
 
 
 class Watched(World):

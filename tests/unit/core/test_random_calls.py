@@ -12,8 +12,8 @@ from calls.core import answering, hearing, machine, record, replies, speech, too
 from calls.core import events as e
 from calls.core.machine import step
 from calls.core.state import Mode, State
+from calls.replay.invariants import Violation
 from tests.unit.core.fuzz import random_call
-from tests.unit.core.invariants import Violation
 
 if TYPE_CHECKING:
     from calls.core.work import Work
