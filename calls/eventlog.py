@@ -88,14 +88,17 @@ class EventLog:
         """Entries noted and not yet in Redis."""
         return self._waiting
 
-    async def aclose(self) -> bool:
+    async def aclose(self, end_reason: str = "") -> bool:
         """Flush and hand the call over to the archive; ``False`` if Redis did not take everything in time.
 
-        The writer goes on trying then, for as long as the process lives.
+        The writer goes on trying then, for as long as the process lives. ``end_reason`` counts where no entry says how
+        the call ended: the actor raised, or the log was full.
         """
         if not self._closed:
             self._closed = True
             self._meta["ended_wall_ms"] = str(_now_ms())
+            if end_reason:
+                self._meta["end_reason"] = end_reason
             self._writer.wake()
         try:
             async with asyncio.timeout(self._writer.conf.close_ms / 1000):

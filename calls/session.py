@@ -100,14 +100,16 @@ class Session:
     async def run(self) -> None:
         """Run the call, then finish its recording and its log, whatever happened."""
         self._watch_media()
+        end_reason = "internal_error"
         try:
-            await self.actor.run()
-        except Exception:  # noqa: BLE001 - logged with its trace; the record must be finished all the same
+            end_reason = await self.actor.run()
+        except (Exception, BaseExceptionGroup):  # noqa: BLE001 - a library's panic is no Exception; the record goes on
             _log.exception("call.crashed", call_sid=self.ticket.call_sid)
+            metrics.CALLS_ENDED.labels(end_reason).inc()
         finally:
-            await self._finish()
+            await self._finish(end_reason)
 
-    async def _finish(self) -> None:
+    async def _finish(self, end_reason: str) -> None:
         if self._watch is not None:
             self._watch.cancel()
         self._gone = True
@@ -120,9 +122,9 @@ class Session:
                 _log.warning("call.close_failed", call_sid=self.ticket.call_sid, error=type(error).__name__)
         try:
             await asyncio.wrap_future(self._recorder.close())
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001 - without its sound the call is still a call on record
             _log.error("recording.lost", call_sid=self.ticket.call_sid, error=str(error))
-        await self._log.aclose()
+        await self._log.aclose(end_reason)
 
     def _watch_media(self) -> None:
         """A carrier that sends nothing for long has lost the call: it sends frames in silence too."""

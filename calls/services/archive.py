@@ -76,7 +76,7 @@ def archive_call(call_sid: str, client: redis.Redis) -> Archived:
     facts = timeline.fold(source.entries)
     if _is_alive(source, facts):
         return Archived.LIVE
-    facts = timeline.with_reason(facts, "process_died")
+    facts = timeline.with_reason(facts, source.meta.get("end_reason", "")[:40] or "process_died")
     stored = recordings.write_stereo(surroundings.recordings_dir(), sid)
     result = _write(sid, source, facts, stored)
     _let_go(sid, client)
@@ -198,7 +198,7 @@ def _write_call(call: Call, source: _Source, facts: CallFacts) -> None:
     call.status = Call.Status.ENDED
     call.end_reason = facts.end_reason
     call.duration_ms = facts.duration_ms
-    call.turn_count = len(facts.turns)
+    call.turn_count = facts.turn_count
     call.barge_in_count = facts.barge_ins
     call.latency_median_ms = facts.latency_median_ms
     call.latency_max_ms = facts.latency_max_ms

@@ -28,6 +28,8 @@ from calls.services.entries import Entry, clean
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+#: The kind of a turn that answers the caller; others begin without them.
+ANSWER = "answer"
 _BYTES_PER_MS = 8
 _FAILURES = (EarFailed, ErrorRaised, ModelFailed, VoiceFailed)
 
@@ -76,14 +78,19 @@ class CallFacts:
     entries: int
 
     @property
+    def turn_count(self) -> int:
+        """Turns that the caller took: answers, not the greeting, prompts and notices. What every page calls turns."""
+        return sum(turn.kind == ANSWER for turn in self.turns)
+
+    @property
     def barge_ins(self) -> int:
         """Turns that the caller cut."""
         return sum(turn.interrupted for turn in self.turns)
 
     @property
     def latencies_ms(self) -> list[int]:
-        """Of the turns that have one, in order."""
-        return [turn.latency_ms for turn in self.turns if turn.latency_ms is not None]
+        """Of the answers that have one, in order."""
+        return [turn.latency_ms for turn in self.turns if turn.kind == ANSWER and turn.latency_ms is not None]
 
     @property
     def latency_median_ms(self) -> int | None:
@@ -231,7 +238,7 @@ def _lost_turn(number: int, turn: _Open) -> TurnFacts:
     ]
     return TurnFacts(
         number=max(0, number),
-        kind="answer" if turn.user_text else "notice",
+        kind=ANSWER if turn.user_text else "notice",
         outcome="call_ended",
         user_text=clean(turn.user_text),
         generated_text=clean(turn.said),
@@ -244,5 +251,7 @@ def _lost_turn(number: int, turn: _Open) -> TurnFacts:
 
 
 def with_reason(facts: CallFacts, reason: str) -> CallFacts:
-    """The same facts, ended for this reason unless the record has one."""
-    return facts if facts.end_reason else replace(facts, end_reason=reason)
+    """The same facts, ended for this reason unless the record has one. A crash of our own counts as an error."""
+    if facts.end_reason:
+        return facts
+    return replace(facts, end_reason=reason, errors=facts.errors + (reason == "internal_error"))

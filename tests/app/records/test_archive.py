@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import DatabaseError, connection, connections
 from django.forms.models import model_to_dict
+from structlog.testing import capture_logs
 
+from calls.bus import Bus
+from calls.calllog import CallLog
 from calls.logkeys import LIVE_KEY, events_key, meta_key
 from calls.models import Call, CallEvent, Recording, Turn
 from calls.services.archive import Archived, archive_call
 from calls.services.carrier import open_call, record_carrier_status
+from calls.tickets import Ticket
 from tests.app.records.conversation import Conversation, booked_table
 
 if TYPE_CHECKING:
@@ -43,7 +47,7 @@ def test_a_call_becomes_rows(archived: Callable[[Conversation], Call], version: 
     call = archived(talk)
 
     assert (call.status, call.end_reason, call.agent_version) == (Call.Status.ENDED, "agent_hung_up", version)
-    assert (call.turn_count, call.barge_in_count, call.error_count, call.broken_count) == (5, 1, 0, 0)
+    assert (call.turn_count, call.barge_in_count, call.error_count, call.broken_count) == (4, 1, 0, 0)
     assert call.duration_ms == talk.now
     assert call.entry_count == sum(1 + len(taken.commands) for taken in talk.steps) == call.events.count()
     assert call.archived_at
@@ -58,6 +62,21 @@ def test_a_call_becomes_rows(archived: Callable[[Conversation], Call], version: 
     assert cut.latency_ms == cut.first_audio_ms - cut.speech_ended_ms == 720  # type: ignore[operator]
     assert call.turns.get(number=0).latency_ms is None
     assert (call.latency_median_ms, call.latency_max_ms) == (920, 1390)
+
+
+def test_the_log_line_and_the_row_count_the_same(archived: Callable[[Conversation], Call]) -> None:
+    talk = booked_table()
+    bus = Bus(on_error=pytest.fail)
+    CallLog(bus, Ticket(talk.call_sid, "", "", "", 1, talk.profile))
+    with capture_logs() as lines:
+        for taken in talk.steps:
+            bus.publish(taken)
+
+    call = archived(talk)
+
+    ended = next(line for line in lines if line["event"] == "call.ended")
+    assert (ended["turns"], ended["barge_ins"]) == (call.turn_count, call.barge_in_count)
+    assert ended["turn_latency_ms"] == call.latency_median_ms
 
 
 def test_the_record_replays_from_the_rows(archived: Callable[[Conversation], Call]) -> None:
@@ -200,7 +219,7 @@ def test_a_broken_entry_is_kept_and_marked(
     assert (replaced.kind, replaced.data["text"]) == ("event", "a\ufffdb?")
     assert "replaced" in replaced.error
     assert call.events.get(seq=total + 7).turn == 0
-    assert (call.turn_count, call.end_reason, call.broken_count) == (5, "agent_hung_up", 6)
+    assert (call.turn_count, call.end_reason, call.broken_count) == (4, "agent_hung_up", 6)
 
 
 def test_missing_entries_are_counted(
@@ -259,7 +278,7 @@ def test_what_came_after_a_wrong_death_certificate_is_added(
     assert archive_call(SID, client_redis) is Archived.ARCHIVED
 
     call.refresh_from_db()
-    assert (call.end_reason, call.turn_count) == ("agent_hung_up", 5)
+    assert (call.end_reason, call.turn_count) == ("agent_hung_up", 4)
     assert call.entry_count == call.events.count()
     assert set(call.turns.values_list("outcome", flat=True)) == {"answered", "interrupted"}
 

@@ -63,7 +63,9 @@ def test_turns_and_totals() -> None:
     assert (facts.latency_median_ms, facts.latency_max_ms, facts.barge_ins) == (1100, 1400, 1)
     assert (facts.errors, facts.broken, facts.missing, facts.end_reason) == (1, 0, 0, "caller_hung_up")
     assert facts.first_wall_ms == 1_000_000
+    assert facts.turn_count == 3
     assert with_reason(facts, "process_died").end_reason == "caller_hung_up"
+    assert with_reason(facts, "internal_error").errors == 1
 
 
 def test_audio_before_the_end_of_speech_is_no_latency() -> None:
@@ -110,6 +112,15 @@ def test_no_entries_at_all() -> None:
 
     assert (facts.turns, facts.end_reason, facts.duration_ms, facts.first_wall_ms) == ((), "", 0, None)
     assert with_reason(facts, "process_died").end_reason == "process_died"
+    crashed = with_reason(facts, "internal_error")
+    assert (crashed.end_reason, crashed.errors) == ("internal_error", 1)
+
+
+def test_turns_are_those_of_the_caller() -> None:
+    kinds = ("greeting", "answer", "prompt", "answer", "notice")
+    facts = fold(entries(*(closed(turn, kind=kind) for turn, kind in enumerate(kinds))))
+
+    assert (facts.turn_count, facts.latencies_ms) == (2, [800, 800])
 
 
 @given(
