@@ -305,7 +305,7 @@ def _supersede(w: Work, reply: Reply, text: str) -> None:
 def _nothing_said(w: Work) -> None:
     if w.state.cut is not None:
         _resume(w)
-    elif not w.state.caller.speaking:
+    else:
         closing.arm_idle(w)
 
 

@@ -71,7 +71,7 @@ def start(w: Work) -> None:
         spec = next(spec for spec in w.agent.tools if spec.name == tool.name)
         w.set(reply=replies.with_tool(w.reply, replace(tool, started=True)))
         w.set(running_tools=(*w.state.running_tools, tool.call_id))
-        key = f"{w.state.call_sid}:{reply.turn}:{tool.call_id}"
+        key = f"{w.state.call_sid}:{reply.turn}.{reply.epoch}:{tool.call_id}"
         w.emit(RunTool(reply.turn, tool.call_id, tool.name, tool.arguments, key, spec.timeout_ms))
         if w.policy.filler_ms and w.due_ms(FILLER) < 0:
             w.arm(FILLER, w.now + w.policy.filler_ms)

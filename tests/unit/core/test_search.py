@@ -1,0 +1,50 @@
+"""Every order of the alphabet's events, from several places in a call, to the depth that a test run has time for.
+
+``make test-long`` goes as deep as two minutes allow. Both print what was seen.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from tests.unit.core.search import ALPHABET, BEGINNINGS, search
+from tests.unit.core.world import agent
+
+#: How deep from each beginning; at the start the fewest events are possible.
+DEPTHS = {"the start": 6, "thinking": 5, "a guess": 5, "speaking": 5, "stopped": 5}
+LONG_SECONDS = 120
+
+
+def report(text: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with capsys.disabled():
+        sys.stdout.write(f"\n{text}\n")
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_every_order_of_events_keeps_the_invariants(beginning: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = search(agent(), DEPTHS[beginning], BEGINNINGS[beginning])
+    report(f"search from {beginning}: {found}", capsys)
+    assert found.violations == []
+    assert found.depth == DEPTHS[beginning]
+    assert found.states > 1_000
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+def test_every_order_of_events_as_deep_as_two_minutes_go(beginning: str, capsys: pytest.CaptureFixture[str]) -> None:
+    found = search(agent(), 99, BEGINNINGS[beginning], seconds=LONG_SECONDS)
+    report(f"search from {beginning}: {found}", capsys)
+    assert found.violations == []
+    assert found.depth > DEPTHS[beginning]
+
+
+def test_every_event_of_the_alphabet_can_happen_somewhere() -> None:
+    seen = {name for first in BEGINNINGS.values() for name in search_names(first)}
+    assert seen == {move.name for move in ALPHABET}
+
+
+def search_names(first: tuple[str, ...]) -> set[str]:
+    """The events that happen within three steps of a beginning."""
+    return search(agent(), 3, first).moves
