@@ -7,6 +7,8 @@ belongs to the process: one task that takes what all calls noted, encodes it and
 While Redis is away entries wait in memory, up to ``max_entries`` for each call (some hours of talk). Beyond that new
 entries are dropped and counted; sequence numbers go on, so the gap is visible in the archive. What was kept is
 the beginning, which still replays.
+
+The newest step of each write carries a digest of its state: making one for every step would cost more than the step.
 """
 
 from __future__ import annotations
@@ -16,15 +18,18 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 from uuid import uuid4
 
+import orjson
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
+from calls.core.state import State
 from calls.logkeys import HEARTBEAT_MS, checked_sid
 from calls.logwire import TAKEN, Noted, Wire, share_of
+from calls.replay.digest import StateDigest, layout_of
 
 if TYPE_CHECKING:
     from concurrent.futures import Executor
@@ -36,6 +41,9 @@ if TYPE_CHECKING:
 _log = structlog.get_logger(__name__)
 
 SendArchive = Callable[[str], None]
+
+_LAYOUT = layout_of(State)
+_LAYOUT_JSON = orjson.dumps(_LAYOUT).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +70,9 @@ class EventLog:
         self.owner = uuid4().hex
         self.dropped = 0
         self._writer = writer
-        self._meta: dict[str, str] = dict(meta)
+        self._meta: dict[str, str] = {**meta, "state_layout": _LAYOUT_JSON}
+        self._digests = StateDigest(State, _LAYOUT, orjson.dumps)
+        self._unsigned: State | None = None
         self._noted: deque[Noted] = deque()
         self._waiting = 0
         self._seq = 0
@@ -81,6 +91,12 @@ class EventLog:
         self._noted.append(
             Noted(first, step.seq, step.wall_ms, step.event, step.commands, state.mode.value, state.turn)
         )
+        self._unsigned = state
+        self._writer.wake()
+
+    def add_fact(self, name: str, value: str) -> None:
+        """Put one more fact about the call into its meta."""
+        self._meta[name] = value
         self._writer.wake()
 
     @property
@@ -131,6 +147,7 @@ class EventLog:
 
     def head(self, limit: int) -> list[Noted]:
         """The oldest steps with together about ``limit`` entries, at least one; they stay until ``settle``."""
+        self._sign()
         taken: list[Noted] = []
         count = 0
         for noted in self._noted:
@@ -139,6 +156,16 @@ class EventLog:
             if count >= limit:
                 break
         return taken
+
+    def _sign(self) -> None:
+        """Give the newest step the digest of its state. A state that has none costs the record that check alone."""
+        state, self._unsigned = self._unsigned, None
+        if state is None:
+            return
+        try:
+            self._noted[-1] = replace(self._noted[-1], digest=self._digests.of(state))
+        except Exception as error:  # noqa: BLE001 - the logs of all calls wait for this one
+            _log.error("eventlog.no_digest", call_sid=self.call_sid, error=type(error).__name__)
 
     def settle(self, steps: int, meta: Mapping[str, str]) -> None:
         """These steps and facts are in Redis."""

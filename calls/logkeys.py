@@ -11,7 +11,7 @@ import re
 
 LIVE_KEY = "calls:live"
 #: Entry fields, in this order.
-FIELDS = ("seq", "step", "kind", "type", "at_ms", "wall_ms", "mode", "turn", "data")
+FIELDS = ("seq", "step", "kind", "type", "at_ms", "wall_ms", "mode", "turn", "data", "digest")
 #: How often a living call is reported, and after how long without a report it counts as dead.
 HEARTBEAT_MS = 4_000
 DEAD_AFTER_MS = 30_000

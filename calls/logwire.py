@@ -34,7 +34,7 @@ _log = structlog.get_logger(__name__)
 _SCRIPT = """
 local function append(key, e)
   local added = redis.pcall('XADD', key, e[1] .. '-0', 'seq', e[1], 'step', e[2], 'kind', e[3], 'type', e[4],
-    'at_ms', e[5], 'wall_ms', e[6], 'mode', e[7], 'turn', e[8], 'data', e[9])
+    'at_ms', e[5], 'wall_ms', e[6], 'mode', e[7], 'turn', e[8], 'data', e[9], 'digest', e[10])
   if type(added) == 'table' and added.err and not string.find(added.err, 'equal or smaller', 1, true) then
     return added.err
   end
@@ -65,7 +65,10 @@ TAKEN = b"taken"
 
 @dataclass(frozen=True, slots=True)
 class Noted:
-    """A step as it waits: what its entries need and nothing of the state, which would be kept alive by it."""
+    """A step as it waits: what its entries need and nothing of the state, which would be kept alive by it.
+
+    ``digest`` is of the state after the step, where it was made.
+    """
 
     first_seq: int
     step: int
@@ -74,6 +77,7 @@ class Noted:
     commands: tuple[Command, ...]
     mode: str
     turn: int
+    digest: str = ""
 
     @property
     def count(self) -> int:
@@ -125,6 +129,7 @@ def _entries(noted: Noted) -> list[list[str]]:
             noted.mode,
             turn,
             encoded(value),
+            "" if place else noted.digest,
         ]
         for place, (seq, value) in enumerate(enumerate(values, noted.first_seq))
     ]

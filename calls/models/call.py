@@ -11,7 +11,7 @@ from typing import ClassVar
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVector, SearchVectorField
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.functions import Now
 
 from calls.models.agent import AgentVersion
@@ -20,7 +20,11 @@ NUMBER_LENGTH = 255
 
 
 class Call(models.Model):
-    """One phone call, from ring to archive."""
+    """One phone call, from ring to archive.
+
+    ``violations`` lists ``{"invariant": name, "step": number}`` where the invariants were watched as it happened;
+    ``state_layout`` is what the digests of its events are over.
+    """
 
     class Status(models.TextChoices):
         """How far it got. What the carrier says is kept apart, in ``carrier_status``."""
@@ -57,6 +61,9 @@ class Call(models.Model):
     process = models.CharField(max_length=255, blank=True)
     entry_count = models.PositiveIntegerField("log entries", default=0)
     broken_count = models.PositiveIntegerField("broken log entries", default=0)
+    state_layout = models.JSONField(default=dict, db_default=Value({}, models.JSONField()), editable=False)
+    checked = models.BooleanField("invariants watched", default=False, db_default=False)
+    violations = models.JSONField("invariants violated", default=list, db_default=Value([], models.JSONField()))
     archived_at = models.DateTimeField("archived", null=True, blank=True)
 
     class Meta:
@@ -127,7 +134,8 @@ class Turn(models.Model):
 class CallEvent(models.Model):
     """One entry of the log: an event that came in, or a command that the core gave.
 
-    ``error`` is set where the entry could not be read; ``data`` then holds what was there.
+    ``error`` is set where the entry could not be read; ``data`` then holds what was there. ``digest`` is of the state
+    after the step, with the last event of what was written at once.
     """
 
     class Kind(models.TextChoices):
@@ -146,6 +154,7 @@ class CallEvent(models.Model):
     at = models.DateTimeField("time")
     mode = models.CharField(max_length=16, blank=True)
     turn = models.PositiveIntegerField(default=0)
+    digest = models.CharField(max_length=16, blank=True, db_default="")
     data = models.JSONField()
     error = models.CharField(max_length=200, blank=True)
 

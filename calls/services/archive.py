@@ -10,12 +10,13 @@ What makes it safe to run again, at the same time, or after a worker died half-w
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import batched
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import structlog
 from django.db import transaction
@@ -54,12 +55,12 @@ class Archived(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Source:
-    """What Redis has of a call."""
+class Source:
+    """What there is of a call: in Redis, or in a file."""
 
     meta: dict[str, str]
     entries: list[Entry]
-    heartbeat_ms: int | None
+    heartbeat_ms: int | None = None
 
 
 def archive_call(call_sid: str, client: redis.Redis) -> Archived:
@@ -78,16 +79,16 @@ def archive_call(call_sid: str, client: redis.Redis) -> Archived:
         return Archived.LIVE
     facts = timeline.with_reason(facts, source.meta.get("end_reason", "")[:40] or "process_died")
     stored = recordings.write_stereo(surroundings.recordings_dir(), sid)
-    result = _write(sid, source, facts, stored)
+    result = write(sid, source, facts, stored)
     _let_go(sid, client)
     _log.info("call.archived", call_sid=sid, result=result.value, entries=facts.entries, broken=facts.broken)
     return result
 
 
-def _read(sid: str, client: redis.Redis) -> _Source:
+def _read(sid: str, client: redis.Redis) -> Source:
     meta = cast("dict[bytes, bytes]", client.hgetall(meta_key(sid)))
     heartbeat = client.zscore(LIVE_KEY, sid)
-    return _Source(
+    return Source(
         meta={entries.clean(_text(name)): entries.clean(_text(value)) for name, value in meta.items()},
         entries=entries.read(_pages(sid, client)),
         heartbeat_ms=None if heartbeat is None else int(heartbeat),
@@ -103,14 +104,15 @@ def _pages(sid: str, client: redis.Redis) -> Iterable[tuple[bytes, Mapping[bytes
         first = "(" + _text(page[-1][0])
 
 
-def _is_alive(source: _Source, facts: CallFacts) -> bool:
+def _is_alive(source: Source, facts: CallFacts) -> bool:
     """Neither ended nor silent for too long."""
     if facts.end_reason or "ended_wall_ms" in source.meta or source.heartbeat_ms is None:
         return False
     return _now_ms() - source.heartbeat_ms < DEAD_AFTER_MS
 
 
-def _write(sid: str, source: _Source, facts: CallFacts, stored: Stored | None) -> Archived:
+def write(sid: str, source: Source, facts: CallFacts, stored: Stored | None) -> Archived:
+    """Write all rows of a call, unless they are there."""
     with transaction.atomic():
         Call.objects.get_or_create(call_sid=sid, defaults=carrier.call_facts(source.meta))
         call = Call.objects.select_for_update(of=("self",)).get(call_sid=sid)
@@ -143,6 +145,7 @@ def _event(call: Call, entry: Entry) -> CallEvent:
         at=_moment(entry.wall_ms),
         mode=entry.mode,
         turn=entry.turn,
+        digest=entry.digest,
         data=entry.data,
         error=entry.error,
     )
@@ -189,7 +192,7 @@ def _write_recording(call: Call, stored: Stored | None) -> None:
     )
 
 
-def _write_call(call: Call, source: _Source, facts: CallFacts) -> None:
+def _write_call(call: Call, source: Source, facts: CallFacts) -> None:
     began = facts.first_wall_ms if facts.first_wall_ms is not None else _whole(source.meta.get("started_wall_ms"))
     call.answered_at = _moment(began) if began else call.answered_at
     if call.answered_at:
@@ -206,8 +209,20 @@ def _write_call(call: Call, source: _Source, facts: CallFacts) -> None:
     call.entry_count = facts.entries
     call.broken_count = facts.broken + facts.missing
     call.process = source.meta.get("process", "")[:255]
+    call.state_layout = _parsed(source.meta.get("state_layout"), dict)
+    call.checked = "checked" in source.meta
+    call.violations = _parsed(source.meta.get("violations"), list)
     call.archived_at = timezone.now()
     call.save()
+
+
+def _parsed(text: str | None, kind: type) -> Any:
+    """A fact of the meta that is JSON; empty where it is none of this kind."""
+    try:
+        value = json.loads(text or "null")
+    except (ValueError, RecursionError):
+        return kind()
+    return value if isinstance(value, kind) else kind()
 
 
 def _let_go(sid: str, client: redis.Redis) -> None:

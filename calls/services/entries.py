@@ -29,6 +29,7 @@ class Entry:
     mode: str
     turn: int
     data: Any
+    digest: str = ""
     value: Any = None
     error: str = ""
 
@@ -54,6 +55,7 @@ def read_entry(stream_id: bytes, fields: Mapping[bytes, bytes]) -> Entry:
         "wall_ms": _number(text.get("wall_ms"), 0),
         "mode": clean(text.get("mode", ""))[:16],
         "turn": _number(text.get("turn"), 0, high=_MAX_TURN),
+        "digest": clean(text.get("digest", ""))[:16],
     }
     try:
         data, value = _value(text)
