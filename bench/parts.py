@@ -19,9 +19,13 @@ from calls.core.policy import AgentProfile
 from calls.core.state import State
 from calls.media.vad import Batch, SpeechDetector
 from calls.phrasebook import phrase_audio
+from calls.replay.digest import StateDigest, layout_of
+from calls.replay.invariants import Checker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from calls.core.commands import Command
 
 FRAMES = 50
 SECONDS = 60
@@ -52,6 +56,13 @@ def messages() -> list[str]:
         ).decode()
         for number, frame in enumerate(frames())
     ]
+
+
+def pieces_and_marks() -> Iterator[e.Event]:
+    """A minute of the greeting: ten pieces of audio a second, and the marks of those before them."""
+    for number in range(SECONDS * 10):
+        yield e.AudioSent(at_ms=number * 100, turn=0, epoch=1, piece=number, size_bytes=800)
+        yield e.MarkReturned(at_ms=number * 100 + 1, turn=0, epoch=1, piece=number - 1)
 
 
 def cpu_us(work: Callable[[], Any]) -> float:
@@ -89,10 +100,29 @@ def main() -> None:
     def core() -> None:
         agent = AgentProfile("bench", 1, "Be brief.", "Hello, this is the bench.", "v")
         state, _ = step(State(), e.CallStarted(call_sid="CA", agent=agent))
-        for number in range(SECONDS * 10):
-            sent = e.AudioSent(at_ms=number * 100, turn=0, epoch=1, piece=number, size_bytes=800)
-            state, _ = step(state, sent)
-            state, _ = step(state, e.MarkReturned(at_ms=number * 100 + 90, turn=0, epoch=1, piece=number))
+        for event in pieces_and_marks():
+            state, _ = step(state, event)
+
+    def steps_of_a_minute() -> list[tuple[State, e.Event, tuple[Command, ...], State]]:
+        agent = AgentProfile("bench", 1, "Be brief.", "Hello, this is the bench.", "v")
+        found, state = [], State()
+        for event in (e.CallStarted(call_sid="CA", agent=agent), *pieces_and_marks()):
+            after, commands = step(state, event)
+            found.append((state, event, commands, after))
+            state = after
+        return found
+
+    steps = steps_of_a_minute()
+
+    def checker() -> None:
+        watching = Checker()
+        for taken in steps:
+            watching.collect(*taken)
+
+    def digests() -> None:
+        digest = StateDigest(State, layout_of(State), orjson.dumps)
+        for *_, after in steps[::2]:
+            digest.of(after)
 
     base = cpu_us(lambda: [orjson.loads(text) for text in texts])
     rows = {
@@ -102,6 +132,8 @@ def main() -> None:
         "speech detector, 31 windows": cpu_us(detect),
         f"the same, {TOGETHER} calls together": cpu_us(lambda: asyncio.run(_in_loop(detect_together))),
         "core, 20 steps (10 pieces, 10 marks)": cpu_us(core),
+        "invariants, the same 20 steps": cpu_us(checker),
+        "digest of a state, 10 times": cpu_us(digests),
     }
     for name, figure in rows.items():
         print(f"{name:40} {figure:9.0f} µs per call-second   {figure / base:6.1f} x")

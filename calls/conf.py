@@ -69,7 +69,7 @@ class LimitsConf:
 
 @dataclass(frozen=True, slots=True)
 class CallsConf:
-    """Everything, in one value."""
+    """Everything, in one value. ``check_share``: the share of calls (0 to 1) whose invariants are watched."""
 
     cartesia: CartesiaConf
     openai: OpenAIConf
@@ -77,3 +77,4 @@ class CallsConf:
     redis_url: str
     data_dir: str
     limits: LimitsConf = LimitsConf()
+    check_share: float = 1.0

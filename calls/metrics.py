@@ -53,6 +53,9 @@ FRAME_LATENESS = Histogram(
 )
 TURNS = Counter("turns", "Turns by outcome", ["outcome"])
 WASTED = Counter("wasted_characters", "Characters generated and never heard")
+INVARIANT_VIOLATIONS = Counter(
+    "invariant_violations", "Invariants that did not hold, once for each invariant and watched call", ["invariant"]
+)
 LOG_WAITING = Gauge("event_log_waiting_entries", "Entries of event logs not yet in Redis")
 LOOP_LAG = Gauge("event_loop_lag_ms", "How late the event loop ran what was due, worst of the last 5 s")
 

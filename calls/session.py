@@ -16,6 +16,7 @@ import structlog
 from calls import metrics
 from calls.actor import Parts, SessionActor
 from calls.bus import Bus, StepTaken
+from calls.callcheck import CallCheck, is_watched
 from calls.calllog import CallLog
 from calls.codecs.twilio import Dtmf, Mark, Media, parse_mark_name
 from calls.core.events import CarrierGone, DtmfPressed, MarkReturned, SpeechStarted
@@ -56,6 +57,8 @@ class Session:
         bus.subscribe(SpeechStarted, runtime.warm_model)
         CallMetrics(bus, clock.now_ms)
         CallLog(bus, ticket)
+        if is_watched(ticket.call_sid, runtime.conf.check_share):
+            CallCheck(bus, ticket.call_sid, self._log.add_fact)
         self._gone = False
         self._last_media_ms = 0
         self._least_delay_ms = 1 << 62

@@ -86,6 +86,7 @@ def calls_conf(env: Env) -> CallsConf:
         redis_url=env.secret_url("REDIS_URL", schemes=("redis", "rediss", "unix")),
         data_dir=str(env.path("DATA_DIR", BASE_DIR / "var")),
         limits=LimitsConf(max_calls=env.integer("MAX_CALLS", LimitsConf().max_calls, 1, 10_000)),
+        check_share=env.share("CHECK_CALLS_SHARE", 1.0),
     )
 
 

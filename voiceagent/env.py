@@ -55,6 +55,10 @@ class Env:
         expected = f"a whole number from {low} to {high}"
         return self._read(name, default, expected, lambda raw: _in_range(int(raw), low, high))
 
+    def share(self, name: str, default: float) -> float:
+        """A part of the whole, from 0 to 1."""
+        return self._read(name, default, "a number from 0 to 1", lambda raw: _in_range(float(raw), 0.0, 1.0))
+
     def flag(self, name: str, default: bool) -> bool:
         """Yes or no."""
         return self._read(name, default, "one of 1, true, yes, on, 0, false, no, off", _flag)
@@ -139,7 +143,7 @@ def _is_secret(name: str) -> bool:
     return any(part in name for part in ("KEY", "TOKEN", "SECRET", "PASSWORD", "DATABASE_URL", "REDIS_URL"))
 
 
-def _in_range(value: int, low: int, high: int) -> int:
+def _in_range[N: (int, float)](value: N, low: N, high: N) -> N:
     if not low <= value <= high:
         raise ValueError(value)
     return value

@@ -71,6 +71,28 @@ class EndReasonFilter(admin.SimpleListFilter):
         return queryset.filter(end_reason=self.value()) if self.value() else queryset
 
 
+class InvariantFilter(admin.SimpleListFilter):
+    """By whether the invariants held while the call was watched."""
+
+    title = "invariants"
+    parameter_name = "invariants"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[Any, str]]:
+        """The three cases."""
+        return [("violated", "violated"), ("held", "held"), ("unwatched", "not watched")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Call]) -> QuerySet[Call]:
+        """Calls of the chosen case."""
+        match self.value():
+            case "violated":
+                return queryset.exclude(violations=[])
+            case "held":
+                return queryset.filter(checked=True, violations=[])
+            case "unwatched":
+                return queryset.filter(checked=False)
+        return queryset
+
+
 class TurnInline(ReadOnlyMixin, _TurnInline):
     """The conversation, read only."""
 
@@ -99,13 +121,14 @@ class CallAdmin(ReadOnlyMixin, _CallAdmin):
 
     list_display = (
         "shown_start", "shown_numbers", "agent_version", "shown_length", "shown_turns", "shown_latency",
-        "shown_end", "shown_links",
+        "shown_end", "shown_checks", "shown_links",
     )  # fmt: skip
     list_display_links = ("shown_start",)
     list_filter = (
         "status",
         AgentFilter,
         EndReasonFilter,
+        InvariantFilter,
         "started_at",
     )
     list_select_related = (
@@ -137,9 +160,9 @@ class CallAdmin(ReadOnlyMixin, _CallAdmin):
                 ]
             },
         ),
-        ("Record", {"fields": [("archived_at", "entry_count", "broken_count"), "process"]}),
+        ("Record", {"fields": [("archived_at", "entry_count", "broken_count"), "shown_checks", "process"]}),
     ]
-    readonly_fields: ClassVar = ["shown_links", "shown_end", "shown_length"]
+    readonly_fields: ClassVar = ["shown_links", "shown_end", "shown_length", "shown_checks"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Call]:
         """With agent and recording, without what the pages do not show."""
@@ -190,6 +213,12 @@ class CallAdmin(ReadOnlyMixin, _CallAdmin):
         """Why it ended, or how far it is; and whether its record is complete."""
         why = call.end_reason.replace("_", " ") or str(call.get_status_display())
         return _stack(why, "archived" if call.archived_at else "not archived yet")
+
+    @admin.display(description="Invariants")
+    def shown_checks(self, call: Call) -> str:
+        """Which of them did not hold, and from which step on."""
+        broken = [f"{found['invariant'].replace('_', ' ')} (step {found['step']})" for found in call.violations]
+        return _stack("violated", ", ".join(broken)) if broken else ("held" if call.checked else "not watched")
 
     @admin.display(description="Open")
     def shown_links(self, call: Call) -> str:

@@ -1,0 +1,77 @@
+"""What the watch over the invariants found stands on the archived call, and people find it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+from django.urls import reverse
+
+from calls.models import Call
+from calls.services.archive import archive_call
+from tests.app.records.conftest import meta_of, write_log
+from tests.app.records.conversation import booked_table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import redis
+    from django.test import Client
+
+    from calls.models import AgentVersion
+    from tests.app.records.conftest import Cast
+
+FOUND = [{"invariant": "heard_truth", "step": 17}]
+
+
+@pytest.fixture
+def archive(redis_url: str, version: AgentVersion, client_redis: redis.Redis, recordings: Path) -> Callable[..., Call]:
+    def make(number: int, **facts: str) -> Call:
+        sid = f"CA{number:032d}"
+        asyncio.run(write_log(redis_url, booked_table(sid), meta_of(version, **facts)))
+        archive_call(sid, client_redis)
+        return Call.objects.get(call_sid=sid)
+
+    return make
+
+
+def test_a_flag_in_the_log_is_a_flag_on_the_call(archive: Callable[..., Call]) -> None:
+    violated = archive(1, checked="1", violations=json.dumps(FOUND))
+    held, unwatched = archive(2, checked="1"), archive(3)
+    assert (violated.checked, violated.violations) == (True, FOUND)
+    assert (held.checked, held.violations) == (True, [])
+    assert (unwatched.checked, unwatched.violations) == (False, [])
+
+
+@pytest.mark.parametrize("text", ["", "[", "{}", "null", "[" * 100_000])
+def test_a_flag_that_cannot_be_read_is_none(archive: Callable[..., Call], text: str) -> None:
+    assert archive(1, checked="1", violations=text).violations == []
+
+
+def test_the_list_shows_and_filters_them(archive: Callable[..., Call], client: Client, cast: Cast) -> None:
+    calls = {
+        "violated": archive(1, checked="1", violations=json.dumps(FOUND)),
+        "held": archive(2, checked="1"),
+        "unwatched": archive(3),
+    }
+    client.force_login(cast.bob)
+    page = reverse("admin:calls_call_changelist")
+    for case, call in calls.items():
+        shown = client.get(page, {"invariants": case}).context["cl"].result_list
+        assert [row.call_sid for row in shown] == [call.call_sid]
+    assert len(client.get(page).context["cl"].result_list) == 3
+    text = client.get(page).content.decode()
+    assert "heard truth (step 17)" in text
+    assert "not watched" in text
+
+
+def test_the_newest_step_of_each_write_has_a_digest_and_the_call_its_layout(archive: Callable[..., Call]) -> None:
+    call = archive(1)
+    signed = call.events.exclude(digest="")
+    assert signed.exists()
+    assert not signed.exclude(kind="event").exists()
+    assert call.events.filter(kind="event").order_by("seq").last() in signed
+    assert "Reply" in call.state_layout
