@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import asynccontextmanager
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from aiohttp import WSServerHandshakeError
@@ -21,6 +21,7 @@ from voiceagent.sandbox.carrier import (
     HungUp,
     ProtocolFault,
     StreamOpened,
+    TimelineEvent,
     signing,
     twiml,
 )
@@ -30,11 +31,13 @@ from voiceagent.sandbox.sound import FRAME_BYTES, FRAME_MS, MULAW_SILENCE, loudn
 from voiceagent.sandbox.twilio.resources import new_sid
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
     from tests.conformance.bot import Line
     from tests.conformance.target import Target
     from voiceagent.sandbox.carrier import PhoneCall
+
+E = TypeVar("E", bound=TimelineEvent)
 
 #: Codes of faults that are none: a server may close the stream when it wants the call to end.
 _ALLOWED = {31921}
@@ -80,6 +83,21 @@ class Call:
         assert self.phone.stream is not None
         return self.phone.stream
 
+    async def next(
+        self, kind: type[E], where: Callable[[E], bool] | None = None, *, after: int = 0, timeout_s: float = 10.0
+    ) -> E:
+        """The first event of a kind that fits, from a position of the timeline on, or a failed judgement."""
+
+        def fits(event: TimelineEvent) -> bool:
+            return isinstance(event, HungUp) or (isinstance(event, kind) and (where is None or where(event)))
+
+        try:
+            found = await self.phone.wait_for(TimelineEvent, fits, after=after, timeout_s=timeout_s)
+        except TimeoutError:
+            raise AssertionError(f"no {kind.__name__} within {timeout_s:g} s: {self.phone.timeline.events}") from None
+        assert isinstance(found, kind), f"the call is over: {found}"
+        return found
+
     async def say(self, said: Line | bytes, *, after_ms: float = 0, wait: bool = True) -> int:
         """Say it after a silence; gives the position in the timeline before it."""
         before = self.here
@@ -114,7 +132,7 @@ class Call:
         A bot that keeps nothing at the carrier need not clear; but from the reaction's limit on nothing may be heard.
         """
         before = await self.say(said, wait=False)
-        began = await self.phone.wait_for(CallerStarted, after=before)
+        began = await self.next(CallerStarted, after=before)
         try:
             cleared = await self.phone.wait_for(Cleared, after=before, timeout_s=self.target.reaction_ms / 1000)
         except TimeoutError:
@@ -156,39 +174,35 @@ class Call:
 
     async def answered(self, after: int) -> AgentStarted:
         """The agent becomes audible after that position of the timeline, in time after the caller's last sound."""
-        stopped = await self.phone.wait_for(CallerStopped, after=after)
-        try:
-            began = await self.phone.wait_for(
-                AgentStarted, lambda it: it.at_ms > stopped.at_ms, after=after, timeout_s=self.target.answer_ms / 1000
-            )
-        except TimeoutError:
-            raise AssertionError(f"no answer; the call: {self.phone.timeline.events[after:]}") from None
-        assert began.at_ms - stopped.at_ms <= self.target.answer_ms, "the answer came late"
-        return began
+        stopped = await self.next(CallerStopped, after=after)
+        patience_s = self.target.answer_ms / 1000
+        return await self.next(AgentStarted, lambda it: it.at_ms > stopped.at_ms, after=after, timeout_s=patience_s)
 
     async def finished(self) -> None:
         """The agent has said all."""
         await self.phone.wait_for_quiet()
 
-    async def silent_for(self, ms: float) -> None:
-        """Nothing more is said for so long."""
-        after = self.here
+    async def says_no_more(self) -> None:
+        """Hear the agent out; after that it is quiet."""
+        await self.finished()
+        after, quiet_until_ms = self.here, self.audible_after(0)[-1] + self.target.quiet_ms
+        patience_s = (quiet_until_ms - self.phone.timeline.now_ms()) / 1000
         try:
-            more = await self.phone.wait_for(AgentStarted, after=after, timeout_s=ms / 1000)
+            more = await self.phone.wait_for(AgentStarted, after=after, timeout_s=patience_s)
         except TimeoutError:
             return
         raise AssertionError(f"the agent spoke again, unasked: {more}")
 
     async def listens(self, from_ms: float, after: int) -> CallerStopped:
         """No media came from a moment on until the caller's last sound."""
-        stopped = await self.phone.wait_for(CallerStopped, after=after)
+        stopped = await self.next(CallerStopped, after=after)
         late = self.media_between(from_ms, stopped.at_ms)
         assert not late, f"{len(late)} media messages while the caller spoke, from {late[0]:.0f} ms on"
         return stopped
 
     async def yields(self, after: int) -> float:
         """The caller begins to speak after that position: gives the moment from which nothing is queued any more."""
-        began = await self.phone.wait_for(CallerStarted, after=after)
+        began = await self.next(CallerStarted, after=after)
         limit_ms = began.at_ms + self.target.reaction_ms
         await self._until(limit_ms)
         assert self.queued_ms <= FRAME_MS, f"{self.queued_ms:.0f} ms of a reply to half a turn are still to be heard"
@@ -196,12 +210,8 @@ class Call:
 
     async def goes_on(self, cleared: Cleared) -> AgentStarted:
         """The agent speaks again, of itself, soon after a clear."""
-        try:
-            resumed = await self.phone.wait_for(
-                AgentStarted, lambda it: it.at_ms > cleared.at_ms, timeout_s=self.target.resume_ms / 1000
-            )
-        except TimeoutError:
-            raise AssertionError("the reply was never resumed") from None
+        patience_s = self.target.resume_ms / 1000
+        resumed = await self.next(AgentStarted, lambda it: it.at_ms > cleared.at_ms, timeout_s=patience_s)
         assert resumed.at_ms - cleared.at_ms <= self.target.resume_ms, "the reply was resumed late"
         return resumed
 
@@ -214,10 +224,8 @@ class Call:
 
     async def is_ended(self) -> HungUp:
         """The bot ends the call, soon after its last sound."""
-        try:
-            over = await self.phone.wait_until_over(timeout_s=self.target.hangup_ms / 1000 + 20)
-        except TimeoutError:
-            raise AssertionError("the call was not ended") from None
+        await self.finished()
+        over = await self.next(HungUp, timeout_s=self.target.hangup_ms / 1000)
         assert over.by == "server", over
         return over
 

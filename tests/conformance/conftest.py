@@ -25,14 +25,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """The marker of scenarios that need the vendors' stand-ins."""
+    """The markers of scenarios and of what proves them."""
     config.addinivalue_line("markers", "steered: needs the vendors' stand-ins, which a foreign bot may not use")
+    config.addinivalue_line("markers", "own_bots: brings the bots it needs, so that a foreign one is not tested")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Skip, with the reason, what cannot be run against this bot."""
     target = targets.chosen(config)
     for item in items:
+        if target.server and item.get_closest_marker("own_bots"):
+            item.add_marker(pytest.mark.skip(reason="proves the scenarios, not the bot"))
         needs = getattr(getattr(item, "function", None), "needs", ())
         for reason in filter(None, ((target if target.server else targets.LOCAL).lacks(need) for need in needs)):
             item.add_marker(pytest.mark.skip(reason=reason))

@@ -49,6 +49,12 @@ class Target:
         """Whether the vendors' stand-ins can be told what to do."""
         return bool(self.sandbox and self.cartesia_key and self.openai_key)
 
+    @property
+    def quiet_ms(self) -> float:
+        """How long a bot that has answered must be quiet, at the least: it may prompt a caller who says nothing."""
+        prompts = self.idle_ms and self.idle_to in ("", self.to)
+        return min(2000, self.idle_ms * 0.8) if prompts else 2000
+
     def lacks(self, need: str) -> str:
         """Why a scenario that needs something cannot be run against this bot; empty where it can."""
         return _REASONS[need] if not getattr(self, need) else ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from tests.conformance.bot import Bot, Line
@@ -39,12 +40,9 @@ async def test_G1_the_idle_time_starts_when_the_last_word_is_heard(bot: Bot) -> 
         ended = call.phone.timeline.last(AgentStopped)
         assert ended is not None
         patience_s = (bot.target.idle_ms + _LATE_MS) / 1000
-        try:
-            prompt = await call.phone.wait_for(AgentStarted, lambda it: it.at_ms > ended.at_ms, timeout_s=patience_s)
-        except TimeoutError:
-            raise AssertionError("the silence was never broken") from None
+        prompt = await call.next(AgentStarted, lambda it: it.at_ms > ended.at_ms, timeout_s=patience_s)
         silence_ms = prompt.at_ms - ended.at_ms
-        assert bot.target.idle_ms - _EARLY_MS <= silence_ms <= bot.target.idle_ms + _LATE_MS
+        assert silence_ms >= bot.target.idle_ms - _EARLY_MS, f"prompted after {silence_ms:.0f} ms of silence"
         if bot.steered:
             assert [word.text for word in call.words() if word.at_ms < ended.at_ms] == spoken(ask.answer)
 
@@ -102,10 +100,8 @@ async def test_J1_of_two_calls_at_one_free_slot_one_is_busy(bot: Bot) -> None:
     async def place() -> PhoneCall:
         phone = bot.carrier.call(called=bot.target.to, keep_audio=False)
         placed.append(phone)
-        try:
+        with suppress(CallFailedError):
             await phone.start()
-        except CallFailedError:
-            pass
         return phone
 
     async def place_until_admitted() -> None:

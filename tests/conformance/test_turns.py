@@ -28,8 +28,7 @@ async def test_C1_a_second_final_transcript_amends_the_turn_and_there_is_one_rep
             before = await call.say(second, after_ms=900, wait=False)
         await call.listens(await call.yields(before), before)
         await call.answered(before)
-        await call.finished()
-        await call.silent_for(2000)
+        await call.says_no_more()
         if bot.steered:
             call.heard_exactly(second.answer)
             users = said_by("user", (await bot.vendors.asked(second.text.rstrip(".")))[-1])
@@ -58,9 +57,8 @@ async def test_C4_only_the_last_of_seven_guesses_becomes_audible(bot: Bot) -> No
     async with bot.call(*lines, last, ears={"scripts": [script]}) as call:
         silence = MULAW_SILENCE * (gap_ms * 8)
         await call.say(MULAW_SILENCE * (begin_ms * 8) + silence.join([speech(burst_ms)] * len(words)))
-        await call.phone.wait_for(AgentStarted, timeout_s=bot.target.answer_ms / 1000)
-        await call.finished()
-        await call.silent_for(1000)
+        await call.next(AgentStarted, timeout_s=bot.target.answer_ms / 1000)
+        await call.says_no_more()
         call.heard_exactly(last.answer)
 
 
@@ -74,7 +72,7 @@ async def test_D1_a_cough_costs_no_word_and_no_long_silence(bot: Bot) -> None:
         began = await call.ask(ask)
         await call.heard_for(800, began)
         before = await call.say(speech(200) if bot.steered else cough())
-        coughed = await call.phone.wait_for(CallerStopped, after=before)
+        coughed = await call.next(CallerStopped, after=before)
         try:
             cleared = await call.phone.wait_for(Cleared, after=before, timeout_s=bot.target.reaction_ms / 1000)
         except TimeoutError:
@@ -105,7 +103,7 @@ async def test_D6_words_over_a_notice_that_may_not_be_interrupted_are_answered_a
     ask = Line("Can I bring a pram?", "Prams fit nicely beside bench four.")
     notice = bot.target.notice_text
     async with bot.call(ask, to=bot.target.notice_to, greeting=notice) as call:
-        began = await call.phone.wait_for(AgentStarted)
+        began = await call.next(AgentStarted)
         await call.heard_for(300, began)
         await call.say(ask)
         await call.hears(ask.answer)
@@ -129,7 +127,7 @@ async def test_E1_an_end_of_call_from_a_turn_committed_too_early_does_not_hang_u
         if bot.steered:
             await call.finished()
             call.is_up()
-            stopped = await call.phone.wait_for(CallerStopped, after=before)
+            stopped = await call.next(CallerStopped, after=before)
             call.heard_exactly(more.answer, since_ms=stopped.at_ms)
             assert not call.phone.timeline.all(Updated)
 
@@ -168,7 +166,7 @@ async def test_F1_a_back_channel_resumes_the_reply_at_the_same_word(bot: Bot) ->
         began = await call.ask(ask)
         await call.heard_for(900, began)
         before = await call.say(speech(300))
-        hummed = await call.phone.wait_for(CallerStopped, after=before)
+        hummed = await call.next(CallerStopped, after=before)
         told_ms = await bot.vendors.told_at("Mhm.") - call.phone.timeline.begun_at_ms
         cleared = call.phone.timeline.last(Cleared)
         if cleared is not None:
@@ -187,7 +185,7 @@ async def test_F2_yes_over_the_tail_of_a_question_is_its_answer(bot: Bot) -> Non
         began = await call.ask(ask)
         await call.heard_for(ask.answer.index("Tuesday") * MS_PER_CHAR, began)
         before = await call.say(speech(300))
-        stopped = await call.phone.wait_for(CallerStopped, after=before)
+        stopped = await call.next(CallerStopped, after=before)
         await call.answered(before)
         await call.finished()
         call.heard_exactly(yes.answer, since_ms=stopped.at_ms)
