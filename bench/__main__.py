@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from bench import latency, load, parts
+from bench import latency, load, parts, speculation
 
-BENCHES = {"parts": parts.main, "latency": latency.main, "load": load.main}
+BENCHES = {"parts": parts.main, "latency": latency.main, "speculation": speculation.main, "load": load.main}
 
 
 def main() -> int:

@@ -28,6 +28,17 @@ ROOT = Path(__file__).resolve().parent.parent
 DATA_DIR = ROOT / "var" / "bench"
 SERVER_CORE, OTHER_CORE = 0, max(os.cpu_count() or 1, 1) - 1
 START_S = 60.0
+#: The demonstration agent, and one that differs in waiting for the certain end of a turn.
+SPECULATIVE_NUMBER, PATIENT_NUMBER = "+15005550006", "+15005550007"
+_PATIENT_AGENT = f"""
+from calls.models import Agent, AgentNumber
+if not AgentNumber.objects.filter(number="{PATIENT_NUMBER}").exists():
+    agent = Agent.objects.get(numbers__number="{SPECULATIVE_NUMBER}")
+    agent.pk, agent._state.adding, agent.name = None, True, "Patient"
+    agent.policy = {{"speculative": False}}
+    agent.save()
+    AgentNumber.objects.create(agent=agent, number="{PATIENT_NUMBER}")
+"""
 
 
 @dataclass(frozen=True)
@@ -85,6 +96,7 @@ def rig(max_calls: int = 100) -> Iterator[Rig]:
         environ.update(servers.addresses())
         install_defaults(environ)
         _run(environ, "-m", "voiceagent.prepare", str(DATA_DIR / "facts.json"))
+        _run(environ, "manage.py", "shell", "-c", _PATIENT_AGENT)
         sandbox_url = environ["CARTESIA_BASE_URL"]
         port = sandbox_url.rsplit(":", 1)[1]
         with (

@@ -53,6 +53,7 @@ FRAME_LATENESS = Histogram(
 )
 TURNS = Counter("turns", "Turns by outcome", ["outcome"])
 WASTED = Counter("wasted_characters", "Characters generated and never heard")
+WASTED_TOKENS = Counter("wasted_tokens", "Pieces of the model's stream whose text was never heard")
 INVARIANT_VIOLATIONS = Counter(
     "invariant_violations", "Invariants that did not hold, once for each invariant and watched call", ["invariant"]
 )
@@ -96,6 +97,7 @@ class CallMetrics:
     def _turn_closed(self, turn: TurnClosed, _: StepTaken) -> None:
         TURNS.labels(turn.outcome).inc()
         WASTED.inc(turn.wasted_chars)
+        WASTED_TOKENS.inc(turn.wasted_tokens)
         if turn.kind != "answer" or turn.first_audio_ms < 0 or turn.speech_ended_ms < 0:
             return
         latency_ms = max(0, turn.first_audio_ms - turn.speech_ended_ms)

@@ -48,7 +48,7 @@ def model_text(w: Work, event: ModelText) -> None:
         return w.stale(event)
     reply = w.reply
     text = glue(reply.text, event.text) if reply.seam else event.text
-    w.set_reply(parts=_append(reply.parts, text), seam=False, progress_ms=w.now)
+    w.set_reply(parts=_append(reply.parts, text), tokens=reply.tokens + 1, seam=False, progress_ms=w.now)
     replies.speak(w, final=False)
     return None
 
@@ -312,7 +312,8 @@ def fail_reply(w: Work, phrase: str) -> None:
         phrase=phrase,
         failed=True,
         interruptible=not over,
-        wasted_chars=reply.wasted_chars + len(reply.text) - heard,
+        tokens=0,
+        waste=reply.wasted(heard),
         progress_ms=w.now,
     )
     if reply.phrase:

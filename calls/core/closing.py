@@ -26,6 +26,7 @@ def close(w: Work, reply: Reply, outcome: str, heard: int) -> None:
     if not silent:
         note = interrupted and heard > 0
         w.set(history=w.state.history + history.of_reply(reply, heard, interrupted=note))
+    waste = reply.wasted(heard)
     w.emit(
         TurnClosed(
             turn=reply.turn,
@@ -38,7 +39,8 @@ def close(w: Work, reply: Reply, outcome: str, heard: int) -> None:
             committed_ms=reply.committed_ms,
             first_audio_ms=reply.first_audio_ms,
             closed_ms=w.now,
-            wasted_chars=reply.wasted_chars + len(reply.text) - heard,
+            wasted_chars=waste.chars,
+            wasted_tokens=waste.tokens,
             words=_all_words(w, reply),
         )
     )

@@ -218,6 +218,7 @@ class TurnClosed(Command):
     first_audio_ms: int
     closed_ms: int
     wasted_chars: int = 0
+    wasted_tokens: int = 0
     words: tuple[SpokenWord, ...] = ()
 
 

@@ -295,7 +295,7 @@ def _supersede(w: Work, reply: Reply, text: str) -> None:
     w.disarm(replies.WATCH, VERDICT)
     w.set(reply=None)
     if reply.kind == "answer" and not reply.tools:
-        w.set(turn=reply.turn - 1, wasted_chars=reply.wasted_chars + len(reply.text))
+        w.set(turn=reply.turn - 1, waste=reply.wasted(0))
         commit(w, wording.joined(reply.user_text, text))
     else:
         closing.close(w, reply, "superseded", 0)

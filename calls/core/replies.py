@@ -21,7 +21,7 @@ from calls.core.commands import (
 )
 from calls.core.phrases import phrase_text
 from calls.core.speech import Playback
-from calls.core.state import Part, Reply, ToolRun
+from calls.core.state import Part, Reply, ToolRun, Waste
 from calls.core.state import Work as Stage
 from calls.core.wording import speakable_until
 
@@ -62,9 +62,9 @@ def answer(w: Work, user_text: str, *, confirmed: bool = True) -> None:
         speech_ended_ms=w.state.caller.voiced_until_ms,
         committed_ms=w.now if confirmed else -1,
         progress_ms=w.now,
-        wasted_chars=w.state.wasted_chars,
+        waste=w.state.waste,
     )
-    w.set(reply=reply, epoch=epoch, turn=turn if confirmed else w.state.turn, wasted_chars=0)
+    w.set(reply=reply, epoch=epoch, turn=turn if confirmed else w.state.turn, waste=Waste())
     w.emit(AskModel(turn, epoch, history.request(w.state, reply), speculative=not confirmed))
     if confirmed:
         w.emit(OpenGate(turn, epoch))
@@ -91,7 +91,7 @@ def discard_draft(w: Work) -> None:
     reply = w.reply
     stop_work(w)
     cancel_tools(w, reply)
-    w.set(reply=None, wasted_chars=reply.wasted_chars + len(reply.text))
+    w.set(reply=None, waste=reply.wasted(0))
 
 
 def announce(w: Work, kind: str, text: str, *, interruptible: bool = True) -> None:

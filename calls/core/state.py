@@ -84,6 +84,14 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Waste:
+    """What was generated and never heard. A piece of the model's stream counts as a token."""
+
+    chars: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
     """One reply from its request to its last heard word. Offsets (``said``, ``cut_at``) count characters of ``text``;
     ``told`` counts the function calls whose results the model has been given; ``filled``
@@ -106,7 +114,8 @@ class Reply:
     answered_say: bool = False
     failed: bool = False
     revoiced: int = 0
-    wasted_chars: int = 0
+    tokens: int = 0
+    waste: Waste = Waste()
     speech_ended_ms: int = -1
     committed_ms: int = -1
     first_audio_ms: int = -1
@@ -126,6 +135,11 @@ class Reply:
     def tools(self) -> tuple[ToolRun, ...]:
         """Its function calls, in order."""
         return tuple(part.tool for part in self.parts if part.tool is not None)
+
+    def wasted(self, heard: int) -> Waste:
+        """Its waste, were it to end with its text heard up to this offset."""
+        unheard, whole = len(self.text) - heard, max(1, len(self.text))
+        return Waste(self.waste.chars + unheard, self.waste.tokens + self.tokens * unheard // whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +173,7 @@ class Timer:
 @dataclass(frozen=True, slots=True)
 class State:
     """Everything the core knows. ``cut`` is a stopped reply awaiting its verdict; ``ending`` a reason to hang up
-    once the reply has been heard, ``wasted_chars`` what discarded guesses generated for the turn that is open."""
+    once the reply has been heard, ``waste`` what discarded guesses generated for the turn that is open."""
 
     phase: Phase = Phase.CONNECTING
     mode: Mode = Mode.LISTENING
@@ -176,7 +190,7 @@ class State:
     timers: tuple[Timer, ...] = ()
     timer_key: int = 0
     failures: int = 0
-    wasted_chars: int = 0
+    waste: Waste = Waste()
     ending: str = ""
 
 

@@ -116,6 +116,8 @@ class Turn(models.Model):
     closed_ms = models.PositiveBigIntegerField(null=True, blank=True)
     latency_ms = models.PositiveIntegerField("latency", null=True, blank=True)
     wasted_chars = models.PositiveIntegerField(default=0)
+    wasted_tokens = models.PositiveIntegerField(default=0)
+    spoken_words = models.JSONField("what became of each word", default=list, blank=True)
     words = models.GeneratedField(
         expression=SearchVector("user_text", "heard_text", config="simple"),
         output_field=SearchVectorField(),

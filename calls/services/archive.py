@@ -175,6 +175,8 @@ def _turn(call: Call, turn: TurnFacts) -> Turn:
         closed_ms=turn.closed_ms,
         latency_ms=turn.latency_ms,
         wasted_chars=turn.wasted_chars,
+        wasted_tokens=turn.wasted_tokens,
+        spoken_words=list(turn.spoken_words),
     )
 
 

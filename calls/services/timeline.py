@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from calls.core.commands import AskModel, Clear, Command, EndCall, Say, TurnClosed
 from calls.core.events import (
@@ -23,6 +23,7 @@ from calls.core.events import (
     VoiceFailed,
     WordsTimed,
 )
+from calls.core.record import payload
 from calls.services.entries import Entry, clean
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class TurnFacts:
     first_audio_ms: int | None
     closed_ms: int | None
     wasted_chars: int = 0
+    wasted_tokens: int = 0
+    spoken_words: tuple[dict[str, Any], ...] = ()
 
     @property
     def interrupted(self) -> bool:
@@ -182,6 +185,8 @@ def _turn(said: TurnClosed) -> TurnFacts:
         first_audio_ms=_time(said.first_audio_ms),
         closed_ms=_time(said.closed_ms),
         wasted_chars=max(0, said.wasted_chars),
+        wasted_tokens=max(0, said.wasted_tokens),
+        spoken_words=tuple({**payload(word), "text": clean(word.text)} for word in said.words),
     )
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calls.core.commands import AskModel, Clear, Command, EndCall, Message, Say, TurnClosed
+from calls.core.commands import AskModel, Clear, Command, EndCall, Message, Say, SpokenWord, TurnClosed
 from calls.core.events import AudioSent, CallStarted, EarFailed, Event, MarkReturned, TimedWord, WordsTimed
 from calls.core.policy import AgentProfile
 from calls.core.record import dumps
@@ -151,3 +151,16 @@ def test_any_bytes_make_an_entry_that_can_be_stored(stream_id: bytes, fields: di
 @pytest.mark.parametrize("place", [b"12-0", b"12"])
 def test_an_entry_without_a_number_keeps_its_place(place: bytes) -> None:
     assert read_entry(place, {}).seq == 12
+
+
+def test_what_became_of_each_word_is_kept() -> None:
+    facts = fold(
+        entries(
+            CallStarted(call_sid="CA1", agent=AGENT, at_ms=0),
+            closed(1, words=(SpokenWord("Hello", "heard", 100, 300), SpokenWord("the\x00re", "flushed", 300, 500))),
+        )
+    )
+    assert facts.turns[0].spoken_words == (
+        {"text": "Hello", "state": "heard", "start_ms": 100, "end_ms": 300},
+        {"text": "the\ufffdre", "state": "flushed", "start_ms": 300, "end_ms": 500},
+    )
