@@ -65,6 +65,11 @@ def said_by(role: str, messages: Messages) -> list[str]:
     return [str(message.get("content") or "") for message in messages if message["role"] == role]
 
 
+def since(text: str, messages: Messages) -> Messages:
+    """The messages from the one with this text on."""
+    return messages[[message.get("content") for message in messages].index(text) :]
+
+
 class Steering:
     """The vendors' stand-ins of a bot, over their control API."""
 
@@ -76,7 +81,9 @@ class Steering:
         self._rules: list[dict[str, Any]] = []
 
     async def begin(self) -> None:
-        """A quick voice, a prompt model. Six more chunks follow every cancel, so that no clear has an easy time."""
+        """Nothing of earlier runs; a quick voice and a prompt model. Six more chunks follow every cancel."""
+        await self.ears.reset()
+        await self.model.reset()
         await self.ears.configure(tts=_VOICE)
         await self.model.configure(llm={"first_token_ms": 40, "inter_token_ms": 2})
 

@@ -69,6 +69,8 @@ class Call:
     def __init__(self, phone: PhoneCall, target: Target, texts: Sequence[str]) -> None:
         self.phone, self.target = phone, target
         self.known = ears.vocabulary(texts)
+        #: When the greeting was over: what was said before is not judged.
+        self.begun_ms = 0.0
 
     # --- what the caller does -----------------------------------------------------------------------------------------
 
@@ -113,7 +115,8 @@ class Call:
             await self.phone.wait_for(AgentStarted, timeout_s=self.target.greeting_ms / 1000)
         except TimeoutError:
             return
-        await self.phone.wait_for_quiet()
+        await self.finished()
+        self.begun_ms = self.phone.timeline.now_ms()
 
     async def ask(self, line: Line, after_ms: float = 0) -> AgentStarted:
         """Say something; gives the beginning of the answer."""
@@ -266,9 +269,9 @@ class Call:
         ]
 
     def words(self, since_ms: float = 0) -> list[ears.Word]:
-        """The words that the caller heard in whole or in part from a moment on."""
-        begun = self.opened_ms
-        found = [ears.Word(w.text, w.at_ms + begun, w.ms) for w in ears.words_in(self.phone.heard, self.known)]
+        """The words that the caller heard in whole or in part from a moment on, the greeting apart."""
+        opened_ms, since_ms = self.opened_ms, max(since_ms, self.begun_ms)
+        found = [ears.Word(w.text, w.at_ms + opened_ms, w.ms) for w in ears.words_in(self.phone.heard, self.known)]
         return [word for word in found if not since_ms or word.at_ms >= since_ms + _CLOCK_SLACK_MS]
 
     def text(self, since_ms: float = 0) -> list[str]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     Test = Callable[..., Awaitable[None]]
 
 #: All conversations are begun with the first test, so that a test may have to wait for those before it.
-TIMEOUT_S = 180
+TIMEOUT_S = 600
 
 
 @overload

@@ -6,7 +6,7 @@ from tests.conformance.bot import MS_PER_CHAR, Bot, Line, said_by, speech
 from tests.conformance.call import cough
 from tests.conformance.ears import spoken
 from tests.conformance.scenario import scenario
-from voiceagent.sandbox.carrier import AgentStarted, CallerStopped, Cleared, Updated
+from voiceagent.sandbox.carrier import AgentStarted, CallerStarted, CallerStopped, Cleared, Updated
 from voiceagent.sandbox.control import ToolCall
 from voiceagent.sandbox.sound import MULAW_SILENCE
 
@@ -54,12 +54,14 @@ async def test_C4_only_the_last_of_seven_guesses_becomes_audible(bot: Bot) -> No
         script.append({"at_ms": at_ms + burst_ms, "type": "turn.update", "transcript": text})
         script.append({"at_ms": at_ms + burst_ms + 150, "type": "turn.eager_end", "transcript": text})
     script.append({"at_ms": begin_ms + 7 * step_ms + 300, "type": "turn.end", "transcript": texts[-1]})
-    async with bot.call(*lines, last, ears={"scripts": [script]}) as call:
+    # The script counts from the start of the call: a greeting is interrupted.
+    async with bot.call(*lines, last, ears={"scripts": [script]}, greeting="") as call:
         silence = MULAW_SILENCE * (gap_ms * 8)
-        await call.say(MULAW_SILENCE * (begin_ms * 8) + silence.join([speech(burst_ms)] * len(words)))
-        await call.next(AgentStarted, timeout_s=bot.target.answer_ms / 1000)
+        before = await call.say(MULAW_SILENCE * (begin_ms * 8) + silence.join([speech(burst_ms)] * len(words)))
+        began = await call.next(CallerStarted, after=before)
+        await call.answered(before)
         await call.says_no_more()
-        call.heard_exactly(last.answer)
+        call.heard_exactly(last.answer, since_ms=began.at_ms + bot.target.reaction_ms)
 
 
 @scenario

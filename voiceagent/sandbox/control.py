@@ -200,12 +200,17 @@ class SandboxClient:
         self, endpoint: str, where: Callable[[Entry], bool] = bool, count: int = 1, timeout_s: float = 5.0
     ) -> list[Entry]:
         """At least ``count`` entries that fit. Raises ``TimeoutError``."""
-        async with asyncio.timeout(timeout_s):
-            while True:
-                found = [entry for entry in await self.journal(endpoint) if where(entry)]
-                if len(found) >= count:
-                    return found
-                await asyncio.sleep(0.02)
+        try:
+            async with asyncio.timeout(timeout_s):
+                while True:
+                    found = [entry for entry in await self.journal(endpoint) if where(entry)]
+                    if len(found) >= count:
+                        return found
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            raise TimeoutError(
+                f"the journal of {endpoint} did not come to {count} such entries in {timeout_s:g} s"
+            ) from None
 
     async def reset(self) -> None:
         """Forget settings, faults and journal."""
