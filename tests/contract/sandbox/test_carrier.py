@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import re
+import ssl
 from typing import TYPE_CHECKING, Any
 
+import aiohttp
 import pytest
+from aiohttp.client_reqrep import ConnectionKey
 from twilio.base.exceptions import TwilioRestException
 from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
@@ -21,7 +25,9 @@ from voiceagent.sandbox.carrier import (
     CarrierFaults,
     Cleared,
     Dialed,
+    DtmfSent,
     HungUp,
+    LinkError,
     MarkReturned,
     ProtocolFault,
     Said,
@@ -29,12 +35,14 @@ from voiceagent.sandbox.carrier import (
     StreamOpened,
     Updated,
 )
+from voiceagent.sandbox.carrier.endings import why
 from voiceagent.sandbox.control import SandboxServer
 
 if TYPE_CHECKING:
     from aiohttp import web
 
 LOUD = sound.mulaw_tone()
+KEY = ConnectionKey("voice.example", 443, True, True, None, None, None)
 # twilio 9.13 uses what aiohttp is about to drop.
 pytestmark = [
     pytest.mark.filterwarnings("ignore:BasicAuth is deprecated:DeprecationWarning"),
@@ -164,6 +172,110 @@ async def test_a_server_that_breaks_the_protocol_is_disconnected(bad: str) -> No
         over = await call.wait_until_over()
     assert 31924 in [fault.code for fault in call.timeline.all(ProtocolFault)]
     assert over.by == "server"
+
+
+async def answer_keys(socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
+    """A server that answers every key with a clear and a tone."""
+    if message["event"] == "dtmf":
+        await socket.send_json({"event": "clear", "streamSid": message["streamSid"]})
+        await socket.send_json(media(message["streamSid"], LOUD[:1600]))
+
+
+async def test_an_answer_to_a_key_is_counted_from_the_key() -> None:
+    async with Callee() as callee, carrier_to(callee) as carrier:
+        callee.on_message = answer_keys
+        call = carrier.call()
+        await call.start()
+        await call.speak(LOUD[:1600] + sound.MULAW_SILENCE * 4000, "hello")
+        await call.dtmf("1")
+        began = await call.wait_for(AgentStarted)
+        await call.wait_for(AgentStopped)
+        await call.hang_up()
+    (cleared,) = call.timeline.all(Cleared)
+    for event in (began, cleared):
+        assert event.after_caller_ms is None
+        assert event.after_key_ms is not None
+        assert event.after_key_ms < 250
+
+
+async def test_a_w_among_the_keys_is_half_a_second() -> None:
+    async with Callee() as callee, carrier_to(callee) as carrier:
+        call = carrier.call()
+        await call.start()
+        await call.dtmf("1w2", gap_ms=0)
+        await call.hang_up()
+    first, second = call.timeline.all(DtmfSent)
+    assert (first.digit, second.digit) == ("1", "2")
+    assert 490 < second.at_ms - first.at_ms < 900
+    assert [message["dtmf"]["digit"] for message in callee.of("dtmf")] == ["1", "2"]
+
+
+async def test_an_agent_that_begins_while_the_caller_speaks_has_not_waited() -> None:
+    async def interrupt(socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
+        if message["event"] == "media" and message["media"]["chunk"] in ("30", "100"):
+            await socket.send_json(media(message["streamSid"], LOUD[:1600]))
+
+    async with Callee() as callee, carrier_to(callee) as carrier:
+        callee.on_message = interrupt
+        call = carrier.call()
+        await call.start()
+        await call.speak(LOUD[:1600], "one")
+        await call.wait_for(AgentStopped)
+        await call.speak(LOUD[:16000], "two")
+        await call.hang_up()
+    first, second = call.timeline.all(AgentStarted)
+    assert first.after_caller_ms is not None
+    assert second.after_caller_ms is None
+
+
+async def test_words_for_a_stream_that_is_over_are_not_waited_for() -> None:
+    twiml = '<Response><Connect><Stream url="{}"/></Connect><Pause length="3"/></Response>'
+
+    async def close(socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
+        if message["event"] == "start":
+            await socket.close()
+
+    async with Callee() as callee, carrier_to(callee) as carrier:
+        callee.twiml = twiml.format(callee.stream_url)
+        callee.on_message = close
+        call = carrier.call()
+        await call.start()
+        await call.wait_for(StreamClosed)
+        async with asyncio.timeout(1):
+            await call.speak(LOUD[:8000])
+        assert call.is_up
+
+
+async def test_a_rest_api_that_does_not_answer_is_named_in_words(unused_tcp_port: int) -> None:
+    address = f"http://127.0.0.1:{unused_tcp_port}"
+    with pytest.raises(LinkError, match=f"^{address} cannot be reached: Connection refused$"):
+        async with Carrier(address, account_sid=ACCOUNT, auth_token=TOKEN, rest_url=address):
+            pass
+
+
+async def test_a_server_that_is_not_there_is_named_in_words(unused_tcp_port: int) -> None:
+    address = f"http://127.0.0.1:{unused_tcp_port}"
+    async with Carrier(address, account_sid=ACCOUNT, auth_token=TOKEN) as carrier:
+        with pytest.raises(
+            CallFailedError, match=f"11205: {address}/twilio/voice could not be reached: Connection refused"
+        ):
+            await carrier.call().start()
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (aiohttp.ClientConnectorDNSError(KEY, OSError(-2, "Name or service not known")), "Name or service not known"),
+        (aiohttp.ClientConnectorError(KEY, OSError(113, "Connect call failed ('10.0.0.1', 80)")), "No route to host"),
+        (aiohttp.ClientConnectorCertificateError(KEY, ssl.SSLCertVerificationError(1, "expired")), "TLS failed: .*expired"),
+        (aiohttp.ServerDisconnectedError(), "the connection was closed without an answer"),
+        (aiohttp.ConnectionTimeoutError("Connection timeout to host"), "no answer in time"),
+        (ConnectionResetError(104, "Connection reset by peer"), "Connection reset by peer"),
+    ],
+)  # fmt: skip
+def test_errors_are_told_without_the_clients_internals(error: Exception, words: str) -> None:
+    assert re.fullmatch(words, why(error))
+    assert "ssl:default" not in why(error)
 
 
 async def test_a_closed_stream_asks_the_action_and_hangs_up() -> None:

@@ -12,7 +12,7 @@
 """
 
 from voiceagent.sandbox.carrier.call import PhoneCall
-from voiceagent.sandbox.carrier.endings import CallFailedError
+from voiceagent.sandbox.carrier.endings import CallFailedError, LinkError
 from voiceagent.sandbox.carrier.events import (
     ActionRequested,
     AgentStarted,
@@ -40,7 +40,7 @@ from voiceagent.sandbox.carrier.network import Carrier
 from voiceagent.sandbox.carrier.stream import ServerMessage
 
 __all__ = [
-    "Carrier", "PhoneCall", "CallFailedError", "CarrierFaults", "ServerMessage", "TimelineEvent",
+    "Carrier", "PhoneCall", "CallFailedError", "LinkError", "CarrierFaults", "ServerMessage", "TimelineEvent",
     "ActionRequested", "AgentStarted", "AgentStopped", "CallerStarted", "CallerStopped", "Cleared", "Dialed", "DtmfSent",
     "HungUp", "MarkReturned", "MarkTaken", "ProtocolFault", "Said", "StatusPosted", "StreamClosed", "StreamOpened",
     "StreamRefused", "Updated", "WebhookAnswered",

@@ -75,6 +75,8 @@ class PhoneCall:
             return
         opened.cancel()
         await asyncio.gather(opened, return_exceptions=True)
+        if self._over is None and self._task.done():
+            self._task.result()  # an error of our own: not to be taken for the server's
         raise CallFailedError(self._over.reason if self._over else "the server did not open a stream in time")
 
     async def speak(self, audio: bytes, label: str = "", *, wait: bool = True) -> None:

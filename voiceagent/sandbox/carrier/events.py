@@ -62,9 +62,13 @@ class CallerStopped(TimelineEvent):
 
 @dataclass(frozen=True, slots=True)
 class AgentStarted(TimelineEvent):
-    """The caller begins to hear the agent after a pause. ``after_caller_ms``: since the caller's last voiced frame."""
+    """The caller begins to hear the agent after a pause. ``after_caller_ms``: since the caller's last voiced frame.
+
+    ``after_key_ms``: since the caller's last key, where that came later. Neither while the caller is speaking.
+    """
 
     after_caller_ms: float | None
+    after_key_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +93,14 @@ class MarkReturned(TimelineEvent):
 
 @dataclass(frozen=True, slots=True)
 class Cleared(TimelineEvent):
-    """The server emptied the play queue. ``after_caller_ms``: since the caller's first voiced frame of this speech."""
+    """The server emptied the play queue. ``after_caller_ms``: since the caller's first voiced frame of this speech.
+
+    ``after_key_ms``: since the caller's last key, where that came later.
+    """
 
     dropped_ms: float
     after_caller_ms: float | None
+    after_key_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import aiohttp
 import orjson
 
 from voiceagent.sandbox.carrier.call import PhoneCall
+from voiceagent.sandbox.carrier.endings import LinkError, why
 from voiceagent.sandbox.carrier.pacer import Pacer
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 DEFAULT_CALLER = "+14155550123"
 DEFAULT_CALLED = "+15005550006"
+_LINK_S = 10.0
 
 
 class Carrier:
@@ -30,7 +32,8 @@ class Carrier:
 
     With ``rest_url`` (the sandbox's address) calls are registered there, so that hang-ups and redirects over REST
     reach them; without it a stream that the server closes is the only way it can end a call. ``public_url`` is the
-    address that the server believes to have, which signatures cover; it is reached at ``server_url``.
+    address that the server believes to have, which signatures cover; it is reached at ``server_url``. Entering raises
+    :class:`LinkError` where ``rest_url`` does not answer.
     """
 
     def __init__(
@@ -67,9 +70,7 @@ class Carrier:
             connector=aiohttp.TCPConnector(limit=0), timeout=aiohttp.ClientTimeout(total=None, sock_connect=5)
         )
         if self._rest_url is not None:
-            self._link = await self.session.ws_connect(
-                f"{self._rest_url.rstrip('/')}/_sandbox/carrier", max_msg_size=64 << 20
-            )
+            self._link = await self._connect(f"{self._rest_url.rstrip('/')}/_sandbox/carrier")
             self.spawn(self._read_link(self._link))
             if self._takes_outbound:
                 await self._tell({"type": "ready"})
@@ -78,9 +79,7 @@ class Carrier:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for call in list(self._calls.values()):
-            with contextlib.suppress(TimeoutError):
-                await call.hang_up()
+        await asyncio.gather(*(call.hang_up() for call in self._calls.values()), return_exceptions=True)
         if self._link is not None:
             await self._link.close()
         await self.pacer.close()
@@ -124,6 +123,14 @@ class Carrier:
         return task
 
     # The link to the sandbox's REST API ------------------------------------------------------------------------------
+
+    async def _connect(self, address: str) -> aiohttp.ClientWebSocketResponse:
+        try:
+            async with asyncio.timeout(_LINK_S):
+                return await self.session.ws_connect(address, max_msg_size=64 << 20)
+        except (aiohttp.ClientError, TimeoutError) as error:
+            await self.session.close()
+            raise LinkError(f"{self._rest_url} cannot be reached: {why(error)}") from None
 
     async def register(self, call: PhoneCall) -> None:
         """Make a call known to the REST API; returns when it is."""

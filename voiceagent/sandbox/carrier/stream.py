@@ -55,6 +55,10 @@ class Utterance:
         self.done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
 
+def _since(then_ms: float | None, now_ms: float) -> float | None:
+    return None if then_ms is None else round(now_ms - then_ms, 1)
+
+
 class MediaStream:
     """Sends the caller's audio and plays the server's, one frame per tick of the pacer."""
 
@@ -84,6 +88,7 @@ class MediaStream:
         self._agent_loud_ms = 0.0
         self._caller_from_ms: float | None = None
         self._caller_until_ms: float | None = None
+        self._key_ms: float | None = None
 
     # Towards the server ----------------------------------------------------------------------------------------------
 
@@ -116,10 +121,19 @@ class MediaStream:
             await self._socket.send_frame(data.encode() if isinstance(data, str) else data, kind)
 
     def say(self, audio: bytes, label: str) -> asyncio.Future[None]:
-        """Queue speech of the caller; the future is done when its last frame has been sent."""
+        """Queue speech of the caller; the future is done when its last frame has been sent, or the stream is over."""
         utterance = Utterance(audio, label)
         self._speech.append(utterance)
+        if self._ended:
+            self.fall_silent()
         return utterance.done
+
+    async def press(self, digit: str) -> None:
+        """A key: what the agent does next is an answer to it, not to what was said before."""
+        self._key_ms = self._timeline.now_ms()
+        self._caller_from_ms = self._caller_until_ms = None
+        self._timeline.add(events.DtmfSent, digit, at_ms=self._key_ms)
+        await self.send({"event": "dtmf", "dtmf": {"track": "inbound_track", "digit": digit}})
 
     def fall_silent(self) -> None:
         """Drop what the caller still wanted to say."""
@@ -175,8 +189,8 @@ class MediaStream:
             self._agent_loud_ms = now_ms
             if not self._agent_speaks:
                 self._agent_speaks = True
-                waited = None if self._caller_until_ms is None else round(now_ms - self._caller_until_ms, 1)
-                self._timeline.add(events.AgentStarted, waited, at_ms=now_ms)
+                waits = _since(self._caller_until_ms, now_ms), _since(self._key_ms, now_ms)
+                self._timeline.add(events.AgentStarted, *waits, at_ms=now_ms)
         elif self._agent_speaks and now_ms - self._agent_loud_ms > AGENT_PAUSE_MS:
             self._agent_speaks = False
             self._timeline.add(events.AgentStopped, at_ms=self._agent_loud_ms + FRAME_MS)
@@ -224,6 +238,7 @@ class MediaStream:
         now_ms = self._timeline.now_ms()
         if utterance.position == utterance.first:
             self._caller_from_ms = now_ms
+            self._caller_until_ms = self._key_ms = None
             self._timeline.add(events.CallerStarted, utterance.label, at_ms=now_ms)
         if utterance.position == utterance.last:
             self._caller_until_ms = now_ms
@@ -309,11 +324,11 @@ class MediaStream:
     def _on_clear(self, now_ms: float) -> None:
         self.messages.append(ServerMessage(now_ms, "clear"))
         dropped, marks = self.queue.clear()
-        since = None if self._caller_from_ms is None else round(now_ms - self._caller_from_ms, 1)
+        since = _since(self._caller_from_ms, now_ms), _since(self._key_ms, now_ms)
         if self._agent_speaks:
             self._agent_speaks = False
-            self._timeline.add(events.AgentStopped, at_ms=self._agent_loud_ms + FRAME_MS)
-        self._timeline.add(events.Cleared, dropped / FRAME_BYTES * FRAME_MS, since, at_ms=now_ms)
+            self._timeline.add(events.AgentStopped, at_ms=min(now_ms, self._agent_loud_ms + FRAME_MS))
+        self._timeline.add(events.Cleared, dropped / FRAME_BYTES * FRAME_MS, *since, at_ms=now_ms)
         for name in marks:
             self._return_mark(name, "clear")
 
