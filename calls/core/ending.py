@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 MAX_CALL = "max_call"
 
+#: Who ends a call with a last sentence, and which. Asked again, or while the call ends already, it ends at once.
+LAST_WORDS = {"drain": "closing"}
+
 #: What the loss of the stream says about the call, where we did not ask for its end.
 GONE_REASONS = {
     "stop": "caller_hung_up",
@@ -58,11 +61,16 @@ def idle_timer(w: Work) -> None:
 
 
 def max_call_timer(w: Work) -> None:
-    """The longest call: say so, then hang up. Nothing takes the floor back from here."""
+    """The longest call: say so, then hang up."""
+    _last_words(w, "max_duration", "time_limit")
+
+
+def _last_words(w: Work, reason: str, phrase: str) -> None:
+    """Say this and hang up. Nothing takes the floor back from here."""
     closing.stop_everything(w, "interrupted")
-    w.set(ending="max_duration")
+    w.set(ending=reason)
     w.arm(replies.GOODBYE, w.now + w.policy.goodbye_ms)
-    replies.notice(w, "time_limit")
+    replies.notice(w, phrase)
 
 
 def goodbye_timer(w: Work) -> None:
@@ -84,7 +92,11 @@ def hangup_timer(w: Work) -> None:
 
 
 def hang_up_asked(w: Work, event: HangUpAsked) -> None:
-    """Somebody on our side ends the call now."""
+    """Somebody on our side ends the call: now, or after a last sentence where there is one and nothing ends it yet."""
+    phrase = LAST_WORDS.get(event.by, "")
+    if phrase and not w.state.ending:
+        _last_words(w, event.by, phrase)
+        return
     closing.stop_everything(w, "call_ended")
     closing.hang_up(w, event.by)
 

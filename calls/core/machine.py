@@ -105,7 +105,7 @@ ALWAYS: dict[type[Event], Row] = {
     e.EarFailed: row(hearing.ear_failed, L, T, S),
     e.EarReady: row(ending.recorded_only, L, T, S),
     e.TimerFired: row(ending.timer_fired, L, T, S),
-    e.HangUpAsked: row(ending.hang_up_asked, L),
+    e.HangUpAsked: row(ending.hang_up_asked, L, T),
     e.CarrierGone: row(ending.carrier_gone, L),
     e.ErrorRaised: row(ending.error_raised, L, T, S),
 }

@@ -12,6 +12,7 @@ PHRASES: dict[str, dict[str, str]] = {
         "voice_failed": "I'm sorry, I'm having trouble speaking right now. One moment, please.",
         "ear_failed": "I'm sorry, I can't hear you at the moment. Please call again in a few minutes. Goodbye.",
         "trouble": "I'm sorry, we are having technical trouble. Please call again in a few minutes. Goodbye.",
+        "closing": "I'm sorry, I have to end this call now. Please call again in a few minutes. Goodbye.",
         "time_limit": "I'm sorry, we have reached the time limit for this call. Thank you for calling. Goodbye.",
     },
 }

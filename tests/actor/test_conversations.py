@@ -163,7 +163,7 @@ def test_a_guess_is_made_behind_the_gate_and_heard_at_once_when_it_is_confirmed(
 
 def test_a_tools_result_reaches_the_model_and_the_answer_the_caller() -> None:
     async def lookup(context: ToolContext) -> tuple[str, str]:
-        assert (context.call_sid, context.turn, context.key) == ("CA1", 1, "CA1:1:c1")
+        assert (context.call_sid, context.turn, context.key) == ("CA1", 1, "CA1:1.1:c1")
         return "ok", '{"free":true}'
 
     async def conversation() -> Line:

@@ -297,9 +297,9 @@ def test_a_hang_up_that_never_answers_does_not_hold_the_call() -> None:
     async def conversation() -> int:
         async with call() as line:
             line.control.hangs = True
-            line.post(e.HangUpAsked(by="drain"))
+            line.post(e.HangUpAsked(by="operator"))
             await line.wait(4000 + 2000)
-            assert reason(line) == "drain"
+            assert reason(line) == "operator"
         return line.clock.now_ms()
 
     assert run(conversation()) < 10_000

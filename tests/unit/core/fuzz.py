@@ -159,7 +159,10 @@ def random_call(seed: int, steps: int = 120) -> World:
         rng.choices(ACTIONS, WEIGHTS)[0][1](w, rng)
         if w.over:
             return w
-    if rng.random() < 0.5:
+    if rng.random() < 0.3:
+        w.feed(e.HangUpAsked(by=rng.choice(("drain", "operator"))))
+        w.wait(60_000)
+    elif rng.random() < 0.5:
         w.feed(e.CarrierGone(how=rng.choice(("stop", "closed", "silent", "protocol"))))
     else:
         w.feed(e.SpeechEnded(voiced_until_ms=w.now))

@@ -22,7 +22,7 @@ from calls.core.commands import (
 from calls.core.ending import GONE_REASONS
 from calls.core.machine import step
 from calls.core.state import State
-from tests.unit.core.world import World, agent
+from tests.unit.core.world import PHRASE_MS, World, agent
 
 
 def test_a_long_last_reply_is_heard_to_its_end() -> None:
@@ -150,11 +150,44 @@ def test_our_own_reason_stands_when_the_carrier_confirms_the_end() -> None:
 
 def test_a_hang_up_that_the_carrier_never_confirms_ends_the_call_after_its_grace() -> None:
     w = World()
-    w.feed(e.HangUpAsked(by="drain"))
+    w.feed(e.HangUpAsked(by="operator"))
     w.wait(3999)
     assert not w.over
     w.wait(1)
-    assert w.end_reason == "drain"
+    assert w.end_reason == "operator"
+
+
+def test_a_process_that_stops_says_so_before_it_hangs_up() -> None:
+    w = World()
+    w.say("is there a table")
+    w.answer("We have one by the window. ")
+    w.wait(1000)
+    w.feed(e.HangUpAsked(by="drain"))
+    assert [played.phrase for played in w.of(PlayPhrase)] == ["closing"]
+    w.starts()
+    w.feed(e.TurnEnded(text="wait a moment"))
+    assert w.of(HangUp) == []
+    w.wait(PHRASE_MS)
+    assert [command.reason for command in w.of(HangUp)] == ["drain"]
+    assert [turn.outcome for turn in w.closed] == ["interrupted", "answered"]
+    assert w.closed[0].heard_text == "We have one by"
+
+
+def test_a_process_that_is_asked_to_stop_twice_says_nothing_more() -> None:
+    w = World()
+    w.feed(e.HangUpAsked(by="drain"))
+    w.feed(e.HangUpAsked(by="drain"))
+    assert [command.reason for command in w.of(HangUp)] == ["drain"]
+
+
+def test_a_goodbye_is_not_followed_by_another_when_the_process_stops() -> None:
+    w = World()
+    w.say("that was all")
+    w.model("Thank you, goodbye. ", tools=[("end_call", "{}")])
+    w.voice()
+    w.feed(e.HangUpAsked(by="drain"))
+    assert w.of(PlayPhrase) == []
+    assert [command.reason for command in w.of(HangUp)] == ["drain"]
 
 
 def test_a_tool_that_settles_while_the_call_ends_is_on_record() -> None:
