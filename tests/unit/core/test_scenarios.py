@@ -5,6 +5,10 @@ J, two calls for one slot, is the registry's and stands in ``tests/unit/test_reg
 
 from __future__ import annotations
 
+import re
+from importlib import import_module
+from pathlib import Path
+
 import pytest
 
 from calls.core import events as e
@@ -25,6 +29,7 @@ from calls.core.commands import (
 from calls.core.history import INTERRUPTED_NOTE
 from calls.core.state import Mode, Phase
 from tests.unit.core.fuzz import Watched
+from tests.unit.core.test_interleavings import STORIES
 from tests.unit.core.world import MS_PER_CHAR, World, agent
 
 LONG = "We have a table for two at seven and another one at eight, both are by the window. "
@@ -483,3 +488,22 @@ def test_H3_a_voice_that_returns_nothing_falls_back_in_bounded_time(w: World) ->
     w.answer("Here I am again. ")
     w.wait(3000)
     assert w.closed[-1].outcome == "answered"
+
+
+# --- the table of scenarios -------------------------------------------------------------------------------------------
+
+
+def test_the_table_of_scenarios_names_what_exists() -> None:
+    table = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text()
+    named = re.findall(r"`(\w+)\.(\w+)`", table)
+    assert len(named) > 30
+    for module, function in named:
+        if function != "py":
+            assert callable(getattr(import_module(f"calls.core.{module}"), function)), (module, function)
+
+
+def test_every_scenario_has_its_test_and_its_story() -> None:
+    table = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text()
+    ids = set(re.findall(r"^\| ([A-J]\d) \|", table, re.MULTILINE))
+    tested = {name.split("_")[1] for name in globals() if re.match(r"test_[A-J]\d_", name)}
+    assert ids - {"J1", "J2"} == tested == set(STORIES)
