@@ -263,6 +263,7 @@ _LOOK: dict[type[Command], Callable[[Ledger, Any], None]] = {
     c.CancelVoice: Ledger._cancel_voice,
     c.OpenGate: Ledger._must_live,
     c.PlayPhrase: Ledger._must_live,
+    c.PlayTones: Ledger._must_live,
     c.Say: Ledger._say,
     c.EndSay: Ledger._end_say,
     c.AskModel: Ledger._ask_model,
@@ -292,8 +293,8 @@ def voice_of(reply: Reply | None) -> VoiceText:
 def flaws(messages: tuple[Message, ...]) -> list[Violation]:
     """Why a vendor would refuse this request: instructions stand first, and each call once, directly before its output."""
     found = []
-    if messages[0].role != "developer":
-        found.append(Violation(Invariant.TOOLS_SETTLE, f"{messages[0]} opens a request"))
+    if [message.role for message in messages[:1]] != ["developer"]:
+        found.append(Violation(Invariant.TOOLS_SETTLE, f"{messages[:1]} opens a request"))
     open_call, seen = "", set[str]()
     for message in messages:
         if open_call != message.call_id:

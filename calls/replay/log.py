@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -23,7 +23,7 @@ class Line:
     wall_ms: int
     mode: str
     turn: int
-    data: Any
+    data: dict[str, Any]
     digest: str = ""
     error: str = ""
 
@@ -39,7 +39,7 @@ class CallRecord:
     lines: tuple[Line, ...]
     layout: Mapping[str, Sequence[str]]
     entries: int | None = None
-    facts: Mapping[str, Any] | None = None
+    facts: Mapping[str, Any] = field(default_factory=dict)
     damage: str = ""
 
 
@@ -89,7 +89,7 @@ def _trouble(line: Line, seq: int, found: Sequence[tuple[Line, list[Line]]]) -> 
         return f"entry {line.seq} stands twice"
     if line.kind not in ("event", "command"):
         return line.error or f"an entry of kind {line.kind!r}"
-    if not isinstance(line.data, dict) or line.data.get("type") != line.type:
+    if line.data.get("type") != line.type:
         return f"the entry does not hold a {line.type!r}"
     if line.step != len(found) + (line.kind == "event"):
         return f"a {line.kind} of step {line.step} stands after step {len(found)}"
@@ -108,7 +108,7 @@ def _missing_end(record: CallRecord) -> Damage | None:
 def version_of(lines: Iterable[Line]) -> int:
     """The policy version that a record names. 1 where it names none, as in a call that never began."""
     for line in lines:
-        if line.type == "CallStarted" and isinstance(line.data, dict):
+        if line.type == "CallStarted":
             try:
                 version = line.data["agent"]["policy"]["version"]
             except (KeyError, TypeError):

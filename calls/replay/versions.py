@@ -8,7 +8,7 @@ it is, change it, raise ``POLICY_VERSION``.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -30,13 +30,17 @@ class UnknownVersion(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """The rules of one version: how it steps, what it starts from, how its events and commands are read and written."""
+    """The rules of one version: how it steps, what it starts from, how its events and commands are read and written.
+
+    ``vocabulary`` is every text that it says itself or compares with: back-channels, phrases, fillers.
+    """
 
     version: int
     step: Callable[[Any, Any], tuple[Any, tuple[Any, ...]]]
     state: type
     event_from: Callable[[dict[str, Any]], Any]
     dumps: Callable[[Any], bytes]
+    vocabulary: frozenset[str]
 
     @property
     def is_todays(self) -> bool:
@@ -61,8 +65,20 @@ def frozen() -> set[int]:
 
 @cache
 def _load(version: int, package: str) -> Core:
-    machine, state, record = (import_module(f"{package}.{name}") for name in ("machine", "state", "record"))
-    return Core(version, machine.step, state.State, record.event_from, record.dumps)
+    names = ("machine", "state", "record", "wording", "phrases")
+    machine, state, record, wording, phrases = (import_module(f"{package}.{name}") for name in names)
+    said = [value for name, value in vars(phrases).items() if not name.startswith("__")]
+    vocabulary = frozenset(_texts([wording.BACK_CHANNELS, said]))
+    return Core(version, machine.step, state.State, record.event_from, record.dumps, vocabulary)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """All texts in nested containers."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list | tuple | frozenset):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
 
 
 def freeze(source: Path, target: Path, version: int) -> list[Path]:
