@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Self
 import aiohttp
 
 from tests.conformance.call import Call, audio
+from tests.conformance.ears import MS_PER_CHAR
 from voiceagent.sandbox.carrier import Carrier, CarrierFaults
 from voiceagent.sandbox.control import Reply, Rule, SandboxClient, ToolCall
 
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 STT, VOICE, MODEL = "cartesia.stt.turns", "cartesia.tts.context", "openai.chat"
 #: Speech is recognised as over after so much silence (ms), and guessed to be after the first.
 EARS = {"eager_end_ms": 250, "end_ms": 500}
-MS_PER_CHAR = 40
 _VOICE = {"ms_per_char": MS_PER_CHAR, "speed": 5, "late_chunks": 6, "max_contexts": 500}
 
 

@@ -68,7 +68,7 @@ class Call:
 
     def __init__(self, phone: PhoneCall, target: Target, texts: Sequence[str]) -> None:
         self.phone, self.target = phone, target
-        self.known = ears.vocabulary(texts)
+        self.known = ears.Vocabulary(texts)
         #: When the greeting was over: what was said before is not judged.
         self.begun_ms = 0.0
 
@@ -271,7 +271,7 @@ class Call:
     def words(self, since_ms: float = 0) -> list[ears.Word]:
         """The words that the caller heard in whole or in part from a moment on, the greeting apart."""
         opened_ms, since_ms = self.opened_ms, max(since_ms, self.begun_ms)
-        found = [ears.Word(w.text, w.at_ms + opened_ms, w.ms) for w in ears.words_in(self.phone.heard, self.known)]
+        found = [ears.Word(w.text, w.at_ms + opened_ms, w.ms) for w in self.known.words_in(self.phone.heard)]
         return [word for word in found if not since_ms or word.at_ms >= since_ms + _CLOCK_SLACK_MS]
 
     def text(self, since_ms: float = 0) -> list[str]:

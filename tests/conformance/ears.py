@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,13 +20,20 @@ _HOP_MS = _HOP * 1000 / PHONE_RATE
 #: A window is a word's when this share of its energy lies in one tone of each row, and none of the three is missing.
 _PURE = 0.7
 _WEAKEST = 0.1
+#: How long a letter is made to sound.
+MS_PER_CHAR = 40
 #: Shorter than this, a chord is a scrap on the edge of a cut.
 LEAST_MS = 30.0
 #: The same chord on both sides of a shorter hole is one word: the hole is where two chunks meet.
 _HOLE_MS = 15.0
+#: So is that on both sides of a hole up to this long, if both parts make no more than the word: the line ran dry within it.
+_DRY_MS = 500.0
 
 _HZ = np.array([hz for row in CHORD_HZ for hz in row])
 _WAVES = np.exp(-2j * np.pi * np.outer(np.arange(FRAME_BYTES) / PHONE_RATE, _HZ))
+
+
+Chord = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +47,56 @@ class Word:
 
 def spoken(text: str) -> list[str]:
     """The words of a text as they are told apart by ear: without case and punctuation."""
-    return [word for raw in text.split() if (word := re.sub(r"\W+", "", raw.lower()))]
+    return [word for raw in text.split() if (word := _bare(raw))]
 
 
-def vocabulary(texts: Iterable[str]) -> dict[tuple[int, int, int], str]:
-    """The chords of all words. Raises ``ValueError`` for two words that sound alike: choose other words."""
-    known: dict[tuple[int, int, int], str] = {}
-    for word in {word for text in texts for word in spoken(text)}:
-        other = known.setdefault(chord_of(word), word)
-        if other != word:
-            raise ValueError(f"{word!r} and {other!r} have the same chord")
-    return known
+def _bare(raw: str) -> str:
+    return re.sub(r"\W+", "", raw.lower())
 
 
-def _chords(mulaw: bytes) -> list[tuple[int, int, int] | None]:
+class Vocabulary:
+    """The words that may be heard. Raises ``ValueError`` for two that sound alike: choose other words."""
+
+    def __init__(self, texts: Iterable[str]) -> None:
+        self._by_chord: dict[Chord, str] = {}
+        self._longest_ms: dict[str, float] = {}
+        for raw in " ".join(texts).split():
+            word = _bare(raw)
+            other = self._by_chord.setdefault(chord_of(word), word)
+            if other != word:
+                raise ValueError(f"{word!r} and {other!r} have the same chord")
+            self._longest_ms[word] = max(self._longest_ms.get(word, 0), len(raw) * MS_PER_CHAR)
+
+    def words_in(self, mulaw: bytes) -> list[Word]:
+        """The words of a caller's side of the line, in order. Chords that are no known word are ``?``."""
+        found: list[Word] = []
+        ended_ms = 0.0
+        for index, chord in enumerate(_chords(mulaw)):
+            if chord is None:
+                continue
+            at_ms, until_ms = index * _HOP_MS, (index + 2) * _HOP_MS
+            text = self._by_chord.get(chord, "?")
+            if found and found[-1].text == text and at_ms + _HOP_MS - ended_ms < _HOLE_MS:
+                found[-1] = replace(found[-1], ms=until_ms - found[-1].at_ms)
+            else:
+                found.append(Word(text, at_ms, until_ms - at_ms))
+            ended_ms = until_ms
+        return [word for word in self._mended(found) if word.ms >= LEAST_MS]
+
+    def _mended(self, parts: list[Word]) -> list[Word]:
+        found: list[Word] = []
+        for part in parts:
+            last = found[-1] if found else None
+            if last is not None and last.text == part.text and part.at_ms - last.at_ms - last.ms < _DRY_MS:
+                together_ms = last.ms + part.ms
+                if together_ms <= self._longest_ms.get(part.text, 0) + 2 * _HOP_MS:
+                    found[-1] = replace(last, ms=together_ms)
+                    continue
+            found.append(part)
+        return found
+
+
+def _chords(mulaw: bytes) -> list[Chord | None]:
     """The chord of every 20 ms, each 10 ms: ``None`` for silence and for whatever else is not a chord."""
     samples = mulaw_decode(mulaw).astype(np.float32)
     if len(samples) < FRAME_BYTES:
@@ -65,20 +108,3 @@ def _chords(mulaw: bytes) -> list[tuple[int, int, int] | None]:
     total = strength.sum(axis=1)
     is_chord = (energy > 1e6) & (total > _PURE * energy) & (strength.min(axis=1) > _WEAKEST * total)
     return [(int(a), int(b), int(c)) if ok else None for (a, b, c), ok in zip(best, is_chord, strict=True)]
-
-
-def words_in(mulaw: bytes, known: dict[tuple[int, int, int], str]) -> list[Word]:
-    """The words of a caller's side of the line, in order. Chords that are no known word are ``?``."""
-    found: list[Word] = []
-    silent_ms = 0.0
-    for index, chord in enumerate(_chords(mulaw)):
-        if chord is None:
-            silent_ms += _HOP_MS
-            continue
-        text, last = known.get(chord, "?"), found[-1] if found else None
-        if last is not None and last.text == text and silent_ms < _HOLE_MS:
-            found[-1] = Word(text, last.at_ms, (index + 1) * _HOP_MS + _HOP_MS - last.at_ms)
-        else:
-            found.append(Word(text, index * _HOP_MS, 2 * _HOP_MS))
-        silent_ms = 0.0
-    return [word for word in found if word.ms >= LEAST_MS]

@@ -85,9 +85,9 @@ async def test_A3_late_audio_of_a_reply_never_heard_is_not_mixed_into_the_next(b
 async def test_A4_a_voice_that_goes_on_after_a_cancel_is_not_heard(bot: Bot) -> None:
     first = Line(
         "Tell me about the history.",
-        "Long ago a sailor built this tavern beside the old lighthouse, his daughter kept it through three wars, then "
-        "her cousins added another floor, painted everything yellow, planted forty lemon trees, dug wells, bred goats, "
-        "and finally opened a kitchen.",
+        "Long ago a sailor built this tavern beside the old lighthouse while his daughter kept it through three wars and "
+        "her cousins added another floor and painted everything yellow and planted forty lemon trees and dug wells and "
+        "bred goats until somebody finally opened a kitchen.",
     )
     second = Line("Stop, just tell me the price.", "Lunch costs nine euros.")
     async with bot.call(first, second) as call:

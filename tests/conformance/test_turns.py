@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.conformance.bot import MS_PER_CHAR, Bot, Line, said_by, speech
+from tests.conformance.bot import Bot, Line, said_by, speech
 from tests.conformance.call import cough
-from tests.conformance.ears import spoken
+from tests.conformance.ears import MS_PER_CHAR, spoken
 from tests.conformance.scenario import scenario
 from voiceagent.sandbox.carrier import AgentStarted, CallerStarted, CallerStopped, Cleared, Updated
 from voiceagent.sandbox.control import ToolCall
