@@ -25,6 +25,7 @@ FORMAT = "voiceagent.call"
 VERSION = 1
 _GZIP = b"\x1f\x8b"
 _GZIP_WINDOW = 31
+_SURROGATE = b"\\ud"
 _PIECE_BYTES = 48 * 1024
 #: Unpacked at a time: what stands before a damage in the same slice is lost.
 _SLICE_BYTES = 256
@@ -80,7 +81,7 @@ def read(raw: bytes) -> CallFile:
     audio: list[bytes] = []
     for number, text in enumerate(lines[1:], 2):
         try:
-            value = json.loads(text)
+            value = _parsed(text)
             if "end" in value:
                 damage = damage or _wrong_end(value["end"], lines, number)
                 break
@@ -97,6 +98,14 @@ def read(raw: bytes) -> CallFile:
         header["call_sid"], tuple(entries), header["layout"], header["entries"], header["facts"], damage
     )
     return CallFile(record, b"".join(audio))
+
+
+def _parsed(text: bytes) -> Any:
+    """The line's value. Raises ``ValueError`` also for half a surrogate pair, which no text of a call has."""
+    value = json.loads(text)
+    if _SURROGATE in text.lower():
+        json.dumps(value, ensure_ascii=False).encode()
+    return value
 
 
 def _entry(value: Any) -> Line:

@@ -138,7 +138,7 @@ class _Replay:
         self.steps += 1
         self.commands += len(step.commands)
         for command in commands:
-            self.hash.update(self.core.dumps(command))
+            self.hash.update(canonical({"type": type(command).__name__, **payload(command)}).encode())
         if self.checker is not None:
             found = self.checker.collect(before, event, commands, after)
             self.violations += [(step.event.step, violation) for violation in found]

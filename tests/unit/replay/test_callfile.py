@@ -21,6 +21,14 @@ LINES = PLAIN.splitlines(keepends=True)
 AUDIO = bytes(range(256)) * 500
 
 
+def test_characters_beyond_the_first_plane_are_text() -> None:
+    call = with_line(CALL, 5, data={**CALL.lines[5].data, "text": "😀"})
+    raw = written(call, packed=False)
+    assert read(raw).record == call
+    escaped = raw.decode().replace("😀", "\\ud83d\\ude00").encode()
+    assert read(escaped).record.lines == call.lines
+
+
 @pytest.mark.parametrize("packed", [True, False])
 @pytest.mark.parametrize("audio", [b"", AUDIO])
 def test_a_file_holds_the_call(packed: bool, audio: bytes) -> None:
@@ -91,6 +99,7 @@ AN_ENTRY = json.loads(LINES[10])
         (b"".join([*LINES[:40], b'{"audio":"?"}\n', *LINES[40:]]), 39, "line 41"),
         (b"".join([*LINES[:40], json.dumps({**AN_ENTRY, "seq": "x"}).encode(), b"\n"]), 39, "expected int"),
         (b"".join([*LINES[:40], json.dumps({**AN_ENTRY, "more": 1}).encode(), b"\n"]), 39, "unknown field 'more'"),
+        (b"".join([*LINES[:40], b'{"data":{"text":"\\ud83d"}}\n']), 39, "line 41 .* surrogates"),
         (b"".join([*LINES[:40], *LINES[41:]]), len(CALL.lines) - 1, "was changed"),
         (PLAIN + LINES[40], len(CALL.lines), "something after the file's last line"),
         (gzip.compress(PLAIN)[:3000], None, "cannot be read|ends after"),
