@@ -102,12 +102,12 @@ class Steering:
         """The voice fails at contexts that begin with the words of ``line``."""
         await self.ears.fault(VOICE, kind, contains=line, **options)
 
-    async def context(self, text: str, *, done: bool = False, timeout_s: float = 10.0) -> Entry:
-        """The journal's entry of the first voice context whose text has ``text``; ``done``: once all of it was sent."""
+    async def context(self, text: str, *, over: bool = False, timeout_s: float = 10.0) -> Entry:
+        """The journal's entry of the first voice context whose text has ``text``; ``over``: once it has ended."""
 
         def fits(entry: Entry) -> bool:
             said = "".join(piece["text"] for piece in entry["texts"])
-            return text in said and (not done or entry["outcome"] == "done")
+            return text in said and (not over or "ended_ms" in entry)
 
         return (await self.ears.wait_for(VOICE, fits, timeout_s=timeout_s))[0]
 

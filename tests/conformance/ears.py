@@ -27,7 +27,7 @@ LEAST_MS = 30.0
 #: The same chord on both sides of a shorter hole is one word: the hole is where two chunks meet.
 _HOLE_MS = 15.0
 #: So is that on both sides of a hole up to this long, if both parts make no more than the word: the line ran dry within it.
-_DRY_MS = 500.0
+_DRY_MS = 1500.0
 
 _HZ = np.array([hz for row in CHORD_HZ for hz in row])
 _WAVES = np.exp(-2j * np.pi * np.outer(np.arange(FRAME_BYTES) / PHONE_RATE, _HZ))
@@ -89,7 +89,7 @@ class Vocabulary:
             last = found[-1] if found else None
             if last is not None and last.text == part.text and part.at_ms - last.at_ms - last.ms < _DRY_MS:
                 together_ms = last.ms + part.ms
-                if together_ms <= self._longest_ms.get(part.text, 0) + 2 * _HOP_MS:
+                if together_ms <= self._longest_ms.get(part.text, 0) + 4 * _HOP_MS:
                     found[-1] = replace(last, ms=together_ms)
                     continue
             found.append(part)

@@ -24,7 +24,7 @@ async def test_A1_a_reply_wholly_at_the_carrier_is_cleared_and_nothing_of_it_fol
     async with bot.call(menu, name) as call:
         began = await call.ask(menu)
         if bot.steered:
-            await bot.vendors.context("First there is pasta", done=True)
+            await bot.vendors.context("First there is pasta", over=True)
         await call.heard_for(1000, began)
         if bot.steered:
             assert call.queued_ms > 2000, "the scenario wants 2 s of the reply unheard"
@@ -100,7 +100,7 @@ async def test_A4_a_voice_that_goes_on_after_a_cancel_is_not_heard(bot: Bot) -> 
         await call.answered(before)
         await call.finished()
         call.heard_exactly(second.answer, since_ms=cleared_ms)
-        late = await bot.vendors.context("Long ago")
+        late = await bot.vendors.context("Long ago", over=True)
         assert late["cancelled_at_ms"], "the voice was not cancelled"
         assert late["ended_ms"] > late["cancelled_at_ms"] + 500, "the scenario wants a voice that goes on"
 
