@@ -12,7 +12,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -31,6 +31,7 @@ from calls.core.events import (
     ToolSettled,
 )
 from calls.core.machine import IllegalEvent, step
+from calls.core.policy import POLICY_VERSION
 from calls.core.state import Phase, State
 from calls.media.gate import Gate
 from calls.phrasebook import phrase_audio
@@ -80,7 +81,8 @@ class SessionActor:
         today: str = "",
     ) -> None:
         self.call_sid = call_sid
-        self.agent = agent
+        # The record names the rules that it was made by, whatever they were when the agent was saved.
+        self.agent = replace(agent, policy=replace(agent.policy, version=POLICY_VERSION))
         self.state = State()
         self.mailbox = mailbox
         self._parts = parts
