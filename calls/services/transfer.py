@@ -20,7 +20,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from calls import surroundings
 from calls.core.events import CallStarted
-from calls.core.record import payload
+from calls.core.policy import PolicyError
+from calls.core.record import RecordError, payload
 from calls.logkeys import checked_sid
 from calls.models import AgentVersion, Call, CallEvent
 from calls.models.call import NUMBER_LENGTH
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from calls.core.policy import AgentProfile
     from calls.replay.callfile import CallFile
     from calls.services.entries import Entry
 
@@ -182,8 +184,17 @@ def _version_of(log: Sequence[Entry]) -> str:
     if started is None:
         return ""
     agent = started.agent
-    version = AgentVersion.objects.filter(agent__name=agent.name, number=agent.version, profile=payload(agent)).first()
-    return str(version.pk) if version else ""
+    version = AgentVersion.objects.filter(agent__name=agent.name, number=agent.version).first()
+    return str(version.pk) if version and _is(version, agent) else ""
+
+
+def _is(version: AgentVersion, agent: AgentProfile) -> bool:
+    """Whether a call with this version has this profile: the same but for the rules that were in force."""
+    try:
+        profile = version.as_profile()
+    except (RecordError, PolicyError):
+        return False
+    return replace(profile, policy=replace(profile.policy, version=agent.policy.version)) == agent
 
 
 def _write_outer(sid: str, facts: Facts) -> None:
