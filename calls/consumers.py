@@ -51,6 +51,7 @@ CLOSE_CODES = {
     "already_streaming": 4409,
     "over": 4410,
     "no_slot": 4429,
+    "draining": 4430,
     "too_many_bad_messages": 4422,
 }
 #: A carrier whose messages are this often unusable is not one.

@@ -53,7 +53,7 @@ class Registry:
         self._reserved.pop(call_sid, None)
 
     def refusal(self, call_sid: str) -> str:
-        """Why this call's stream cannot begin: ``already_streaming``, ``over``, ``no_slot``; empty where it can."""
+        """Why this call's stream cannot begin, a key of ``calls.consumers.CLOSE_CODES``; empty where it can."""
         self._expire()
         if call_sid in self._live:
             return "already_streaming"
@@ -61,7 +61,21 @@ class Registry:
             return "over"  # a second log and recording would fall upon the first
         if call_sid in self._reserved:
             return ""
-        return "no_slot" if self.draining or self._taken() >= self.max_calls else ""
+        if self.draining:
+            return "draining"
+        return "no_slot" if self._taken() >= self.max_calls else ""
+
+    def drain(self, promised_s: float) -> None:
+        """Take no new calls. Whose webhook was answered already may bring its stream within ``promised_s``."""
+        self.draining = True
+        latest = self._clock() + promised_s
+        self._reserved = {call_sid: min(until, latest) for call_sid, until in self._reserved.items()}
+
+    @property
+    def expected(self) -> int:
+        """Calls in progress, and those whose stream is yet to come."""
+        self._expire()
+        return self._taken()
 
     def claim(self, call_sid: str, session: Session) -> None:
         """The stream of a call that is not refused is here."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
@@ -37,6 +38,13 @@ if TYPE_CHECKING:
     from calls.tickets import Ticket
 
 _log = structlog.get_logger(__name__)
+
+#: At a stop: how long a stream that was promised is waited for, and a call that was asked twice to end.
+_PROMISED_S = 5.0
+_LAST_CALL_S = 1.0
+#: How long calls have for their end where nobody drained before the runtime is closed.
+_CLOSING_S = 10.0
+_DRAIN_POLL_S = 0.05
 
 
 @dataclass
@@ -107,14 +115,35 @@ class Runtime:
         """The caller begins to speak: an answer will be wanted soon."""
         self._background(self.model.warm(), "warm-model")
 
+    async def drain(self, grace_s: float, closing_s: float, hurry: asyncio.Event) -> None:
+        """Take no new calls; those in progress may go on for up to ``grace_s``, then each is asked to end.
+
+        Returns when the last is on record, ``closing_s`` after that at the latest. ``hurry`` ends both times at once.
+        """
+        self.registry.drain(min(grace_s, _PROMISED_S))
+        if waiting := self.registry.expected:
+            _log.info("drain.begun", calls=waiting, seconds=grace_s)
+        await self._until_empty(grace_s, hurry)
+        self.registry.drain(0)
+        if (waiting := self.registry.expected) and not hurry.is_set():
+            _log.info("drain.closing", calls=waiting, seconds=closing_s)
+        for session in list(self.registry.live.values()):
+            if not session.actor.state.ending:  # who says goodbye already is not cut short
+                session.actor.mailbox.post(HangUpAsked(by="drain"))
+        await self._until_empty(closing_s, hurry)
+        for session in list(self.registry.live.values()):
+            for _ in range(2):  # asked again, a call ends without further words
+                session.actor.mailbox.post(HangUpAsked(by="drain"))
+        await self._until_empty(_LAST_CALL_S, asyncio.Event())
+
+    async def _until_empty(self, limit_s: float, hurry: asyncio.Event) -> None:
+        deadline = time.monotonic() + limit_s
+        while self.registry.expected and not hurry.is_set() and time.monotonic() < deadline:  # noqa: ASYNC110 - reservations expire
+            await asyncio.sleep(_DRAIN_POLL_S)
+
     async def aclose(self) -> None:
         """End the calls in progress with a recorded reason, then close everything."""
-        self.registry.draining = True
-        for session in list(self.registry.live.values()):
-            session.actor.mailbox.post(HangUpAsked(by="drain"))
-        calls = [task for task in self._tasks if task.get_name().startswith("call:")]
-        if calls:
-            await asyncio.wait(calls, timeout=10)
+        await self.drain(0, _CLOSING_S, asyncio.Event())
         await self.log_writer.aclose()
         for task in self._tasks:
             task.cancel()
@@ -172,6 +201,13 @@ async def current() -> Runtime:
             raise LookupError("no runtime was provided: voiceagent.wiring does that")
         task = _provider.building = asyncio.create_task(_build(_provider.factory))
     return await asyncio.shield(task)
+
+
+async def drain_current(grace_s: float, closing_s: float, hurry: asyncio.Event) -> None:
+    """Drain the runtime, if there is one; it stays open."""
+    runtime = current_if_built()
+    if runtime is not None:
+        await runtime.drain(grace_s, closing_s, hurry)
 
 
 async def close_current() -> None:

@@ -81,11 +81,10 @@ def _point_settings_at(servers: TestServers) -> None:
     from voiceagent import conf
     from voiceagent.celery import app
     from voiceagent.database import database
-    from voiceagent.env import Env
 
     os.environ.update(DATABASE_URL=servers.database_url, REDIS_URL=servers.redis_url)
     conf.current.cache_clear()
-    settings.DATABASES["default"].update(database(Env(os.environ), servers.database_url, pool_size=0))
+    settings.DATABASES["default"].update(database(servers.database_url, pool_size=0))
     settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = f"test_voiceagent_{servers.slot}"
     settings.REDIS_URL = servers.redis_url
     settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"] = [servers.redis_url]

@@ -8,7 +8,8 @@ import sys
 from contextlib import ExitStack
 from pathlib import Path
 
-from voiceagent.env import EnvError, load_dotenv
+from voiceagent.dotenv_file import load_dotenv
+from voiceagent.env import EnvError
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 EMBEDDED = "voiceagent.settings.embedded"
@@ -19,9 +20,14 @@ _WITHOUT_SERVERS = frozenset(
 )
 
 
+def env_file() -> Path:
+    """``.env`` beside ``manage.py``, or the file that ``ENV_FILE`` names."""
+    return Path(os.environ.get("ENV_FILE") or BASE_DIR / ".env")
+
+
 def read_env_file() -> None:
-    """Read ``.env`` beside ``manage.py``, or the file that ``ENV_FILE`` names; what is set already stays."""
-    load_dotenv(Path(os.environ.get("ENV_FILE") or BASE_DIR / ".env"), os.environ)
+    """Read the ``.env`` file; what is set already stays. Raises EnvError."""
+    load_dotenv(env_file(), os.environ)
 
 
 def needs_servers(argv: list[str]) -> bool:

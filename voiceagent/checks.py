@@ -6,12 +6,14 @@ voiceagent.E002     connections kept beside a pool: they leak under ASGI
 voiceagent.E003     a vendor's key would travel unencrypted beyond this machine
 voiceagent.W001     the model has a shutdown date
 voiceagent.W002     callers' words and numbers go into the logs (deployment)
+voiceagent.W003     ``.env`` has a variable that looks like one of ours and is none
 ==================  ===================================================================
 """
 
 from __future__ import annotations
 
 import datetime
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -21,10 +23,19 @@ from django.utils import timezone
 
 from calls.providers.openai.models import MODELS
 from voiceagent import conf
+from voiceagent.bootstrap import env_file
+from voiceagent.dotenv_file import names_in
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Set
 
+_VENDOR_PREFIXES = ("CARTESIA_", "OPENAI_", "TWILIO_")
+#: Not ours, but read by the vendors' own libraries.
+_SDK_NAMES = frozenset({"OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "TWILIO_EDGE", "TWILIO_REGION"})
+#: Read before ``.env`` is: there it would be too late.
+_ENVIRONMENT_ONLY = ("DJANGO_SETTINGS_MODULE", "ENV_FILE")
+#: How alike two names must be, as ``difflib`` counts it, to be taken for one another.
+_ALIKE = 0.7
 _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "testserver"})
 
 
@@ -41,8 +52,8 @@ def shutdown_messages(model: str, table: Mapping[str, Any], today: datetime.date
         return []
     day = ends.date() if isinstance(ends, datetime.datetime) else ends
     when = f"was shut down on {day}" if day <= today else f"will be shut down on {day}"
-    lasting = ", ".join(name for name, entry in table.items() if getattr(entry, "shutdown_at", None) is None)
-    hint = f"Set OPENAI_MODEL to another one{f', such as {lasting}' if lasting else ''}."
+    lasting = [name for name, entry in table.items() if getattr(entry, "shutdown_at", None) is None]
+    hint = f"Set OPENAI_MODEL to another one{f', such as {lasting[0]}' if lasting else ''}."
     return [Warning(f"The model {model} {when}.", hint=hint, id="voiceagent.W001")]
 
 
@@ -111,6 +122,31 @@ def quiet_logs(**_: Any) -> list[CheckMessage]:
             id="voiceagent.W002",
         )
     ]
+
+
+@register("voiceagent")
+def env_file_names(**_: Any) -> list[CheckMessage]:
+    """W003: a misspelt variable is silently worth nothing."""
+    return name_messages(names_in(env_file()), conf.known_names())
+
+
+def name_messages(names: Iterable[str], known: Set[str]) -> list[CheckMessage]:
+    """A warning for each of ``names`` that is not ``known`` and looks as if it should be."""
+    return [
+        Warning(f"{name} in .env has no effect.", hint=hint, id="voiceagent.W003")
+        for name in names
+        if name not in known | _SDK_NAMES and (hint := _name_hint(name, known))
+    ]
+
+
+def _name_hint(name: str, known: Set[str]) -> str:
+    """What was meant; empty where the name is none of our business."""
+    if name in _ENVIRONMENT_ONLY:
+        return f"It is read before .env: set it in the environment, as in {name}=… make run."
+    upper = name.upper()
+    ours = upper.startswith(_VENDOR_PREFIXES)
+    nearest = get_close_matches(upper, sorted(known), n=1, cutoff=0 if ours else _ALIKE)
+    return f"Did you mean {nearest[0]}?" if nearest else ""
 
 
 def _is_near(host: str) -> bool:

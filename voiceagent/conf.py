@@ -13,6 +13,7 @@ from pathlib import Path
 
 from calls.conf import CallsConf, CartesiaConf, LimitsConf, OpenAIConf, TwilioConf
 from voiceagent.bootstrap import BASE_DIR
+from voiceagent.database import database_url
 from voiceagent.env import Env
 
 #: Every variable that decides which outside party is talked to, and with which secret. Tests drop them all.
@@ -35,6 +36,9 @@ OUTSIDE_NAMES = (
 )
 
 DEFAULT_PORT = 8000
+#: What a stop takes beyond DRAIN_SECONDS: a call's last words and the carrier's confirmation, then requests and records.
+CLOSING_S = 12
+LAST_WORK_S = 8
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -49,12 +53,17 @@ class SiteConf:
     debug: bool
     bind_host: str
     port: int
-    shutdown_s: int
+    drain_s: int
     allowed_hosts: tuple[str, ...]
     static_root: Path
     log_level: str
     log_format: str
     log_pii: bool
+
+    @property
+    def stop_s(self) -> int:
+        """How long a web process may take from SIGTERM to its end."""
+        return self.drain_s + CLOSING_S + LAST_WORK_S
 
 
 def site_conf(env: Env) -> SiteConf:
@@ -63,12 +72,12 @@ def site_conf(env: Env) -> SiteConf:
     return SiteConf(
         secret_key=env.secret("SECRET_KEY"),
         caller_hash_key=env.secret("CALLER_HASH_KEY"),
-        database_url=env.secret("DATABASE_URL"),
+        database_url=database_url(env),
         database_pool_size=env.integer("DATABASE_POOL_SIZE", 10, 0, 1000),
         debug=debug,
         bind_host=env.text("BIND_HOST", "127.0.0.1"),
         port=env.integer("PORT", DEFAULT_PORT, 1, 65535),
-        shutdown_s=env.integer("SHUTDOWN_SECONDS", 8, 1, 3600),
+        drain_s=env.integer("DRAIN_SECONDS", 30, 0, 3600),
         allowed_hosts=tuple(env.words("ALLOWED_HOSTS", [])),
         static_root=env.path("STATIC_ROOT", BASE_DIR / "staticfiles"),
         log_level=env.choice("LOG_LEVEL", "INFO", _LOG_LEVELS),
@@ -88,6 +97,14 @@ def calls_conf(env: Env) -> CallsConf:
         limits=LimitsConf(max_calls=env.integer("MAX_CALLS", LimitsConf().max_calls, 1, 10_000)),
         check_share=env.share("CHECK_CALLS_SHARE", 1.0),
     )
+
+
+def known_names() -> set[str]:
+    """Every variable that is read, those included that name a secret's file."""
+    env = Env({})
+    calls_conf(env)
+    site_conf(env)
+    return env.names
 
 
 @cache
@@ -121,8 +138,8 @@ def _openai(env: Env) -> OpenAIConf:
 
 def _twilio(env: Env) -> TwilioConf:
     return TwilioConf(
-        account_sid=env.text("TWILIO_ACCOUNT_SID"),
-        auth_token=env.secret("TWILIO_AUTH_TOKEN"),
+        account_sid=env.text("TWILIO_ACCOUNT_SID", expected="the account (AC…) that TWILIO_AUTH_TOKEN belongs to"),
+        auth_token=env.secret("TWILIO_AUTH_TOKEN", expected="the token of the account TWILIO_ACCOUNT_SID"),
         public_base_url=env.url("PUBLIC_BASE_URL"),
         api_base_url=env.url("TWILIO_API_BASE_URL", "https://api.twilio.com", bare=True),
     )

@@ -13,7 +13,15 @@ if TYPE_CHECKING:
 _DJANGO_NAMES = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
 
 
-def database(env: Env, url: str, pool_size: int) -> dict[str, Any]:
+def database_url(env: Env) -> str:
+    """``DATABASE_URL``; one that is no PostgreSQL address is a mistake, said without the password in it."""
+    url = env.secret("DATABASE_URL")
+    if url and not _parse(url):
+        env.refuse("DATABASE_URL must be an address such as postgresql://user:password@host:5432/name")
+    return url
+
+
+def database(url: str, pool_size: int) -> dict[str, Any]:
     """Settings of one database; a ``pool_size`` of 0 means no pool (Celery's workers see to that themselves)."""
     settings: dict[str, Any] = {
         # Counts and times queries on the way to the PostgreSQL back end.
@@ -23,7 +31,7 @@ def database(env: Env, url: str, pool_size: int) -> dict[str, Any]:
         # A server that does not answer must not hold a call's database threads for minutes.
         "OPTIONS": {"connect_timeout": 5},
     }
-    for key, value in _parse(env, url).items():
+    for key, value in _parse(url).items():
         if key in _DJANGO_NAMES:
             settings[_DJANGO_NAMES[key]] = value
         else:
@@ -33,13 +41,11 @@ def database(env: Env, url: str, pool_size: int) -> dict[str, Any]:
     return settings
 
 
-def _parse(env: Env, url: str) -> dict[str, Any]:
-    if not url:
+def _parse(url: str) -> dict[str, Any]:
+    """What psycopg reads in the address; empty where it is none."""
+    if not url.startswith(("postgres://", "postgresql://")):
         return {}
-    if url.startswith(("postgres://", "postgresql://")):
-        try:
-            return conninfo_to_dict(url)
-        except psycopg.ProgrammingError:
-            pass  # said below, without the password that the original message may contain
-    env.refuse("DATABASE_URL must be an address such as postgresql://user:password@host:5432/name")
-    return {}
+    try:
+        return conninfo_to_dict(url)
+    except psycopg.ProgrammingError:
+        return {}

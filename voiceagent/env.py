@@ -10,10 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlsplit
 
-from dotenv import dotenv_values
-
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, MutableMapping
+    from collections.abc import Callable, Iterable, Mapping
 
 T = TypeVar("T")
 
@@ -30,25 +28,18 @@ class EnvError(Exception):
         super().__init__("Configuration: " + "\n".join(["cannot start.", *(f"  - {problem}" for problem in problems)]))
 
 
-def load_dotenv(path: Path, environ: MutableMapping[str, str]) -> None:
-    """Put the values of a ``.env`` file into ``environ``; what is set already, and not empty, stays."""
-    if not path.is_file():
-        return
-    for name, value in dotenv_values(path).items():
-        if value and not environ.get(name):
-            environ[name] = value
-
-
 class Env:
-    """Reads values from a mapping and remembers what was wrong."""
+    """Reads values from a mapping and remembers what was asked for and what was wrong."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
         self.problems: list[str] = []
+        #: Every variable that was looked for, those that name a secret's file included.
+        self.names: set[str] = set()
 
-    def text(self, name: str, default: str | object = _MISSING) -> str:
+    def text(self, name: str, default: str | object = _MISSING, expected: str = "a non-empty text") -> str:
         """A non-empty string; required when there is no ``default``."""
-        return self._read(name, default, "a non-empty text", str)
+        return self._read(name, default, expected, str)
 
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         """A whole number from ``low`` to ``high``."""
@@ -99,10 +90,11 @@ class Env:
         """A folder or file; ``~`` is the home folder, relative ones are taken from where the process runs."""
         return self._read(name, default, "a path", lambda raw: Path(raw).expanduser().absolute())
 
-    def secret(self, name: str, default: str | object = _MISSING) -> str:
+    def secret(self, name: str, default: str | object = _MISSING, expected: str = "a non-empty text") -> str:
         """A secret, from ``NAME`` or from the file that ``NAME_FILE`` names. Its value is never put into a message."""
+        self.names.add(f"{name}_FILE")
         if not (file_name := self._environ.get(f"{name}_FILE")):
-            return self.text(name, default)
+            return self.text(name, default, expected)
         if self._environ.get(name):
             return self._refuse(f"{name} and {name}_FILE are both set: keep one")
         try:
@@ -121,6 +113,7 @@ class Env:
             raise EnvError(list(self.problems))
 
     def _read(self, name: str, default: T | object, expected: str, parse: Callable[[str], T]) -> T:
+        self.names.add(name)
         raw = self._environ.get(name, "").strip()
         if not raw:
             if default is _MISSING:
@@ -168,7 +161,8 @@ def _words(raw: str) -> list[str]:
 
 def _url(raw: str, schemes: tuple[str, ...], bare: bool) -> str:
     parts = urlsplit(raw)
-    if parts.scheme not in schemes or not parts.hostname or any(char.isspace() for char in raw):
+    place = parts.path if parts.scheme == "unix" else parts.hostname
+    if parts.scheme not in schemes or not place or any(char.isspace() for char in raw):
         raise ValueError(raw)
     if parts.port is not None and not 0 < parts.port < 65536:
         raise ValueError(raw)

@@ -14,6 +14,7 @@ from typing import Any
 import django
 from django.apps import apps
 from django.contrib.auth import get_user_model
+from django.core import checks
 from django.core.management import call_command, get_commands
 from django.urls import Resolver404, resolve
 
@@ -29,17 +30,29 @@ def main(facts_file: Path) -> None:
     from django.conf import settings  # after setup
 
     embedded = os.environ["DJANGO_SETTINGS_MODULE"] == "voiceagent.settings.embedded"
-    call_command("check", fail_level="ERROR")
+    warnings = _checked()
     call_command("migrate", interactive=False, verbosity=1)
     if not embedded:
         call_command("collectstatic", interactive=False, verbosity=0)
-    facts: dict[str, Any] = {"console": _console()}
+    facts: dict[str, Any] = {"console": _console(), "warnings": warnings}
     if embedded:
         facts |= _operator(Path(settings.DATA_DIR))
     if "seed_agent" in get_commands():
         call_command("seed_agent")
     facts["numbers"] = _numbers()
     state.write_json(facts_file, facts)
+
+
+def _checked() -> list[str]:
+    """What Django's and our own system checks warn of, a line each. Exits with what they find wrong."""
+    messages = [message for message in checks.run_checks() if not message.is_silenced()]
+    if serious := [message for message in messages if message.is_serious()]:
+        sys.exit("\n".join(map(_line, serious)))
+    return [_line(message) for message in messages if message.level >= checks.WARNING]
+
+
+def _line(message: checks.CheckMessage) -> str:
+    return " ".join(filter(None, (message.msg, message.hint)))
 
 
 def _console() -> str:

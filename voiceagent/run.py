@@ -2,7 +2,8 @@
 
 Order of a start: claim the folder and the port, embedded servers, then vendor stand-ins and web server load while the
 database is prepared; worker and scheduler last. Order of a stop: who takes calls first, who
-archives them next, what both stand on last.
+archives them next, what both stand on last. The first Ctrl-C lets calls finish, the second does not wait for them,
+the third kills.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from voiceagent.env import Env, EnvError
 from voiceagent.supervise.child import Child, ChildError, Spec, python, rotate
 from voiceagent.supervise.claim import StartError, check_port, only_run
 from voiceagent.supervise.lines import follow
+from voiceagent.supervise.record import until_archived
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +59,9 @@ class Run:
         self._site = self._configure()
         self._url = f"http://{_reachable(self._site.bind_host)}:{self._site.port}"
         self._children: list[Child] = []
+        self._told = 0
+        self._hurry = asyncio.Event()
+        self._followers: list[asyncio.Task[None]] = []
         # Written when the database is ready; the web server loads until then.
         self._facts = self._dir / "facts.json"
 
@@ -82,7 +87,9 @@ class Run:
                 say("Starting PostgreSQL and Valkey.")
             stack.enter_context(self._servers.used() if self._servers else nullcontext())
             self._follow_moved_ports()
-            return asyncio.run(self._supervise())
+            code = asyncio.run(self._supervise())
+        say("Stopped.")
+        return code
 
     def _follow_moved_ports(self) -> None:
         """A server whose port was taken has moved: the addresses given to the children must be the new ones."""
@@ -104,15 +111,27 @@ class Run:
         finally:
             told.cancel()
             await self._stop()
+            for follower in self._followers:
+                follower.cancel()
+            await asyncio.gather(*self._followers, return_exceptions=True)
         if not work.cancelled() and (error := work.exception()) is not None:
             raise error
         return 0
 
     def _told_to_stop(self, stop: asyncio.Event) -> None:
-        if stop.is_set():
+        self._told += 1
+        stop.set()
+        if self._told == 2:
+            say("Stopping at once; the calls end here.")
+            self._hurry.set()
+            for child in self._named("web"):
+                child.urge()
+        elif self._told > 2:
             for child in self._children:
                 child.kill()
-        stop.set()
+
+    def _named(self, *names: str) -> list[Child]:
+        return [child for child in self._children if child.spec.name in names]
 
     async def _serve(self) -> None:
         if self._sandboxed:
@@ -128,9 +147,9 @@ class Run:
         self._keep(self._worker())
         self._keep(self._beat())
         self._announce(facts)
-        async with asyncio.TaskGroup() as group:
-            group.create_task(follow(self._log("web"), say))
-            group.create_task(self._watch_servers())
+        # Not part of this task: they tell of the stop as well.
+        self._followers += [asyncio.create_task(follow(self._log(name), say)) for name in ("web", "worker")]
+        await self._watch_servers()
 
     def _keep(self, spec: Spec) -> None:
         child = Child(spec, os.environ | {"LOG_FORMAT": "json", "PYTHONUNBUFFERED": "1"}, say)
@@ -163,15 +182,23 @@ class Run:
 
     async def _watch_servers(self) -> None:
         """Bring back an embedded server that was killed."""
-        while self._servers is not None:
+        while True:
             await asyncio.sleep(WATCH_S)
-            for name in await asyncio.to_thread(self._servers.recover):
+            for name in await asyncio.to_thread(self._servers.recover) if self._servers else ():
                 say(f"{name} had died; it runs again.")
 
     async def _stop(self) -> None:
         """Who takes calls first, who archives them next, the stand-ins last."""
-        for names in ({"web", "beat"}, {"worker"}, {"sandbox"}):
-            await asyncio.gather(*(child.stop() for child in self._children if child.spec.name in names))
+        told_ms = time.time_ns() // 1_000_000
+        await self._end("web", "beat")
+        if self._named("worker"):
+            redis_url = calls_conf(Env(os.environ)).redis_url
+            await until_archived(redis_url, told_ms, self._hurry, say)
+        await self._end("worker")
+        await self._end("sandbox")
+
+    async def _end(self, *names: str) -> None:
+        await asyncio.gather(*(child.stop() for child in self._named(*names)))
 
     # The parts --------------------------------------------------------------------------------------------------
 
@@ -181,7 +208,7 @@ class Run:
             python("-m", "voiceagent.web", str(self._facts)),
             self._log("web"),
             self._site.port,
-            patience_s=self._site.shutdown_s + 2.0,
+            patience_s=self._site.stop_s + 2.0,
         )
 
     def _worker(self) -> Spec:
@@ -236,6 +263,8 @@ class Run:
             if value:
                 say(f"  {name:<10}{value}")
         say("")
+        for warning in facts.get("warnings", ()):
+            say(f"Warning: {warning}\n")
 
 
 def _reachable(host: str) -> str:

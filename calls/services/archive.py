@@ -81,7 +81,14 @@ def archive_call(call_sid: str, client: redis.Redis) -> Archived:
     stored = recordings.write_stereo(surroundings.recordings_dir(), sid)
     result = write(sid, source, facts, stored)
     _let_go(sid, client)
-    _log.info("call.archived", call_sid=sid, result=result.value, entries=facts.entries, broken=facts.broken)
+    _log.info(
+        "call.archived",
+        call_sid=sid,
+        result=result.value,
+        reason=facts.end_reason,
+        entries=facts.entries,
+        broken=facts.broken,
+    )
     return result
 
 

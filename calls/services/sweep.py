@@ -92,6 +92,7 @@ def _close_abandoned(client: redis.Redis, now_ms: int, done: Counter[str]) -> in
         closed += Call.objects.filter(pk=call.pk, status=call.status).update(
             status=Call.Status.ENDED, end_reason=reason, ended_at=now, archived_at=now
         )
+        _log.info("call.abandoned", call_sid=call.call_sid, reason=reason)
     return closed
 
 

@@ -25,6 +25,7 @@ ALL_KEYS = {
     "CARTESIA_BASE_URL": "http://127.0.0.1:9",
     "OPENAI_API_KEY": "test-key",
     "OPENAI_BASE_URL": "http://127.0.0.1:9/v1",
+    "TWILIO_ACCOUNT_SID": "AC" + "0" * 32,
     "TWILIO_AUTH_TOKEN": "test-token",
     "TWILIO_API_BASE_URL": "http://127.0.0.1:9",
 }

@@ -63,6 +63,23 @@ def test_each_vendor_is_decided_by_itself(tmp_path: Path, given: dict[str, str],
     assert all(environ[name] == value for name, value in given.items() if value.strip())
 
 
+@pytest.mark.parametrize("given", ["TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN", "TWILIO_AUTH_TOKEN_FILE"])
+def test_half_an_account_is_not_completed_with_something_made_up(tmp_path: Path, given: str) -> None:
+    environ = {"DATA_DIR": str(tmp_path), given: "mine"}
+    install_defaults(environ)
+    assert {name for name in environ if name.startswith(("TWILIO_ACC", "TWILIO_AUTH"))} == {given}
+
+
+@pytest.mark.parametrize("port", ["abc", "0", "99999", "-1", "8000x"])
+def test_a_bad_port_is_the_only_mistake(tmp_path: Path, port: str) -> None:
+    environ = {"DATA_DIR": str(tmp_path), "PORT": port}
+    install_defaults(environ)
+    env = Env(environ)
+    calls_conf(env)
+    site_conf(env)
+    assert [problem.split()[0] for problem in env.problems] == ["PORT"]
+
+
 def test_a_key_of_the_users_is_never_sent_to_a_stand_in(tmp_path: Path) -> None:
     environ = filled(tmp_path, CARTESIA_API_KEY="real")
     assert "CARTESIA_BASE_URL" not in environ

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from voiceagent.conf import calls_conf, site_conf
-from voiceagent.database import database
-from voiceagent.env import Env, EnvError, load_dotenv
+from voiceagent.conf import calls_conf, known_names, site_conf
+from voiceagent.database import database, database_url
+from voiceagent.dotenv_file import load_dotenv, names_in
+from voiceagent.env import Env, EnvError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,8 +112,8 @@ def test_a_complete_environment_is_read() -> None:
 def test_secrets_never_stand_in_a_message() -> None:
     hidden = "hunter2"
     assert hidden not in problem(lambda env: env.secret_url("REDIS_URL", ("redis",)), REDIS_URL=f"http://:{hidden}@h")
-    assert hidden not in problem(lambda env: database(env, f"mysql://u:{hidden}@h/d", 0))
-    assert hidden not in problem(lambda env: database(env, f"postgresql://u:{hidden}@h:port/d?nonsense=1", 0))
+    for address in (f"mysql://u:{hidden}@h/d", f"postgresql://u:{hidden}@h:port/d?nonsense=1"):
+        assert hidden not in problem(database_url, DATABASE_URL=address)
 
 
 def test_a_secret_comes_from_a_file(tmp_path: Path) -> None:
@@ -135,33 +136,100 @@ def test_dotenv_fills_gaps_only(tmp_path: Path) -> None:
     assert len(environ) == 3
 
 
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (f"TWILIO_ACCOUNT_SID={SECRET} TWILIO_AUTH_TOKEN={SECRET}", "a second assignment, TWILIO_AUTH_TOKEN: put each"),
+        (f'TWILIO_ACCOUNT_SID="{SECRET}" TWILIO_AUTH_TOKEN="{SECRET}"', "a second assignment, TWILIO_AUTH_TOKEN"),
+        (f"export PORT={SECRET} export MAX_CALLS={SECRET}", "a second assignment, MAX_CALLS"),
+        (f"PORT={SECRET};MAX_CALLS={SECRET}", "a second assignment, MAX_CALLS"),
+        (f"PORT={SECRET}, MAX_CALLS={SECRET}", "a second assignment, MAX_CALLS"),
+        (f"OPENAI API KEY={SECRET}", "cannot be read: it must be NAME=value"),
+        (f"SECRET_KEY='{SECRET}", "cannot be read: it must be NAME=value"),
+        ("OPENAI_API_KEY", "has OPENAI_API_KEY without a value: it must be NAME=value"),
+    ],
+)
+def test_a_line_of_dotenv_is_one_assignment(tmp_path: Path, line: str, said: str) -> None:
+    file = tmp_path / ".env"
+    file.write_text(f"# A comment\n\nA=1\n\n{line}\nB=2\n", encoding="utf-8")
+    environ: dict[str, str] = {}
+    with pytest.raises(EnvError) as caught:
+        load_dotenv(file, environ)
+    assert len(caught.value.problems) == 1
+    assert caught.value.problems[0].startswith(f"{file} line 5 ")
+    assert said in caught.value.problems[0]
+    assert SECRET not in caught.value.problems[0]
+    assert environ == {}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "A=1 # and B=2 for others",
+        'A="DEBUG=1 LOG=2"',
+        "A='x; LEVEL=3'",
+        "# A=1 BB=2",
+        "A=postgresql://h/d?options=-c%20X=1&SSL=1",
+        "A=key==",
+        "A=",
+    ],
+)
+def test_a_value_may_hold_what_looks_like_an_assignment_where_it_is_marked_so(tmp_path: Path, line: str) -> None:
+    file = tmp_path / ".env"
+    file.write_text(line, encoding="utf-8")
+    load_dotenv(file, {})
+
+
+def test_the_names_in_dotenv_and_a_file_that_is_no_text(tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_bytes(b"\xef\xbb\xbfA=1\r\n#C=3\r\nexport B = 'x'\r\n")
+    assert names_in(file) == ["A", "B"]
+    assert names_in(tmp_path / "absent") == []
+    file.write_bytes(b"A=\xff\xfe")
+    with pytest.raises(EnvError, match="cannot be read as UTF-8 text"):
+        load_dotenv(file, {})
+
+
+@pytest.mark.parametrize("address", ["mysql://x", "postgresql:x", "host:5432/name", "postgresql://", "sqlite:///d.db"])
+def test_a_database_that_is_not_postgresql_is_a_mistake_like_any_other(address: str) -> None:
+    env = Env(COMPLETE | {"DATABASE_URL": address, "REDIS_URL": "amqp://h", "PORT": "x"})
+    calls_conf(env)
+    site_conf(env)
+    assert [problem.split(" must be ")[0] for problem in env.problems] == ["REDIS_URL", "DATABASE_URL", "PORT"]
+
+
+def test_a_redis_may_be_a_socket_of_this_machine() -> None:
+    env = Env(COMPLETE | {"REDIS_URL": "unix:///run/redis.sock"})
+    assert calls_conf(env).redis_url == "unix:///run/redis.sock"
+    env.check()
+
+
+@pytest.mark.parametrize(
+    ("absent", "said"),
+    [
+        ("TWILIO_AUTH_TOKEN", "must be the token of the account TWILIO_ACCOUNT_SID"),
+        ("TWILIO_ACCOUNT_SID", "must be the account (AC…) that TWILIO_AUTH_TOKEN belongs to"),
+    ],
+)
+def test_half_an_account_names_the_other_half(absent: str, said: str) -> None:
+    assert f"{absent} is missing: it {said}" in problem(
+        calls_conf, **{name: value for name, value in COMPLETE.items() if name != absent}
+    )
+
+
 def test_a_database_address_becomes_settings() -> None:
-    settings = database(Env({}), "postgresql://u:p%40ss@h:5433/d?sslmode=require", pool_size=4)
+    settings = database("postgresql://u:p%40ss@h:5433/d?sslmode=require", pool_size=4)
     assert [settings[name] for name in ("HOST", "PORT", "USER", "PASSWORD", "NAME")] == ["h", "5433", "u", "p@ss", "d"]
     assert settings["OPTIONS"]["sslmode"] == "require"
     assert settings["OPTIONS"]["pool"]["max_size"] == 4
     assert settings["CONN_MAX_AGE"] == 0
-    assert "pool" not in database(Env({}), "postgresql://h/d", pool_size=0)["OPTIONS"]
-
-
-class Recorder(dict[str, str]):
-    """An environment that remembers what it was asked for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.asked: set[str] = set()
-
-    def get(self, key: str, default: object = None) -> Any:
-        """Remember, and have nothing."""
-        self.asked.add(key)
-        return default
+    assert "pool" not in database("postgresql://h/d", pool_size=0)["OPTIONS"]
 
 
 def test_the_documentation_names_every_variable_and_no_other() -> None:
-    recorder = Recorder()
-    env = Env(recorder)
-    calls_conf(env)
-    site_conf(env)
     rows = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8").splitlines()
     documented = {row.split("`")[1] for row in rows if row.startswith("| `")}
-    assert documented == {name for name in recorder.asked if not name.endswith("_FILE")}
+    assert documented == {name for name in known_names() if not name.endswith("_FILE")}

@@ -83,10 +83,32 @@ def test_a_call_that_ended_before_its_stream_gives_its_slot_back(registry: Regis
 
 def test_a_draining_process_takes_no_new_call_but_those_it_promised(registry: Registry) -> None:
     registry.reserve("CA1")
-    registry.draining = True
+    registry.drain(promised_s=5)
     assert not registry.reserve("CA2")
-    assert registry.refusal("CA2") == "no_slot"
+    assert registry.refusal("CA2") == "draining"
     assert registry.refusal("CA1") == ""
+
+
+def test_a_draining_process_does_not_wait_long_for_what_it_promised(registry: Registry, clock: Clock) -> None:
+    registry.reserve("CA1")
+    registry.drain(promised_s=5)
+    clock.now_s += 4.9
+    assert registry.expected == 1
+    registry.claim("CA1", SESSION)
+    clock.now_s += 60
+    assert registry.expected == 1
+    registry.ended("CA1")
+    assert registry.expected == 0
+    assert registry.refusal("CA1") == "over"
+
+
+def test_a_promise_that_is_older_than_the_stop_is_not_extended(registry: Registry, clock: Clock) -> None:
+    registry.reserve("CA1")
+    clock.now_s += 9
+    registry.drain(promised_s=5)
+    clock.now_s += 1
+    assert registry.expected == 0
+    assert registry.refusal("CA1") == "draining"
 
 
 def test_an_end_that_is_told_twice_frees_one_slot(registry: Registry) -> None:

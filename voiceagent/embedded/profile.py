@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voiceagent.bootstrap import BASE_DIR
+from voiceagent.conf import DEFAULT_PORT
 from voiceagent.embedded import state
 
 if TYPE_CHECKING:
@@ -25,6 +26,9 @@ _GENERATED = (
     "CARTESIA_API_KEY",
     "OPENAI_API_KEY",
 )
+#: Somebody sits in front of it: lines to be read, and a Ctrl-C that does not take half a minute.
+_COMFORTS = {"LOG_FORMAT": "console", "DRAIN_SECONDS": "5"}
+_TWILIO = ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN")
 
 
 def data_dir(environ: Mapping[str, str]) -> Path:
@@ -48,16 +52,25 @@ def install_defaults(environ: MutableMapping[str, str]) -> None:
     for key, url, path in VENDORS:
         if key in served:
             environ[url] = sandbox + path
+    # Half of an account is a mistake that the other half, made up, would hide.
+    kept = _TWILIO if any(is_given(environ, name) for name in _TWILIO) else ()
     for name in _GENERATED:
-        if not is_given(environ, name):
+        if not is_given(environ, name) and name not in kept:
             environ[name] = secrets[name]
     for name, value in state.addresses(folder).items():
         if not is_given(environ, name):
             environ[name] = value
     if not is_given(environ, "PUBLIC_BASE_URL"):
-        environ["PUBLIC_BASE_URL"] = f"http://127.0.0.1:{environ.get('PORT') or 8000}"
-    if not is_given(environ, "LOG_FORMAT"):
-        environ["LOG_FORMAT"] = "console"
+        environ["PUBLIC_BASE_URL"] = f"http://127.0.0.1:{_port(environ)}"
+    for name, value in _COMFORTS.items():
+        if not is_given(environ, name):
+            environ[name] = value
+
+
+def _port(environ: Mapping[str, str]) -> str:
+    """The port of an address of our own. One that is no number is refused by its own name, not by the address's."""
+    named = environ.get("PORT", "").strip()
+    return named if named.isdecimal() and 0 < int(named) < 65536 else str(DEFAULT_PORT)
 
 
 def is_given(environ: Mapping[str, str], name: str) -> bool:

@@ -17,8 +17,8 @@ from voiceagent.logs import logging_conf
 _env = Env(os.environ)
 _calls = calls_conf(_env)
 _site = site_conf(_env)
-DATABASES = {"default": database(_env, _site.database_url, _site.database_pool_size)}
 _env.check()
+DATABASES = {"default": database(_site.database_url, _site.database_pool_size)}
 
 SECRET_KEY = _site.secret_key
 #: Keys the hash by which a caller's number is looked up: changing it makes every caller a stranger.

@@ -13,6 +13,7 @@ for _name in OUTSIDE_NAMES:
     os.environ.pop(_name, None)
     os.environ.pop(f"{_name}_FILE", None)
 os.environ.update(
+    ENV_FILE=os.devnull,
     SECRET_KEY="test-secret-key-of-no-value-0123456789abcdefghijklmnop",  # noqa: S106 - of no value
     CALLER_HASH_KEY="test-caller-hash-key",
     CARTESIA_API_KEY="test-cartesia-key",

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 _PR_SET_PDEATHSIG = 1
+_HEALTH_POLL_S = 0.05
 _STEADY_S = 60.0
 _LONGEST_PAUSE_S = 30.0
 _QUICK_DEATHS_TO_EXPLAIN = 3
@@ -53,6 +54,7 @@ class Child:
         self._say = say
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._returning: asyncio.Task[None] | None = None
         self._stopping = False
         self.quick_deaths = 0
 
@@ -75,7 +77,12 @@ class Child:
                 raise ChildError(f"{self.spec.name} does not start:\n{tail(self.spec.log)}")
             if time.monotonic() > deadline:
                 raise ChildError(f"{self.spec.name} is not ready after {timeout_s:.0f} s:\n{tail(self.spec.log)}")
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(_HEALTH_POLL_S)
+
+    def urge(self) -> None:
+        """Say once more that it is to end: there is no more time for what it waits for."""
+        if self._stopping and self._process is not None and self._process.returncode is None:
+            _send(self._process, signal.SIGTERM)
 
     async def stop(self) -> None:
         """Ask it to end, wait for its patience, then kill it."""
@@ -90,10 +97,10 @@ class Child:
                 self._say(f"{self.spec.name} did not end within {self.spec.patience_s:.0f} s: killed.")
                 self.kill()
                 await process.wait()
-        if self._keeper is not None:
-            self._keeper.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._keeper
+        tasks = [task for task in (self._keeper, self._returning) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def kill(self) -> None:
         """End it at once, with whatever it has started."""
@@ -106,6 +113,8 @@ class Child:
         while True:
             started = time.monotonic()
             code = await self._run()
+            if self._returning is not None:
+                self._returning.cancel()
             if self._stopping:
                 return
             self.quick_deaths = 1 if time.monotonic() - started > _STEADY_S else self.quick_deaths + 1
@@ -114,6 +123,13 @@ class Child:
             if self.quick_deaths % _QUICK_DEATHS_TO_EXPLAIN == 0:
                 self._say(f"{self.spec.name} keeps dying. The end of {self.spec.log}:\n{tail(self.spec.log)}")
             await asyncio.sleep(pause_s)
+            if self.spec.health_port is not None:
+                self._returning = asyncio.create_task(self._tell_of_return())
+
+    async def _tell_of_return(self) -> None:
+        while not (self.pid and await _is_healthy(self.spec.health_port)):  # noqa: ASYNC110 - another process
+            await asyncio.sleep(_HEALTH_POLL_S)
+        self._say(f"{self.spec.name} runs again.")
 
     async def _run(self) -> int:
         with self.spec.log.open("ab") as output:

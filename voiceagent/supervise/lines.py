@@ -1,9 +1,10 @@
-"""The web process's log as a person wants it: one line when a call starts, one when it ends."""
+"""The logs of web process and worker as a person wants them: what became of each call, and what a stop waits for."""
 
 from __future__ import annotations
 
 import asyncio
 import datetime
+import re
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -13,12 +14,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _POLL_S = 0.2
-_MARK = b'"call.'
+_MARK = re.compile(rb'"(?:call|drain|stream|webhook)\.')
+_REFUSED = {
+    "no_agent": "no active agent has the number that was called",
+    "overload": "as many calls as MAX_CALLS allows are in progress",
+    "drain": "the server is stopping",
+    "no_database": "the database does not answer",
+}
+_SIGNATURE = {
+    "missing": "it is not signed",
+    "mismatch": "its signature does not fit: PUBLIC_BASE_URL must be what the carrier calls, TWILIO_AUTH_TOKEN the account's",
+}
 
 
 def render(raw: bytes) -> str | None:
-    """A readable line for a ``call.started`` or ``call.ended`` log line; None for all others."""
-    if _MARK not in raw:
+    """A readable line for a log line that tells what became of a call or holds up a stop; None for all others."""
+    if not _MARK.search(raw):
         return None
     try:
         fields = orjson.loads(raw)
@@ -47,7 +58,60 @@ def _ended(fields: dict[str, Any]) -> str:
     return f"{_clock(fields)}  call {fields.get('call_sid', '?')} ended: " + ", ".join(part for part in parts if part)
 
 
-_PAINTERS: dict[str, Callable[[dict[str, Any]], str]] = {"call.started": _started, "call.ended": _ended}
+def _refused(fields: dict[str, Any]) -> str:
+    return f"{_clock(fields)}  call {fields.get('call_sid', '?')} refused: {_REFUSED.get(*_twice(fields.get('why')))}"
+
+
+def _archived(fields: dict[str, Any]) -> str | None:
+    """Only what nobody was there to tell of: the process that had the call is gone."""
+    if fields.get("reason") != "process_died" or fields.get("result") != "archived":
+        return None
+    return f"{_clock(fields)}  call {fields.get('call_sid', '?')} had lost its process; what was recorded is archived"
+
+
+def _abandoned(fields: dict[str, Any]) -> str:
+    return f"{_clock(fields)}  call {fields.get('call_sid', '?')} closed: {fields.get('reason')}"
+
+
+def _request_refused(fields: dict[str, Any]) -> str:
+    return (
+        f"{_clock(fields)}  request to {fields.get('path', '?')} refused: {_SIGNATURE.get(*_twice(fields.get('why')))}"
+    )
+
+
+def _stream_refused(fields: dict[str, Any]) -> str:
+    why = str(fields.get("why")).removeprefix("signature_")
+    return f"{_clock(fields)}  media stream refused: {_SIGNATURE.get(*_twice(why))}"
+
+
+def _waiting(fields: dict[str, Any]) -> str:
+    return f"Waiting for {_calls(fields)}, up to {fields.get('seconds', 0):g} s. Ctrl-C again to stop at once."
+
+
+def _closing(fields: dict[str, Any]) -> str:
+    return f"Time is up: {_calls(fields)} told goodbye, up to {fields.get('seconds', 0):g} s more."
+
+
+_PAINTERS: dict[str, Callable[[dict[str, Any]], str | None]] = {
+    "call.started": _started,
+    "call.ended": _ended,
+    "call.refused": _refused,
+    "call.archived": _archived,
+    "call.abandoned": _abandoned,
+    "webhook.refused": _request_refused,
+    "stream.refused": _stream_refused,
+    "drain.begun": _waiting,
+    "drain.closing": _closing,
+}
+
+
+def _twice(why: Any) -> tuple[str, str]:
+    """A word to look up, and what to say where it is not found."""
+    return str(why), str(why).replace("_", " ")
+
+
+def _calls(fields: dict[str, Any]) -> str:
+    return _count(fields.get("calls"), "call")
 
 
 def _clock(fields: dict[str, Any]) -> str:
@@ -68,15 +132,17 @@ def _is_number(value: Any) -> bool:
 
 
 async def follow(log: Path, say: Callable[[str], None]) -> None:
-    """Say a line for every call that the log tells of from now on. Runs until cancelled.
+    """Say a line for whatever the log tells of calls from now on. Runs until cancelled, and then looks once more.
 
     The file stands between the two processes on purpose: a supervisor that is busy, or gone, never holds up a call.
     """
     reader = _Reader(log)
-    while True:
-        await asyncio.sleep(_POLL_S)
-        for line in filter(None, map(render, reader.lines())):
-            say(line)
+    try:
+        while True:
+            await asyncio.sleep(_POLL_S)
+            reader.tell(say)
+    finally:
+        reader.tell(say)
 
 
 class _Reader:
@@ -86,6 +152,11 @@ class _Reader:
         self._log = log
         self._position = log.stat().st_size if log.exists() else 0
         self._rest = b""
+
+    def tell(self, say: Callable[[str], None]) -> None:
+        """Say what is new."""
+        for line in filter(None, map(render, self.lines())):
+            say(line)
 
     def lines(self) -> list[bytes]:
         """The new lines. A file that has become shorter was put aside: the new one is read from its beginning."""

@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from voiceagent.bootstrap import BASE_DIR
+from voiceagent.bootstrap import env_file
+from voiceagent.dotenv_file import load_dotenv
 from voiceagent.embedded import profile, state
-from voiceagent.env import load_dotenv
 from voiceagent.supervise.claim import RUN_FILE
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def find_target(options: argparse.Namespace) -> Target:
         url = options.url.rstrip("/")
         return Target(url, url, options.account_sid or _ANY_ACCOUNT, options.auth_token)
     environ = dict(os.environ)
-    load_dotenv(BASE_DIR / ".env", environ)
+    load_dotenv(env_file(), environ)
     folder = profile.data_dir(environ)
     running = state.read_json(folder / RUN_FILE)
     if not running.get("url"):
