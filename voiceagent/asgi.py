@@ -17,6 +17,7 @@ _django = get_asgi_application()
 from calls import runtime  # noqa: E402 - models can only be imported once Django is set up
 from calls.consumers import MediaStreamConsumer  # noqa: E402 - as above
 from voiceagent import wiring  # noqa: E402 - as above
+from voiceagent.body_limit import BodyLimit  # noqa: E402 - as above
 
 _log = structlog.get_logger(__name__)
 
@@ -46,7 +47,7 @@ async def not_found(_scope: Any, receive: Any, send: Any) -> None:
 
 application = ProtocolTypeRouter(
     {
-        "http": _django,
+        "http": BodyLimit(_django),
         "websocket": URLRouter(
             [
                 path("twilio/stream", MediaStreamConsumer.as_asgi()),
