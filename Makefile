@@ -21,7 +21,7 @@ call: ## Place a simulated phone call to the running server; options in ARGS='..
 
 test: ## Install what the tests need and run them, browser tests included
 	@.ci/venv base sandbox dev
-	@CHROMIUM=$$(.ci/chromium) && export CHROMIUM && exec $(BIN)/python -m pytest -m "not long" $(ARGS)
+	@CHROMIUM=$$(.ci/chromium) && export CHROMIUM && exec $(BIN)/python -m pytest -m "not long" -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-long: ## Mutation, fuzzing, soak, kills, load: outside CI, bounded, resumable
 	@.ci/venv base sandbox dev
