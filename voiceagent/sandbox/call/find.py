@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from voiceagent.bootstrap import env_file
+from voiceagent.conf import calls_conf
 from voiceagent.dotenv_file import load_dotenv
 from voiceagent.embedded import profile, state
+from voiceagent.env import Env, EnvError
 from voiceagent.supervise.claim import RUN_FILE
 
 if TYPE_CHECKING:
@@ -41,7 +43,13 @@ def find_target(options: argparse.Namespace) -> Target:
             raise NoServerError("--url needs --auth-token: the webhook must be signed with the account's token")
         url = options.url.rstrip("/")
         return Target(url, url, options.account_sid or _ANY_ACCOUNT, options.auth_token)
-    environ = dict(os.environ)
+    try:
+        return _running(options, dict(os.environ))
+    except EnvError as error:
+        raise NoServerError(str(error)) from error
+
+
+def _running(options: argparse.Namespace, environ: dict[str, str]) -> Target:
     load_dotenv(env_file(), environ)
     folder = profile.data_dir(environ)
     running = state.read_json(folder / RUN_FILE)
@@ -50,11 +58,14 @@ def find_target(options: argparse.Namespace) -> Target:
     url = str(running["url"]).rstrip("/")
     public = environ.get("PUBLIC_BASE_URL", "").strip().rstrip("/") or url
     profile.install_defaults(environ)
+    env = Env(environ)
+    twilio = calls_conf(env).twilio
+    env.check()
     return Target(
         url,
         public,
-        options.account_sid or environ["TWILIO_ACCOUNT_SID"],
-        options.auth_token or environ["TWILIO_AUTH_TOKEN"],
+        options.account_sid or twilio.account_sid,
+        options.auth_token or twilio.auth_token,
         str(running.get("sandbox_url") or "") or None,
         environ.get("REDIS_URL"),
     )
