@@ -87,7 +87,7 @@ async def at_rest(house: House, phone: PhoneCall) -> None:
     """Wait until the worker has archived a call."""
     log = house.data_dir / "logs" / "worker.log"
     async with asyncio.timeout(30):
-        while not any(phone.call_sid in line and '"call.archived"' in line for line in log.read_text().splitlines()):  # noqa: ASYNC110, ASYNC240 - another process writes it
+        while not any(phone.call_sid in line and '"call.archived"' in line for line in log.read_text().splitlines()):  # noqa: ASYNC110 - another process writes it
             await asyncio.sleep(0.1)
 
 
