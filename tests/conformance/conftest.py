@@ -10,7 +10,7 @@ import pytest_asyncio
 
 from tests.conformance import target as targets
 from tests.conformance.bot import Bot
-from tests.conformance.scenario import Floor
+from tests.conformance.scenario import Floor, at_once
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
@@ -98,6 +98,8 @@ async def floor(target: Target, request: pytest.FixtureRequest) -> AsyncIterator
         for item in request.session.items
         if hasattr(getattr(item, "function", None), "talk") and item.get_closest_marker("skip") is None
     ]
+    if not at_once(request.config):
+        items = []
     async with Bot(target) as bot:
         floor = Floor(bot, items)
         yield floor

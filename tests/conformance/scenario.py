@@ -38,7 +38,7 @@ def scenario(
 
 def _as_test(talk: Talk, steered: bool, needs: str, alone: bool) -> Test:
     async def test(floor: Floor, request: pytest.FixtureRequest) -> None:
-        await floor.outcome(request.node.nodeid)
+        await floor.outcome(request.node)
 
     test.__name__, test.__doc__, test.__module__ = talk.__name__, talk.__doc__, talk.__module__  # type: ignore[attr-defined]
     test.talk, test.alone = talk, alone  # type: ignore[attr-defined]
@@ -48,19 +48,29 @@ def _as_test(talk: Talk, steered: bool, needs: str, alone: bool) -> Test:
     return pytest.mark.timeout(TIMEOUT_S)(pytest.mark.asyncio(loop_scope="session")(test))
 
 
+def at_once(config: pytest.Config) -> bool:
+    """Whether this process has all tests of the session to run, and need not wait until it is given one."""
+    return not hasattr(config, "workerinput")
+
+
 class Floor:
-    """Runs the conversations of a session's tests, some at once; each test then waits for its own."""
+    """Runs the conversations of a session's tests, some at once; each test then waits for its own.
+
+    ``items``: the tests that are sure to come. One that is not among them begins when it is asked for.
+    """
 
     def __init__(self, bot: Bot, items: Sequence[pytest.Item]) -> None:
         self._bot = bot
         self._places = asyncio.Semaphore(bot.target.at_once)
-        talks: dict[str, Any] = {item.nodeid: item.function for item in items}  # type: ignore[attr-defined]
-        self._tasks = {name: asyncio.create_task(self._run(it.talk)) for name, it in talks.items() if not it.alone}
-        beside = list(self._tasks.values())
-        for name, it in talks.items():
-            if it.alone:
-                self._tasks[name] = asyncio.create_task(self._run_after(list(beside), it.talk))
-                beside.append(self._tasks[name])
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        for item in sorted(items, key=lambda item: item.function.alone):  # type: ignore[attr-defined]
+            self._begin(item)
+
+    def _begin(self, item: pytest.Item) -> None:
+        test: Any = item.function  # type: ignore[attr-defined]
+        earlier = list(self._tasks.values())
+        talk = self._run_after(earlier, test.talk) if test.alone else self._run(test.talk)
+        self._tasks[item.nodeid] = asyncio.create_task(talk)
 
     async def _run(self, talk: Talk) -> None:
         async with self._places:
@@ -71,9 +81,11 @@ class Floor:
             await asyncio.wait(others)
         await talk(self._bot)
 
-    async def outcome(self, name: str) -> None:
+    async def outcome(self, item: pytest.Item) -> None:
         """How a conversation went; raises what it raised."""
-        await self._tasks[name]
+        if item.nodeid not in self._tasks:
+            self._begin(item)
+        await self._tasks[item.nodeid]
 
     async def aclose(self) -> None:
         """Drop what has not been waited for."""

@@ -7,7 +7,7 @@ import re
 from tests.conformance.bot import Bot, Line, said_by, since
 from tests.conformance.ears import spoken
 from tests.conformance.scenario import scenario
-from voiceagent.sandbox.carrier import CarrierFaults, MarkReturned
+from voiceagent.sandbox.carrier import CallerStarted, CarrierFaults, MarkReturned
 from voiceagent.sandbox.control import ToolCall
 
 NAME = "2-name"
@@ -118,14 +118,17 @@ async def test_B1_the_next_prompt_shows_the_reply_cut_at_the_last_heard_word(bot
         before = call.here
         cleared_ms = await call.interrupt(second)
         await call.answered(before)
+        began = await call.next(CallerStarted, after=before)
         heard = [word.text for word in call.words() if word.at_ms < cleared_ms]
+        sure = [word for word in call.words() if word.at_ms + word.ms < began.at_ms]
         messages = (await bot.vendors.asked(second.text))[-1]
     messages = since(first.text, messages)
     roles = [message["role"] for message in messages]
     reply, user = roles.index("assistant"), roles.index("user", 1)
     told = spoken(messages[reply]["content"])
     assert told == spoken(first.answer)[: len(told)], "not a prefix of the reply"
-    assert len(heard) - 1 <= len(told) <= len(heard), f"the caller heard {heard}, the model is told {told}"
+    # The bot decides some time between the caller's first sound and its clear; a word in the making is a matter of taste.
+    assert len(sure) - 1 <= len(told) <= len(heard), f"the caller heard {heard}, the model is told {told}"
     assert _INTERRUPTED.search(" ".join(message["content"] for message in messages[reply:user])), (
         "not marked as interrupted"
     )

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from tests.conformance import test_audio, test_endings, test_turns
 from tests.conformance.bot import Bot
-from tests.conformance.scenario import TIMEOUT_S
+from tests.conformance.scenario import TIMEOUT_S, at_once
 from tests.conformance.target import PREFIX, Target
 from tests.conformance.wrong_bot import CAPACITY, IDLE_MS, WRONGS, WrongBot
 
@@ -37,12 +37,30 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 
 
 class Trials:
-    """All trials and the run of the command, under way together."""
+    """The trials and the run of the command, each begun once."""
 
     def __init__(self, url: str, folder: Path) -> None:
         self._url = url
-        self.tasks = {trial: asyncio.create_task(self._try(*trial)) for trial in TRIALS}
-        self.command = asyncio.create_task(self._run(folder))
+        self._folder = folder
+        self._tasks: dict[Any, asyncio.Task[Any]] = {}
+
+    def begin_all(self) -> None:
+        """Everything at once."""
+        for trial in TRIALS:
+            self.begin(trial)
+        self.begin(None)
+
+    def begin(self, trial: tuple[str, str] | None) -> asyncio.Task[Any]:
+        """A trial, or the run of the command, begun if it has not been."""
+        if trial not in self._tasks:
+            self._tasks[trial] = asyncio.create_task(self._run(self._folder) if trial is None else self._try(*trial))
+        return self._tasks[trial]
+
+    async def aclose(self) -> None:
+        """Drop what has not been waited for."""
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _try(self, wrong: str, name: str) -> None:
         target = Target(
@@ -73,14 +91,13 @@ class Trials:
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
-async def trials(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trials]:
+async def trials(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Trials]:
     async with _serving() as url:
         trials = Trials(url, tmp_path_factory.mktemp("command"))
+        if at_once(request.config):
+            trials.begin_all()
         yield trials
-        running = [*trials.tasks.values(), trials.command]
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        await trials.aclose()
 
 
 @asynccontextmanager
@@ -95,14 +112,14 @@ async def _serving() -> AsyncIterator[str]:
 @pytest.mark.parametrize("trial", TRIALS, ids=" ".join)
 async def test_the_right_bot_passes_and_the_wrong_one_fails(trials: Trials, trial: tuple[str, str]) -> None:
     if trial[0] == "right":
-        await trials.tasks[trial]
+        await trials.begin(trial)
         return
     with pytest.raises(AssertionError, match=re.escape(WRONGS[trial[0]][trial[1]])):
-        await trials.tasks[trial]
+        await trials.begin(trial)
 
 
 async def test_the_command_runs_against_any_address_and_skips_what_needs_the_vendors(trials: Trials) -> None:
-    found = {case.attrib["name"].split("_")[1]: case for case in (await trials.command).iter("testcase")}
+    found = {case.attrib["name"].split("_")[1]: case for case in (await trials.begin(None)).iter("testcase")}
     assert set(found) == {"A1", "A3"}
     assert found["A1"].find("failure") is not None
     skipped = found["A3"].find("skipped")
