@@ -22,6 +22,7 @@ def report(text: str, capsys: pytest.CaptureFixture[str]) -> None:
         sys.stdout.write(f"\n{text}\n")
 
 
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize("beginning", BEGINNINGS)
 def test_every_order_of_events_keeps_the_invariants(beginning: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = search(agent(), DEPTHS[beginning], BEGINNINGS[beginning])
@@ -32,6 +33,7 @@ def test_every_order_of_events_keeps_the_invariants(beginning: str, capsys: pyte
 
 
 @pytest.mark.long
+@pytest.mark.timeout(0)
 @pytest.mark.parametrize("beginning", BEGINNINGS)
 def test_every_order_of_events_as_deep_as_two_minutes_go(beginning: str, capsys: pytest.CaptureFixture[str]) -> None:
     found = search(agent(), 99, BEGINNINGS[beginning], seconds=LONG_SECONDS)
