@@ -13,6 +13,7 @@ from voiceagent import checks, conf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 TODAY = datetime.date(2026, 11, 1)
 
@@ -92,6 +93,39 @@ def test_e002_a_pool_alone() -> None:
 def test_e003_keys_travel_encrypted(address: str, is_wrong: bool, environ: pytest.MonkeyPatch) -> None:
     environ.setenv("OPENAI_BASE_URL", address)
     assert ("voiceagent.E003" in ids()) == is_wrong
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("OPENAI_MODLE", "Did you mean OPENAI_MODEL?"),
+        ("openai_api_key", "Did you mean OPENAI_API_KEY?"),
+        ("CARTESIA_KEY", "Did you mean CARTESIA_API_KEY?"),
+        ("TWILIO_SID", "Did you mean TWILIO_ACCOUNT_SID?"),
+        ("MAXCALLS", "Did you mean MAX_CALLS?"),
+        ("DJANGO_SETTINGS_MODULE", "It is read before .env: set it in the environment"),
+        ("OPENAI_MODEL", None),
+        ("TWILIO_AUTH_TOKEN_FILE", None),
+        ("OPENAI_ORG_ID", None),
+        ("HTTPS_PROXY", None),
+        ("AWS_SECRET_ACCESS_KEY", None),
+        ("TZ", None),
+    ],
+)
+def test_w003_a_name_that_looks_like_ours(name: str, hint: str | None) -> None:
+    messages = checks.name_messages([name], conf.known_names())
+    assert [(message.id, message.msg) for message in messages] == (
+        [("voiceagent.W003", f"{name} in .env has no effect.")] if hint else []
+    )
+    assert all(str(message.hint).startswith(hint or "") for message in messages)
+
+
+def test_w003_reads_the_file(environ: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / ".env"
+    file.write_text("# OPENAI_MODLE=a\nexport PROT=8001\n", encoding="utf-8")
+    assert "voiceagent.W003" not in ids()
+    environ.setenv("ENV_FILE", str(file))
+    assert [message.msg for message in run_checks(tags=["voiceagent"])] == ["PROT in .env has no effect."]
 
 
 def test_w002_logging_of_personal_data(settings: Any) -> None:

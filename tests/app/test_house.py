@@ -73,6 +73,11 @@ def test_every_scheduled_task_exists() -> None:
     assert {entry["task"] for entry in app.conf.beat_schedule.values()} <= set(app.tasks)
 
 
+def test_the_bare_address_leads_to_the_admin(client: Client) -> None:
+    answer = client.get("/")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/admin/")
+
+
 @pytest.mark.django_db
 def test_the_content_policy_is_enforced_and_allows_nothing_unsafe(client: Client) -> None:
     policy = client.get("/admin/login/").headers["Content-Security-Policy"]

@@ -10,6 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -22,15 +23,16 @@ from voiceagent.embedded.valkey import Valkey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """A product that runs, without stand-ins: all vendors have keys."""
-    with House(tmp_path_factory.mktemp("house") / "data", **ALL_KEYS) as running:
+    """A product that runs, without stand-ins: all vendors have keys. Its ``.env`` has a slip, its model an end."""
+    folder = tmp_path_factory.mktemp("house")
+    (folder / "env").write_text("PROT=8001\nOPENAI_MODEL=gpt-4o\n", encoding="utf-8")
+    with House(folder / "data", **ALL_KEYS, ENV_FILE=str(folder / "env")) as running:
         yield running
 
 
@@ -84,6 +86,8 @@ def test_the_console_says_where_and_how_to_log_in(house: House) -> None:
     password = state.secrets(house.data_dir)["operator_password"]
     assert f"{house.url}/admin/" in shown
     assert f"user operator, password {password}" in shown
+    assert "Warning: PROT in .env has no effect. Did you mean PORT?" in shown
+    assert "Warning: The model gpt-4o " in shown
     assert get(f"{house.url}/admin/login/")[0] == 200
     assert get(f"{house.url}/static/admin/css/base.css")[0] == 200
 
@@ -115,11 +119,30 @@ def test_every_bad_value_is_named(house: House, tmp_path: Path) -> None:
         PORT="eighty",
         MAX_CALLS="0",
         OPENAI_BASE_URL="localhost:1234",
-        TWILIO_AUTH_TOKEN_FILE="/nowhere",
+        DATABASE_URL="mysql://x",
+        REDIS_URL="http://x",
+        TWILIO_ACCOUNT_SID="",
     )
     assert refused.returncode == 2
-    for name in ("PORT", "MAX_CALLS", "OPENAI_BASE_URL", "TWILIO_AUTH_TOKEN"):
-        assert f"  - {name}" in refused.stderr
+    named = [line.split()[1] for line in refused.stderr.splitlines() if line.startswith("  - ")]
+    assert sorted(named) == [
+        "DATABASE_URL",
+        "MAX_CALLS",
+        "OPENAI_BASE_URL",
+        "PORT",
+        "REDIS_URL",
+        "TWILIO_ACCOUNT_SID",
+    ]
+    assert refused.stdout == ""
+
+
+def test_two_assignments_on_a_line_of_dotenv_stop_the_start(house: House, tmp_path: Path) -> None:
+    file = tmp_path / "env"
+    file.write_text("TWILIO_ACCOUNT_SID=AC1 TWILIO_AUTH_TOKEN=hidden\n", encoding="utf-8")
+    refused = run_again(house, DATA_DIR=str(tmp_path / "other"), ENV_FILE=str(file))
+    assert refused.returncode == 2
+    assert f"{file} line 1 has a second assignment, TWILIO_AUTH_TOKEN" in refused.stderr
+    assert "hidden" not in refused.stderr
 
 
 def test_manage_py_uses_the_running_servers_and_leaves_them(house: House) -> None:
@@ -142,7 +165,13 @@ def test_a_killed_web_server_is_started_again(house: House) -> None:
     web = part(house, "voiceagent.web")
     web.kill()
     house.wait_for("web ended (killed by SIGKILL)")
-    assert eventually(lambda: _answers(house))
+    house.wait_for("web runs again.")
+    assert _answers(house)
+
+
+def test_a_webhook_that_is_refused_is_seen(house: House) -> None:
+    assert get(f"{house.url}/twilio/voice")[0] == 403
+    house.wait_for("request to /twilio/voice refused: it is not signed")
 
 
 def test_killed_servers_are_started_again_under_the_same_addresses(house: House) -> None:

@@ -70,7 +70,7 @@ def _archived(fields: dict[str, Any]) -> str | None:
 
 
 def _abandoned(fields: dict[str, Any]) -> str:
-    return f"{_clock(fields)}  call {fields.get('call_sid', '?')} closed: {fields.get('reason')}"
+    return f"{_clock(fields)}  call {fields.get('call_sid', '?')} closed: {str(fields.get('reason')).replace('_', ' ')}"
 
 
 def _request_refused(fields: dict[str, Any]) -> str:
