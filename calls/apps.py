@@ -9,4 +9,5 @@ class CallsConfig(AppConfig):
     """Agents and the records of their calls."""
 
     name = "calls"
+    verbose_name = "Phone"
     default_auto_field = "django.db.models.BigAutoField"

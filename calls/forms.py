@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
+from django.core.validators import RegexValidator
 
 from calls import toolbox
 from calls.core.policy import PolicyError, TurnPolicy
-from calls.models import Agent
+from calls.models import Agent, AgentNumber
+from calls.models.agent import E164
 from calls.policy_fields import HIDDEN, POLICY_FIELDS, PolicyField, field_of_error, policy_from, stored_from
 
 if TYPE_CHECKING:
     _ModelForm = forms.ModelForm[Agent]
+    _NumberForm = forms.ModelForm[AgentNumber]
 else:
-    _ModelForm = forms.ModelForm
+    _ModelForm = _NumberForm = forms.ModelForm
 
 PREFIX = "policy_"
 _DEFAULT = TurnPolicy()
@@ -51,11 +55,38 @@ class LinesField(forms.CharField):
         return super().has_changed(self.prepare_value(initial), (data or "").replace("\r\n", "\n"))
 
 
+class PhoneField(forms.CharField):
+    """A phone number in E.164; the spaces and signs that people write into one are taken out."""
+
+    default_validators = [  # noqa: RUF012 - as the base has it
+        RegexValidator(E164, "Write the number with + and country code, such as +1 500 555 0006.")
+    ]
+
+    def to_python(self, value: Any) -> str:
+        """Plus sign and digits, where nothing else was there."""
+        return re.sub(r"[\s().\-/]", "", super().to_python(value) or "")
+
+
+class AgentNumberForm(_NumberForm):
+    """A number that an agent answers."""
+
+    number = PhoneField(help_text="With + and country code: +15005550006")
+
+    class Meta:
+        model = AgentNumber
+        fields: ClassVar = ["number", "note"]
+
+
 class AgentBaseForm(_ModelForm):
     """An agent without its policy controls, which ``AgentForm`` adds by the table."""
 
     idle_texts = LinesField(
         label="Silence prompts", required=False, help_text="One per line, said in turn when the caller is silent."
+    )
+    transfer_to = PhoneField(
+        label="Transfers go to",
+        required=False,
+        help_text="Number that transfer_call passes the caller on to. Empty: the agent cannot transfer.",
     )
     tools = forms.MultipleChoiceField(
         required=False, widget=forms.CheckboxSelectMultiple, help_text="What the agent can do during a call."

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
+from datetime import timedelta
 
 from django.contrib.postgres.search import SearchQuery
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet, TextField, Window
+from django.db.models import Count, F, Q, QuerySet, TextField, Window
 from django.db.models.functions import Cast, Lag
+from django.utils import timezone
 
-from calls.models import Call, CallEvent, Turn
+from calls.models import Agent, Booking, Call, CallEvent, Recording, Turn
+from calls.timeline_turns import SLOW_MS
 
 EVENTS_PER_PAGE = 200
-_SHOWN_TURNS = 500
+MOST_TURNS = 500
+_MOST_BESIDE = 10_000
 #: Types that come by the hundred and seldom tell an operator anything.
-DETAIL = ("AudioSent", "WordsTimed", "MarkReturned", "ModelText", "SetTimer", "CancelTimer")
-NOTABLE = (
+DETAIL = ("AudioSent", "WordsTimed", "MarkReturned", "ModelText", "SetTimer", "CancelTimer", "StaleDropped")
+_NOTABLE = (
     "RunTool", "ToolSettled", "DtmfPressed", "PlayTones", "Transfer", "PlayPhrase", "EarFailed", "ModelFailed",
     "VoiceFailed", "ErrorRaised", "HangUpAsked", "CarrierGone", "EndCall",
 )  # fmt: skip
+#: What tells when the caller spoke and what an answer waited for.
+_COURSE = ("TurnOpened", "SpeechStarted", "Say")
+
+_CALL_ID = re.compile(r"CA[0-9a-z]*", re.IGNORECASE)
+_KEY = re.compile(r"[0-9a-f]{8,64}")
+_NUMBER = re.compile(r"\+?[\d\s().-]*\d[\d\s().-]*\d[\d\s().-]*\d[\d\s().-]*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +49,7 @@ class EventFilter:
 
     @property
     def hides_detail(self) -> bool:
-        """Whether pieces of audio, marks and timers are left out: unless they are asked for by any means."""
+        """Whether pieces of audio, marks, timers and drops are left out: unless they are asked for by any means."""
         return not (self.detail or self.type or self.text or self.kind == CallEvent.Kind.BROKEN)
 
 
@@ -57,7 +68,7 @@ def call_by_sid(call_sid: str) -> Call | None:
 
 def turns_of(call: Call) -> list[Turn]:
     """The first 500 turns, without the search column."""
-    return list(call.turns.order_by("number").defer("words")[:_SHOWN_TURNS])
+    return list(call.turns.order_by("number").defer("words")[:MOST_TURNS])
 
 
 def events_of(call: Call, chosen: EventFilter) -> EventPage:
@@ -95,18 +106,65 @@ def mode_changes(call: Call) -> list[tuple[int, str]]:
 def stops(call: Call) -> list[int]:
     """When the agent was stopped by the caller's voice, in ms on the call's clock."""
     cleared = CallEvent.objects.filter(call=call, kind=CallEvent.Kind.COMMAND, type="Clear")
-    return list(cleared.order_by("seq").values_list("at_ms", flat=True)[:_SHOWN_TURNS])
+    return list(cleared.order_by("seq").values_list("at_ms", flat=True)[:MOST_TURNS])
 
 
-def notable_events(call: Call) -> list[CallEvent]:
-    """Tools, keys, failures and drops: what belongs beside the words of a conversation. The first 500."""
-    return list(CallEvent.objects.filter(call=call, type__in=NOTABLE).order_by("seq")[:_SHOWN_TURNS])
+def beside_turns(call: Call) -> list[CallEvent]:
+    """What belongs beside the words of a conversation, in order: tools, keys and failures; when the caller spoke and
+    when words went to the voice. Only what the page reads of them; the first 10,000."""
+    found = CallEvent.objects.filter(call=call, type__in=(*_NOTABLE, *_COURSE)).order_by("seq")
+    return list(found.only("type", "at_ms", "turn", "data")[:_MOST_BESIDE])
+
+
+# --- the lists ----------------------------------------------------------------------------------------------------
 
 
 def calls_with(found: QuerySet[Call], words: str) -> QuerySet[Call]:
-    """Calls by id, by number, or by words that were said and heard in one of their turns."""
+    """Calls by the beginning of their id, by digits of a number however it is written, by the beginning of a caller's
+    key, or by words that were said and heard in one of their turns."""
     words = words.strip()
-    said = Turn.objects.filter(call=OuterRef("pk"), words=SearchQuery(words, config="simple", search_type="websearch"))
-    return found.filter(
-        Q(call_sid__iexact=words) | Q(from_number__contains=words) | Q(to_number__contains=words) | Exists(said)
-    )
+    said = Turn.objects.filter(words=SearchQuery(words, config="simple", search_type="websearch"))
+    fits = Q(pk__in=said.values("call"))
+    if _CALL_ID.fullmatch(words):
+        fits |= Q(call_sid__startswith="CA" + words[2:].lower())
+    if _KEY.fullmatch(words.lower()):
+        fits |= Q(caller_key__startswith=words.lower())
+    if _NUMBER.fullmatch(words):
+        digits = "".join(filter(str.isdigit, words))
+        fits |= Q(from_number__contains=digits) | Q(to_number__contains=digits)
+    return found.filter(fits)
+
+
+#: What makes a call worth a look, as a condition on its row.
+ATTENTION: dict[str, tuple[str, Q]] = {
+    "errors": ("errors", Q(error_count__gt=0)),
+    "violated": ("a violated invariant", ~Q(violations=[])),
+    "slow": ("a slow answer", Q(latency_max_ms__gt=SLOW_MS)),
+    "barge_ins": ("barge-ins", Q(barge_in_count__gt=0)),
+    "broken": ("an incomplete record", Q(broken_count__gt=0)),
+    "unanswered": ("no turn of the caller", Q(turn_count=0)),
+}
+
+
+def parts_of(calls: QuerySet[Call]) -> dict[str, int]:
+    """What belongs to these calls, counted by name."""
+    parts = (Turn, CallEvent, Recording)
+    return {str(part._meta.verbose_name_plural): part._default_manager.filter(call__in=calls).count() for part in parts}
+
+
+def answering_numbers() -> list[tuple[str, str]]:
+    """The numbers that active agents answer, with the agent's name."""
+    found = Agent.objects.filter(is_active=True, numbers__isnull=False).order_by("name", "numbers__number")
+    return list(found.values_list("numbers__number", "name"))
+
+
+def bookings_when(found: QuerySet[Booking], when: str) -> QuerySet[Booking]:
+    """Reservations of ``today``, of the ``week`` from today on, ``upcoming`` or ``past``; anything else is all."""
+    today = timezone.localdate()
+    spans = {
+        "today": Q(date=today),
+        "week": Q(date__range=(today, today + timedelta(days=6))),
+        "upcoming": Q(date__gte=today),
+        "past": Q(date__lt=today),
+    }
+    return found.filter(spans[when]) if when in spans else found

@@ -1,4 +1,4 @@
-"""What the timeline page shows, made of rows: texts, marks on the ribbon, sentences about events. No queries here."""
+"""What the timeline page shows, made of rows: texts, times to listen from, sentences about events. No queries here."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 from calls.core.state import END_REASONS
 from calls.models import CallEvent, Turn
+from calls.services.timeline import ANSWER
+from calls.timeline_format import clock, exact_clock, exact_time, milliseconds
+from calls.timeline_turns import SLOW_MS, Course, Waits, course
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from calls.models import Call
 
-#: Silence before an answer that people still take for a conversation.
-OBJECTIVE_MS = 1000
-_RIBBON_WIDTH = 1000
 _SUMMARY_CHARS = 150
+_JSON_CHARS = 4000
 
 #: Ends that the core does not know: the call never reached it.
 _OUTER_REASONS = {
@@ -29,7 +30,7 @@ _OUTER_REASONS = {
     "no_agent": "no agent answers this number",
     "overload": "the process was full, or could not keep up with the call",
 }
-_KINDS = {"greeting": "Greeting", "answer": "Answer", "prompt": "Silence prompt", "notice": "Notice"}
+_KINDS = {"greeting": "Greeting", "prompt": "Silence prompt", "notice": "Notice"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,30 +43,34 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A place in the call: as people read it, and in seconds as a player takes it."""
+
+    at: str
+    seek_s: str
+
+
+@dataclass(frozen=True, slots=True)
 class Exchange:
     """A turn as it is read. ``unheard`` is what was generated and never played to the caller."""
 
     turn: Turn
-    kind: str
-    seek_s: str
-    said_at: str
-    heard_at: str
+    title: str
+    caller: Place | None
+    agent: Place | None
     latency: str
-    is_slow: bool
+    slow_above: str
+    waits: Waits | None
     heard: str
     unheard: str
     before: list[Note] = field(default_factory=list)
     after: list[Note] = field(default_factory=list)
 
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """A stretch of the ribbon, in thousandths of the call."""
-
-    x: float
-    width: float
-    mode: str
-    label: str
+    @property
+    def at(self) -> str:
+        """When it began, for whichever of the two began; empty for a turn that came to nothing."""
+        place = self.caller or self.agent
+        return place.at if place else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,71 +79,65 @@ class EventLine:
 
     event: CallEvent
     at: str
+    time: str
     summary: str
     json: str
-
-
-def clock(at_ms: int | None) -> str:
-    """An offset within the call: ``1:07.3``. Empty for ``None``."""
-    if at_ms is None:
-        return ""
-    tenths = at_ms // 100
-    return f"{tenths // 600}:{tenths // 10 % 60:02d}.{tenths % 10}"
-
-
-def exact_clock(at_ms: int) -> str:
-    """An offset to the millisecond: ``1:07.342``."""
-    return f"{at_ms // 60_000}:{at_ms // 1000 % 60:02d}.{at_ms % 1000:03d}"
-
-
-def milliseconds(value: int | None) -> str:
-    """Milliseconds below ten seconds, then seconds; ``no data`` for ``None``."""
-    if value is None:
-        return "no data"
-    return f"{value:,} ms" if value < 10_000 else f"{value / 1000:,.1f} s"
-
-
-def length(duration_ms: int | None) -> str:
-    """How long a call was: ``3 min 12 s``."""
-    if duration_ms is None:
-        return "no data"
-    seconds = round(duration_ms / 1000)
-    return f"{seconds // 60} min {seconds % 60} s" if seconds >= 60 else f"{seconds} s"
+    cut_chars: int
 
 
 def end_reason(call: Call) -> str:
     """Why the call ended, in words; empty while it has not."""
-    return END_REASONS.get(call.end_reason) or _OUTER_REASONS.get(call.end_reason) or call.end_reason.replace("_", " ")
+    return reason_text(call.end_reason)
 
 
-def exchanges(turns: Iterable[Turn], events: Sequence[CallEvent]) -> list[Exchange]:
-    """The conversation, each turn with the notes that belong to it."""
-    shown = [_exchange(turn) for turn in turns]
+def reason_text(reason: str) -> str:
+    """An end reason as a sentence."""
+    return END_REASONS.get(reason) or _OUTER_REASONS.get(reason) or reason.replace("_", " ")
+
+
+def exchanges(turns: Iterable[Turn], log: Sequence[CallEvent]) -> list[Exchange]:
+    """The conversation, each turn with the notes that belong to it. ``log`` is what ``selectors.beside_turns`` gives."""
+    shown = _exchanges(turns, course(log))
     by_number = {exchange.turn.number: exchange for exchange in shown}
-    for event in events:
-        home = by_number.get(event.turn) or (shown[-1] if shown else None)
+    for event in log:
         note = _note(event)
+        home = by_number.get(event.turn) or (shown[-1] if shown else None)
         if home and note:
             spoke = home.turn.first_audio_ms
             (home.after if spoke is not None and event.at_ms >= spoke else home.before).append(note)
     return shown
 
 
-def _exchange(turn: Turn) -> Exchange:
+def _exchanges(turns: Iterable[Turn], course: Course) -> list[Exchange]:
+    shown: list[Exchange] = []
+    ended_ms, answers = -1, 0
+    for turn in turns:
+        answers += turn.kind == ANSWER
+        title = f"Turn {answers}" if turn.kind == ANSWER else _KINDS.get(turn.kind, turn.kind)
+        shown.append(_exchange(turn, title, course.began_ms(turn, ended_ms), course.waits(turn)))
+        ended_ms = max(ended_ms, turn.speech_ended_ms or -1)
+    return shown
+
+
+def _exchange(turn: Turn, title: str, began_ms: int | None, waits: Waits | None) -> Exchange:
     heard, unheard = split_heard(turn.generated_text, turn.heard_text)
-    began = turn.speech_ended_ms if turn.speech_ended_ms is not None else turn.committed_ms
-    seek = next((at for at in (turn.first_audio_ms, began, turn.closed_ms) if at is not None), 0)
+    spoke_ms = turn.committed_ms if began_ms is None else began_ms
+    is_slow = turn.latency_ms is not None and turn.latency_ms > SLOW_MS
     return Exchange(
         turn=turn,
-        kind=_KINDS.get(turn.kind, turn.kind),
-        seek_s=f"{seek / 1000:.1f}",
-        said_at=clock(began),
-        heard_at=clock(turn.first_audio_ms),
+        title=title,
+        caller=_place(spoke_ms) if turn.user_text else None,
+        agent=_place(turn.first_audio_ms),
         latency=milliseconds(turn.latency_ms) if turn.latency_ms is not None else "",
-        is_slow=turn.latency_ms is not None and turn.latency_ms > OBJECTIVE_MS,
+        slow_above=milliseconds(SLOW_MS) if is_slow else "",
+        waits=waits,
         heard=heard,
         unheard=unheard,
     )
+
+
+def _place(at_ms: int | None) -> Place | None:
+    return None if at_ms is None else Place(clock(at_ms), f"{at_ms / 1000:.2f}")
 
 
 def split_heard(generated: str, heard: str) -> tuple[str, str]:
@@ -169,7 +168,7 @@ _NOTES: dict[str, tuple[Callable[[dict[str, Any]], str], bool]] = {
     "ErrorRaised": (lambda d: f"An error of our own in {d.get('where')}: {d.get('error')}", True),
     "HangUpAsked": (lambda d: f"End of the call asked for by {d.get('by')}", False),
     "CarrierGone": (lambda d: f"The carrier's stream ended: {d.get('how')}", False),
-    "EndCall": (lambda d: f"The call ended: {END_REASONS.get(d.get('reason', ''), d.get('reason', ''))}", False),
+    "EndCall": (lambda d: f"The call ended: {reason_text(str(d.get('reason', '')))}", False),
 }
 
 
@@ -192,13 +191,26 @@ def _note(event: CallEvent) -> Note | None:
 
 
 def event_line(event: CallEvent) -> EventLine:
-    """A row of the log: its values in one line, and all of it as JSON."""
+    """A row of the log: its values in one line, and as JSON, of which a model's whole history is cut."""
+    text = as_json(event.data)
     return EventLine(
         event=event,
         at=exact_clock(event.at_ms),
-        summary=event.error or _short(_summary(event.data)),
-        json=json.dumps(event.data, indent=2, ensure_ascii=False, sort_keys=True),
+        time=exact_time(event.at),
+        summary=summary(event),
+        json=text[:_JSON_CHARS],
+        cut_chars=max(0, len(text) - _JSON_CHARS),
     )
+
+
+def as_json(value: Any) -> str:
+    """A JSON value to read."""
+    return json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True)
+
+
+def summary(event: CallEvent) -> str:
+    """An entry's values in one line; of a broken one, what is wrong with it."""
+    return event.error or _short(_summary(event.data))
 
 
 def _summary(data: Any) -> str:
@@ -217,34 +229,3 @@ def _value(value: Any) -> str:
 
 def _short(text: str) -> str:
     return text if len(text) <= _SUMMARY_CHARS else text[: _SUMMARY_CHARS - 1] + "…"
-
-
-# --- the ribbon ---------------------------------------------------------------------------------------------------
-
-
-def ribbon(changes: Sequence[tuple[int, str]], duration_ms: int) -> list[Segment]:
-    """Who had the floor when, as stretches that fill the width."""
-    if not changes or duration_ms <= 0:
-        return []
-    ends = [at_ms for at_ms, _mode in changes[1:]] + [duration_ms]
-    return [
-        Segment(
-            x=_place(at_ms, duration_ms),
-            width=round(_place(end_ms, duration_ms) - _place(at_ms, duration_ms), 2),
-            mode=mode.lower(),
-            label=f"{mode.capitalize()} from {clock(at_ms)} to {clock(end_ms)}",
-        )
-        for (at_ms, mode), end_ms in zip(changes, ends, strict=True)
-        if end_ms > at_ms
-    ]
-
-
-def stops(at_ms: Iterable[int], duration_ms: int) -> list[Segment]:
-    """Where the caller's voice stopped the agent."""
-    return [
-        Segment(_place(at, duration_ms), 0, "stop", f"Agent stopped at {clock(at)}") for at in at_ms if duration_ms > 0
-    ]
-
-
-def _place(at_ms: int, duration_ms: int) -> float:
-    return round(min(max(at_ms, 0), duration_ms) / duration_ms * _RIBBON_WIDTH, 2)

@@ -13,10 +13,11 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from calls import selectors, surroundings, timeline_page
+from calls import selectors, surroundings, timeline_format, timeline_page, timeline_ribbon
 from calls.models import Call, CallEvent
 from calls.ranges import file_response
 from calls.selectors import EventFilter
+from calls.timeline_turns import OBJECTIVE_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,20 +53,25 @@ def timeline(request: HttpRequest, call_sid: str) -> HttpResponse:
     context = {
         "call": call,
         "end_reason": timeline_page.end_reason(call),
-        "length": timeline_page.length(call.duration_ms),
-        "median": timeline_page.milliseconds(call.latency_median_ms),
-        "longest": timeline_page.milliseconds(call.latency_max_ms),
-        "objective": timeline_page.milliseconds(timeline_page.OBJECTIVE_MS),
-        "exchanges": timeline_page.exchanges(turns, selectors.notable_events(call)),
-        "ribbon": timeline_page.ribbon(selectors.mode_changes(call), duration_ms),
-        "stops": timeline_page.stops(selectors.stops(call), duration_ms),
+        "seconds": f"{duration_ms / 1000:.3f}",
+        "started": timeline_format.moment(call.started_at),
+        "length": timeline_format.length(call.duration_ms),
+        "median": timeline_format.milliseconds(call.latency_median_ms),
+        "longest": timeline_format.milliseconds(call.latency_max_ms),
+        "objective": timeline_format.milliseconds(OBJECTIVE_MS),
+        "exchanges": timeline_page.exchanges(turns, selectors.beside_turns(call)),
+        "most_turns": selectors.MOST_TURNS if len(turns) == selectors.MOST_TURNS else 0,
+        "ribbon": timeline_ribbon.ribbon(selectors.mode_changes(call), duration_ms),
+        "stops": timeline_ribbon.stops(selectors.stops(call), duration_ms),
         "events": [timeline_page.event_line(event) for event in page.events],
         "event_types": types,
-        "hidden": sum(count for name, count in types if chosen.hides_detail and name in selectors.DETAIL),
+        "details": sum(count for name, count in types if name in selectors.DETAIL),
+        "detail_query": _query(request, after=None, detail="1"),
+        "no_detail_query": _query(request, after=None, detail=None),
         "kinds": CallEvent.Kind.choices,
         "chosen": chosen,
-        "first_page_query": _query(request, None),
-        "next_page_query": _query(request, page.next_after) if page.next_after else "",
+        "first_page_query": _query(request, after=None),
+        "next_page_query": _query(request, after=str(page.next_after)) if page.next_after else "",
         "recording": getattr(call, "recording", None),
         "may_listen": request.user.has_perm(LISTEN),
         "audio_url": reverse("timeline:audio", args=[call.call_sid]),
@@ -112,9 +118,11 @@ def _whole(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else None
 
 
-def _query(request: HttpRequest, after: int | None) -> str:
+def _query(request: HttpRequest, **changes: str | None) -> str:
+    """The address's query with these values; ``None`` leaves one out."""
     query = request.GET.copy()
-    query.pop("after", None)
-    if after is not None:
-        query["after"] = str(after)
+    for name, value in changes.items():
+        query.pop(name, None)
+        if value is not None:
+            query[name] = value
     return query.urlencode()

@@ -7,18 +7,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.contrib import admin
 from django.db.models import Count, Prefetch
 from django.urls import reverse
-from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
-from django.utils.timezone import localtime
 
-from calls.admin.readonly import STYLES, ReadOnlyMixin, pretty
-from calls.forms import AgentForm, policy_fieldsets
-from calls.models import Agent, AgentNumber, AgentVersion
+from calls import timeline_page
+from calls.admin import versions
+from calls.admin.readonly import ReadOnlyMixin, link
+from calls.forms import AgentForm, AgentNumberForm, policy_fieldsets
+from calls.models import Agent, AgentNumber, AgentVersion, Call
+from calls.timeline_format import moment
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.forms import ModelForm
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse
 
     _NumberInline = admin.TabularInline[AgentNumber, Agent]
     _AgentAdmin = admin.ModelAdmin[Agent]
@@ -34,6 +35,7 @@ class AgentNumberInline(_NumberInline):
     """The numbers an agent answers."""
 
     model = AgentNumber
+    form = AgentNumberForm
     extra = 1
     verbose_name = "phone number"
     verbose_name_plural = "phone numbers it answers"
@@ -41,9 +43,6 @@ class AgentNumberInline(_NumberInline):
 
 class AgentAdmin(_AgentAdmin):
     """What an agent is and how it takes turns; saving makes a version."""
-
-    class Media:
-        css = STYLES
 
     form = AgentForm
     inlines: ClassVar = [AgentNumberInline]
@@ -54,7 +53,7 @@ class AgentAdmin(_AgentAdmin):
         "shown_model",
         "shown_version",
         "is_active",
-        "updated_at",
+        "shown_update",
     )
     list_filter = (
         "is_active",
@@ -77,10 +76,34 @@ class AgentAdmin(_AgentAdmin):
         newest = AgentVersion.objects.order_by("-number").defer("profile")
         return super().get_queryset(request).prefetch_related("numbers", Prefetch("versions", queryset=newest))
 
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list."""
+        return super().changelist_view(request, {"title": "Agents", **(extra_context or {})})
+
     def save_model(self, request: HttpRequest, obj: Agent, form: ModelForm[Agent], change: bool) -> None:
-        """Remember who made the version."""
+        """Remember who made the version, and say which one calls get from now on."""
+        before = _newest(obj) if change else None
         obj.edited_by = request.user
         super().save_model(request, obj, form, change)
+        newest = _newest(obj)
+        text = (
+            f"Nothing that a call is made of has changed: calls run with version {newest}, as before."
+            if newest == before
+            else f"This is version {newest}: the next call runs with it, calls in progress keep theirs."
+        )
+        self.message_user(request, text)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Agent | None = None) -> bool:
+        """One that has answered calls stays with them; it can be made inactive."""
+        answered = obj is not None and Call.objects.filter(agent_version__agent=obj).exists()
+        return not answered and super().has_delete_permission(request, obj)
+
+    def get_deleted_objects(
+        self, objs: Any, request: HttpRequest
+    ) -> tuple[list[Any], dict[str, int], set[str], list[Any]]:
+        """Versions go with their agent, though nobody may delete one by itself."""
+        rows, counts, missing, protected = super().get_deleted_objects(objs, request)
+        return rows, counts, missing - {str(AgentVersion._meta.verbose_name)}, protected
 
     @admin.display(description="Numbers")
     def shown_numbers(self, agent: Agent) -> str:
@@ -91,6 +114,11 @@ class AgentAdmin(_AgentAdmin):
     def shown_model(self, agent: Agent) -> str:
         """The model, or that it is the server's."""
         return agent.model or "server's default"
+
+    @admin.display(description="Changed", ordering="updated_at")
+    def shown_update(self, agent: Agent) -> str:
+        """When it was saved last."""
+        return moment(agent.updated_at)
 
     @admin.display(description="Version")
     def shown_version(self, agent: Agent) -> str:
@@ -107,14 +135,13 @@ class AgentAdmin(_AgentAdmin):
         before = [*newest[1:], None]
         rows = format_html_join(
             "",
-            '<li><a href="{}">v{}</a>, {}, {}: {}</li>',
+            "<li>{}, {}, {}: {}</li>",
             (
                 (
-                    reverse("admin:calls_agentversion_change", args=[version.pk]),
-                    version.number,
-                    date_format(localtime(version.created_at), "j M Y H:i"),
+                    link(version, f"v{version.number}"),
+                    moment(version.created_at),
                     version.created_by or "the system",
-                    changes(earlier, version),
+                    versions.names_of_changes(earlier, version),
                 )
                 for version, earlier in list(zip(newest, before, strict=True))[:_SHOWN_VERSIONS]
             ),
@@ -126,14 +153,10 @@ class AgentAdmin(_AgentAdmin):
 class AgentVersionAdmin(ReadOnlyMixin, _VersionAdmin):
     """Every version that a call can have run with. Read only."""
 
-    class Media:
-        css = STYLES
-
     list_display = (
         "__str__",
         "agent",
-        "number",
-        "created_at",
+        "created",
         "created_by",
         "call_count",
     )
@@ -142,12 +165,25 @@ class AgentVersionAdmin(ReadOnlyMixin, _VersionAdmin):
         "agent",
         "created_by",
     )
-    fields: ClassVar = ["agent", "number", "created_at", "created_by", "changed", "shown_profile"]
-    readonly_fields: ClassVar = ["changed", "shown_profile"]
+    fields: ClassVar = [("agent", "number", "created", "created_by"), "call_count", "changed", "profile_values", "raw"]
+    readonly_fields: ClassVar = ["created", "call_count", "changed", "profile_values", "raw"]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[AgentVersion]:
         """With the number of calls."""
         return super().get_queryset(request).annotate(calls_made=Count("calls"))
+
+    def has_delete_permission(self, request: HttpRequest, obj: AgentVersion | None = None) -> bool:
+        """A number is never used twice, so no version goes without its agent."""
+        return False
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The list."""
+        return super().changelist_view(request, {"title": "Versions of agents", **(extra_context or {})})
+
+    @admin.display(description="Made", ordering="created_at")
+    def created(self, version: AgentVersion) -> str:
+        """When it was saved."""
+        return moment(version.created_at)
 
     @admin.display(description="Calls", ordering="calls_made")
     def call_count(self, version: AgentVersion) -> str:
@@ -157,29 +193,24 @@ class AgentVersionAdmin(ReadOnlyMixin, _VersionAdmin):
 
     @admin.display(description="Changed against the version before")
     def changed(self, version: AgentVersion) -> str:
-        """Names of what differs."""
+        """What went and what came."""
         before = (
             AgentVersion.objects.filter(agent=version.agent_id, number__lt=version.number).order_by("-number").first()
         )
-        return changes(before, version)
+        return versions.shown_changes(before, version)
 
-    @admin.display(description="Profile")
-    def shown_profile(self, version: AgentVersion) -> str:
-        """The snapshot as JSON."""
-        return pretty(version.profile)
+    @admin.display(description="What calls got")
+    def profile_values(self, version: AgentVersion) -> str:
+        """The snapshot, value by value."""
+        return versions.shown_values(version)
 
-
-def changes(before: AgentVersion | None, version: AgentVersion) -> str:
-    """Which parts of the profile differ, by name."""
-    if before is None:
-        return "first version"
-    old, new = _flat(before.profile), _flat(version.profile)
-    names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name) and name != "version"]
-    return ", ".join(name.replace("_", " ") for name in names) or "nothing"
+    @admin.display(description="As stored")
+    def raw(self, version: AgentVersion) -> str:
+        """The snapshot as JSON, folded."""
+        text = timeline_page.as_json(version.profile)
+        return format_html("<details><summary>JSON</summary><pre>{}</pre></details>", text)
 
 
-def _flat(profile: Any) -> dict[str, Any]:
-    if not isinstance(profile, dict):
-        return {}
-    policy = profile.get("policy")
-    return {**profile, **(policy if isinstance(policy, dict) else {}), "policy": None}
+def _newest(agent: Agent) -> int | None:
+    """The number of an agent's newest version."""
+    return agent.versions.order_by("-number").values_list("number", flat=True).first()

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import TYPE_CHECKING, Any
 
+from django.urls import reverse
 from django.utils.html import format_html
 
-#: The style of our pages in the admin.
-STYLES = {"all": ["calls/css/admin.css"]}
-
 if TYPE_CHECKING:
+    from django.db.models import Model
     from django.http import HttpRequest
 
 
@@ -26,6 +24,12 @@ class ReadOnlyMixin:
         return False
 
 
-def pretty(value: Any) -> str:
-    """A JSON value to read."""
-    return format_html("<pre>{}</pre>", json.dumps(value, indent=2, ensure_ascii=False, sort_keys=True))
+def link(row: Model, text: str) -> str:
+    """A link to a row's page in the admin."""
+    address = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+    return format_html('<a href="{}">{}</a>', address, text)
+
+
+def stack(first: str, second: str) -> str:
+    """Two lines in one cell."""
+    return format_html('<span class="stack">{}</span><span class="stack">{}</span>', first, second)

@@ -85,6 +85,13 @@ def drop_raw(folder: Path, call_sid: str) -> None:
         sides.agent.unlink(missing_ok=True)
 
 
+def drop_all(folder: Path, call_sid: str) -> None:
+    """Remove every file of a call. Raises ``OSError``."""
+    sides = raw_sides(folder, call_sid)
+    for path in (sides.caller, sides.agent, folder / f"{call_sid}.wav"):
+        path.unlink(missing_ok=True)
+
+
 def drop_unfinished(folder: Path, unix_s: float) -> None:
     """Remove what a worker that died before this time was writing."""
     for part in folder.glob("*.part"):

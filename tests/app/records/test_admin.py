@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 import pytest
@@ -63,9 +64,9 @@ def test_the_list_shows_what_matters(calls: list[Call], client: Client, cast: Ca
         "+15551234567",
         "Bella Vista v1",
         "920 ms",
+        "at most 1,390 ms",
         "agent hung up",
         f"/calls/{calls[0].call_sid}/",
-        "Recording",
     ):
         assert shown in page
 
@@ -198,6 +199,7 @@ def test_an_agent_is_made_and_versioned_by_hand(client: Client, cast: Cast) -> N
     version = agent.versions.get()
     assert (version.created_by, version.as_profile().policy.idle_ms) == (cast.root, 5000)
     assert agent.numbers.get().number == "+15005550009"
+    assert "This is version 1: the next call runs with it" in html(client, AGENTS)
     page = html(client, f"{AGENTS}{agent.pk}/change/")
     assert "first version" in page
     assert f'name="{PREFIX}idle_ms" value="5000"' in page
@@ -215,6 +217,54 @@ def test_a_policy_mistake_comes_back_at_its_field(client: Client, cast: Cast) ->
     assert not Agent.objects.exists()
 
 
+@pytest.mark.django_db
+def test_saving_an_agent_names_the_version_that_calls_get(client: Client, cast: Cast) -> None:
+    agent = Agent.objects.create(name="Bella Vista", instructions="Be kind.", voice="v")
+    client.force_login(cast.root)
+    numbers = {"numbers-TOTAL_FORMS": "0", "numbers-INITIAL_FORMS": "0"}
+    address = f"{AGENTS}{agent.pk}/change/"
+
+    changed = client.post(address, {**form_data(greeting="Hi!"), **numbers}, follow=True).content.decode()
+    same = client.post(address, {**form_data(greeting="Hi!"), **numbers}, follow=True).content.decode()
+
+    assert "This is version 2: the next call runs with it, calls in progress keep theirs." in changed
+    assert "Nothing that a call is made of has changed: calls run with version 2, as before." in same
+
+
+@pytest.mark.django_db
+def test_a_number_may_be_written_as_people_write_it(client: Client, cast: Cast) -> None:
+    client.force_login(cast.root)
+    numbers = {
+        "numbers-TOTAL_FORMS": "1",
+        "numbers-INITIAL_FORMS": "0",
+        "numbers-0-number": "+1 (500) 555-0009",
+    }
+
+    for wrong in ("555 0001", "me", "+0 1"):
+        form = client.post(f"{AGENTS}add/", {**form_data(transfer_to=wrong), **numbers}).context["adminform"].form
+        assert form.errors.keys() == {"transfer_to"}, wrong
+    client.post(f"{AGENTS}add/", {**form_data(transfer_to="+44 20 7946 0000"), **numbers})
+
+    agent = Agent.objects.get()
+    assert (agent.transfer_to, agent.numbers.get().number) == ("+442079460000", "+15005550009")
+
+
+def test_a_version_shows_its_values_and_what_it_changed(calls: list[Call], client: Client, cast: Cast) -> None:
+    agent = Agent.objects.get()
+    agent.instructions = agent.instructions.replace("Dogs are welcome", "<b>Cats</b> are welcome")
+    agent.policy = {"verdict_ms": 800}
+    agent.save()
+    client.force_login(cast.root)
+
+    page = html(client, f"/admin/calls/agentversion/{agent.versions.get(number=2).pk}/change/")
+
+    went, came = re.findall(r"<(?:del|ins)>([^<]*(?:Dogs|Cats)[^<]*)</", page)
+    assert "Dogs" in went
+    assert "&lt;b&gt;Cats" in came
+    assert "<del>1,500</del><ins>800 (usually 1,500)</ins>" in page
+    assert "<dt>Silence prompts</dt>" in page
+
+
 def test_history_says_what_changed(calls: list[Call], client: Client, cast: Cast) -> None:
     agent = Agent.objects.get()
     agent.greeting, agent.policy = "Hi!", {"verdict_ms": 800}
@@ -223,5 +273,5 @@ def test_history_says_what_changed(calls: list[Call], client: Client, cast: Cast
 
     page = html(client, f"{AGENTS}{agent.pk}/change/")
 
-    assert "greeting, verdict ms" in page
+    assert "Greeting, Interruptions: Wait for words after stopping (ms)" in page
     assert ">v2</a>" in page
