@@ -142,7 +142,6 @@ ATTENTION: dict[str, tuple[str, Q]] = {
     "slow": ("a slow answer", Q(latency_max_ms__gt=SLOW_MS)),
     "barge_ins": ("barge-ins", Q(barge_in_count__gt=0)),
     "broken": ("an incomplete record", Q(broken_count__gt=0)),
-    "violated": ("an invariant violated", ~Q(violations=[])),
     "unanswered": ("no turn of the caller", Q(turn_count=0)),
 }
 
