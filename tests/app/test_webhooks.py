@@ -114,7 +114,7 @@ async def test_bodies_that_are_no_form_are_refused_and_reserve_nothing(http: Wir
     cases: list[tuple[str, dict[str, str], str | bytes, int]] = [
         ("JSON, unsigned", {"Content-Type": "application/json"}, body, 403),
         ("JSON, address signed", {**signed, "Content-Type": "application/json"}, body, 400),
-        ("3 MB form", {**signed, "Content-Type": form}, "CallSid=" + "A" * 3_000_000, 400),
+        ("3 MB form", {**signed, "Content-Type": form}, "CallSid=" + "A" * 3_000_000, 413),
         ("5,000 fields", {**signed, "Content-Type": form}, "&".join(f"f{n}=1" for n in range(5000)), 400),
         ("form in UTF-16", {**signed, "Content-Type": f"{form}; charset=utf-16"}, "CallSid=CA1", 400),
         ("form in no encoding", {**signed, "Content-Type": f"{form}; charset=nonsense"}, "CallSid=CA1", 403),
