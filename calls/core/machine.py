@@ -6,9 +6,10 @@ A call is CONNECTING until its stream is ours, ACTIVE while it lasts, ENDING onc
 ENDED. While it is ACTIVE, somebody has the floor: LISTENING, THINKING or SPEAKING (``calls.core.state`` says what
 each means). One row of ``TABLE`` says what an event does in a mode and which modes may follow; ``step`` looks the row
 up, runs its handler on a workbench, derives the mode anew and checks it against the row. A handler is a small function
-in one of four modules: ``hearing`` (the caller's sounds and words), ``answering`` (model, tools, voice), ``replies`` (the
-life of a reply), ``ending`` (the call around the turns). None reads a clock, draws a number or waits: time is in the
-event, a timer is a command out and an event in.
+in ``hearing`` (the caller's sounds and words), ``answering`` (what model, tools and voice do to a reply) or ``ending`` (the
+call around the turns); they stand on ``replies`` and ``closing`` (how a reply begins, goes on and ends) and ``tooling``
+(its functions). None reads a clock, draws a number or waits: time is in the event, a timer is a command out and an
+event in. ``docs/scenarios.md`` says for every known scenario which function decides it.
 
 Four rules carry the rest:
 
