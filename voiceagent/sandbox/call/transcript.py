@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import urlsplit
 
 from voiceagent.sandbox import sound
 from voiceagent.sandbox.call.narration import Narration, Note
 from voiceagent.sandbox.carrier import AgentStarted, AgentStopped, HungUp, TimelineEvent
+from voiceagent.sandbox.carrier.endings import why
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -51,7 +53,11 @@ class EventStreamSource:
         try:
             await self._follow(call, tell)
         except RedisError as error:
-            raise SourceError(f"the server's record of the words, in Redis, cannot be read: {error}") from None
+            where = urlsplit(self._url)
+            cause = why(error.__context__) if isinstance(error.__context__, OSError) else str(error)
+            raise SourceError(
+                f"the server's record of the words cannot be read: Redis at {where.hostname}:{where.port}: {cause}"
+            ) from None
 
     async def _follow(self, call: PhoneCall, tell: Callable[[Note], None]) -> None:
         from redis.asyncio import Redis
