@@ -37,6 +37,8 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """One folder for all: its database is made once."""
     folder = tmp_path_factory.mktemp("drain") / "data"
     yield folder
+    with running({"DATA_DIR": str(folder)}):
+        pass  # whoever leaves last stops the servers, those too that a failed test has left
     remove_outside(folder)
 
 
