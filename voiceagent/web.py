@@ -18,7 +18,7 @@ from django.db import connections
 from django.db.backends.postgresql.base import DatabaseWrapper
 
 from voiceagent.conf import CLOSING_S, LAST_WORK_S, site_conf
-from voiceagent.env import Env
+from voiceagent.env import Env, EnvError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -112,4 +112,7 @@ def _close_pools() -> None:
 
 
 if __name__ == "__main__":
-    serve(*map(Path, sys.argv[1:2]))
+    try:
+        serve(*map(Path, sys.argv[1:2]))
+    except EnvError as error:
+        sys.exit(str(error))
