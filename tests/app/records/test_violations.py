@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from django.urls import reverse
+from structlog.testing import capture_logs
 
 from calls.models import Call
+from calls.replay.digest import LayoutError, StateDigest
 from calls.services.archive import archive_call
 from tests.app.records.conftest import meta_of, write_log
 from tests.app.records.conversation import booked_table
@@ -73,3 +75,19 @@ def test_the_newest_step_of_each_write_has_a_digest_and_the_call_its_layout(arch
     assert not signed.exclude(kind="event").exists()
     assert call.events.filter(kind="event").order_by("seq").last() in signed
     assert "Reply" in call.state_layout
+
+
+def test_a_digest_that_cannot_be_made_costs_the_record_nothing_else(
+    archive: Callable[..., Call], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> str:
+        raise LayoutError("no such field")
+
+    monkeypatch.setattr(StateDigest, "of", fail)
+    with capture_logs() as lines:
+        call = archive(1)
+    assert not call.events.exclude(digest="").exists()
+    assert call.entry_count == call.events.count() > 100
+    assert {(line["event"], line["error"]) for line in lines if line["log_level"] == "error"} == {
+        ("eventlog.no_digest", "LayoutError")
+    }
