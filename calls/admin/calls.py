@@ -161,7 +161,7 @@ class CallAdmin(ReadOnlyMixin, _CallAdmin):
         context |= {
             "title": f"Call from {call.from_number if call.caller_key else 'a withheld number'}",
             "subtitle": None,
-            "exchanges": timeline_page.exchanges(turns, []),
+            "exchanges": timeline_page.exchanges(turns, selectors.beside_turns(call)),
             "most_turns": selectors.MOST_TURNS if len(turns) == selectors.MOST_TURNS else 0,
             "recording": getattr(call, "recording", None) if request.user.has_perm(_LISTEN) else None,
         }
