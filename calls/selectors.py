@@ -25,6 +25,8 @@ _NOTABLE = (
 )  # fmt: skip
 #: What tells when the caller spoke and what an answer waited for.
 _COURSE = ("TurnOpened", "SpeechStarted", "Say")
+#: Events by which a caller takes the floor.
+_CALLER = ("SpeechStarted", "TurnOpened", "WordsHeard", "EagerEnd", "TurnEnded", "DtmfPressed")
 
 _CALL_ID = re.compile(r"CA[0-9a-z]*", re.IGNORECASE)
 _KEY = re.compile(r"[0-9a-f]{8,64}")
@@ -104,8 +106,11 @@ def mode_changes(call: Call) -> list[tuple[int, str]]:
 
 
 def stops(call: Call) -> list[int]:
-    """When the agent was stopped by the caller's voice, in ms on the call's clock."""
-    cleared = CallEvent.objects.filter(call=call, kind=CallEvent.Kind.COMMAND, type="Clear")
+    """When the agent was stopped by the caller, not by the end of the call, in ms on the call's clock."""
+    caller = CallEvent.objects.filter(call=call, kind=CallEvent.Kind.EVENT, type__in=_CALLER)
+    cleared = CallEvent.objects.filter(
+        call=call, kind=CallEvent.Kind.COMMAND, type="Clear", step__in=caller.values("step")
+    )
     return list(cleared.order_by("seq").values_list("at_ms", flat=True)[:MOST_TURNS])
 
 

@@ -9,6 +9,8 @@ import pytest
 from asgiref.sync import async_to_sync
 from django.db.models import Q
 
+from calls.core.commands import Clear
+from calls.core.events import HangUpAsked
 from calls.models import Call, Turn
 from calls.selectors import DETAIL
 from tests.app.records.conversation import Conversation, booked_table
@@ -68,6 +70,26 @@ def test_words_times_and_what_was_not_heard(call: Call, client: Client, cast: Ca
     assert 'class="mode-speaking"' in html
     assert 'class="mode-stop"' in html
     assert f'src="{AUDIO}"' in html
+
+
+def test_only_the_caller_stops_the_agent(archived: Callable[[Conversation], Call], client: Client, cast: Cast) -> None:
+    """What the end of a call clears is no barge-in: here the agent is cleared once by each."""
+    talk = Conversation()
+    talk.begin()
+    talk.agent_speaks(words=2)
+    talk.barge_in("Do you have a table?")
+    talk.model_says("We do, for two or for four people, outside or inside.")
+    talk.agent_speaks(words=3)
+    talk.post(HangUpAsked(by="operator"))
+    talk.post(HangUpAsked(by="operator"))
+    talk.hang_up()
+    call = archived(talk)
+    client.force_login(cast.alice)
+
+    html = page(client)
+
+    assert len(talk.commands(Clear)) == call.events.filter(type="Clear").count() == 2
+    assert html.count('class="mode-stop"') == 1
 
 
 def test_who_may_not_listen_is_told_so(call: Call, client: Client, cast: Cast) -> None:
