@@ -9,6 +9,7 @@ import sys
 from asyncio.subprocess import PIPE
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 from redis.asyncio import Redis
 
@@ -69,6 +70,17 @@ async def test_a_call_that_goes_well_leaves_with_nothing_to_complain_of(callee: 
     assert "1 answer began " in out
     assert out.endswith("The call went well.\n")
     assert callee.posts("/twilio/status")[0]["CallStatus"] == "completed"
+
+
+async def test_a_silent_recording_is_said_to_be_silent(callee: Callee, tmp_path: Path) -> None:
+    recording = tmp_path / "mute.wav"
+    recording.write_bytes(sound.wav_bytes(np.zeros(4000, dtype=np.int16), sound.PHONE_RATE))
+    where = ["--url", callee.url, "--auth-token", TOKEN]
+    process = await started(tmp_path, *where, "--wav", str(recording), "--dtmf", "1")
+    assert process.stdout is not None
+    assert (await process.stdout.readline()).decode().startswith("“mute.wav” is silence")
+    process.send_signal(signal.SIGTERM)
+    await ended(process)
 
 
 async def test_without_a_server_it_says_how_to_get_one(tmp_path: Path) -> None:
@@ -225,9 +237,9 @@ def test_times_never_run_backwards_and_what_is_told_late_says_when_it_was(capsys
     printer = Printer("1  ")
     printer.event(CallerStarted(2500.0, "wait"))
     printer.event(AgentStopped(2100.0))
-    printer.event(HungUp(2600.0, "caller", "done"))
+    printer.event(HungUp(2600.0, "server", "done"))
     assert capsys.readouterr().out.splitlines() == [
         "1      2.50 s  caller    “wait”",
         "1      2.50 s  agent     has stopped (at 2.10 s)",
-        "1      2.60 s  hung up   by the caller: done",
+        "1      2.60 s  hung up   by the server: done",
     ]

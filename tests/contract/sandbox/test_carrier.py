@@ -198,6 +198,27 @@ async def test_an_answer_to_a_key_is_counted_from_the_key() -> None:
         assert event.after_key_ms < 250
 
 
+async def test_only_the_first_sound_of_an_answer_has_waited() -> None:
+    async def answer_in_two(socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
+        if message["event"] == "media" and message["media"]["chunk"] in ("30", "100"):
+            await socket.send_json(media(message["streamSid"], LOUD[:1600]))
+            await socket.send_json({"event": "clear", "streamSid": message["streamSid"]})
+            await socket.send_json(media(message["streamSid"], LOUD[:1600]))
+
+    async with Callee() as callee, carrier_to(callee) as carrier:
+        callee.on_message = answer_in_two
+        call = carrier.call()
+        await call.start()
+        await call.speak(LOUD[:1600], "one")
+        for _ in range(2):
+            await call.wait_for(AgentStopped, after=len(call.timeline.events))
+        await call.hang_up()
+    first, second = call.timeline.all(AgentStarted)
+    assert first.after_caller_ms is not None
+    assert second.after_caller_ms is None
+    assert call.timeline.all(Cleared)[-1].after_caller_ms is None
+
+
 async def test_a_w_among_the_keys_is_half_a_second() -> None:
     async with Callee() as callee, carrier_to(callee) as carrier:
         call = carrier.call()

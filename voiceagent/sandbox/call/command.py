@@ -142,6 +142,9 @@ def main() -> int:
     try:
         target = find_target(options)
         script = script_of(options)
+        for line in script.lines:
+            if line.is_silent:
+                write(f"“{line.text}” is silence: nothing in it is loud enough to be heard as speech.")
         return report(asyncio.run(_until_stopped(options, target, script)))
     except (NoServerError, lines.NoVoiceError, RecordingError) as error:
         sys.stderr.write(f"{error}\n")

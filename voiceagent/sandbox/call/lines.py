@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from voiceagent.sandbox import sound
 from voiceagent.sandbox.call import recording
+from voiceagent.sandbox.carrier.stream import VOICED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,6 +34,11 @@ class Line:
     barge_in_after_ms: int | None = None
     # A word that the agent's answer must contain, where its words are known.
     expects: str | None = None
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing in it is loud enough to be heard as somebody speaking."""
+        return not any(sound.loudness(frame) > VOICED for frame in sound.frames(self.audio))
 
 
 @dataclass(frozen=True, slots=True)

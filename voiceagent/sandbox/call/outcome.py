@@ -71,7 +71,12 @@ def how_it_ended(timeline: Timeline) -> str:
     if (lost := lost_stream(timeline)) is not None:
         return lost
     over = timeline.last(HungUp)
-    return f"hung up by the {over.by}: {over.reason}" if over else "not over"
+    return f"hung up {by_whom(over)}" if over else "not over"
+
+
+def by_whom(over: HungUp) -> str:
+    """Who hung up, and why unless that is the caller's own affair."""
+    return "by the caller" if over.by == "caller" else f"by the {over.by}: {over.reason}"
 
 
 def lost_stream(timeline: Timeline) -> str | None:

@@ -6,6 +6,7 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
+from voiceagent.sandbox.call.outcome import by_whom
 from voiceagent.sandbox.carrier import (
     ActionRequested,
     AgentStarted,
@@ -59,7 +60,7 @@ _LINES: dict[type[TimelineEvent], Callable[..., tuple[str, str]]] = {
     ActionRequested: lambda e: ("action", f"{e.status} {e.url}"),
     StatusPosted: lambda e: ("status", f"{e.call_status}: {f'answered {e.answer}' if e.answer else 'not answered'}"),
     ProtocolFault: lambda e: ("fault", f"{e.code} {e.message}"),
-    HungUp: lambda e: ("hung up", f"by the {e.by}: {e.reason}"),
+    HungUp: lambda e: ("hung up", by_whom(e)),
 }
 _NOTES = {"understood": "heard as", "agent": "says"}
 _QUOTED = {"understood": "“{}”", "agent": "“{}”", "cut off": "after “{}”"}

@@ -64,7 +64,8 @@ class CallerStopped(TimelineEvent):
 class AgentStarted(TimelineEvent):
     """The caller begins to hear the agent after a pause. ``after_caller_ms``: since the caller's last voiced frame.
 
-    ``after_key_ms``: since the caller's last key, where that came later. Neither while the caller is speaking.
+    ``after_key_ms``: since the caller's last key, where that came later. Neither while the caller is speaking, nor
+    where the agent goes on after a pause of its own.
     """
 
     after_caller_ms: float | None

@@ -190,6 +190,9 @@ class MediaStream:
             if not self._agent_speaks:
                 self._agent_speaks = True
                 waits = _since(self._caller_until_ms, now_ms), _since(self._key_ms, now_ms)
+                if any(wait is not None for wait in waits):
+                    # Answered: what the agent says after a pause is no second answer.
+                    self._caller_from_ms = self._caller_until_ms = self._key_ms = None
                 self._timeline.add(events.AgentStarted, *waits, at_ms=now_ms)
         elif self._agent_speaks and now_ms - self._agent_loud_ms > AGENT_PAUSE_MS:
             self._agent_speaks = False
