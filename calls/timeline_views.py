@@ -14,13 +14,15 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from calls import selectors, surroundings, timeline_format, timeline_page, timeline_ribbon
-from calls.models import Call, CallEvent
+from calls.models import Call, CallEvent, Recording
 from calls.ranges import file_response
 from calls.selectors import EventFilter
+from calls.services import recordings
 from calls.timeline_turns import OBJECTIVE_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
 LISTEN = "calls.listen_recording"
 
@@ -50,6 +52,7 @@ def timeline(request: HttpRequest, call_sid: str) -> HttpResponse:
     page = selectors.events_of(call, chosen)
     types = selectors.event_types(call)
     duration_ms = call.duration_ms or 0
+    recording = getattr(call, "recording", None)
     context = {
         "call": call,
         "end_reason": timeline_page.end_reason(call),
@@ -72,7 +75,8 @@ def timeline(request: HttpRequest, call_sid: str) -> HttpResponse:
         "chosen": chosen,
         "first_page_query": _query(request, after=None),
         "next_page_query": _query(request, after=str(page.next_after)) if page.next_after else "",
-        "recording": getattr(call, "recording", None),
+        "recording": recording,
+        "file_is_gone": recording is not None and _sound(recording) is None,
         "may_listen": request.user.has_perm(LISTEN),
         "audio_url": reverse("timeline:audio", args=[call.call_sid]),
     }
@@ -83,15 +87,17 @@ def timeline(request: HttpRequest, call_sid: str) -> HttpResponse:
 def audio(request: HttpRequest, call_sid: str) -> HttpResponseBase:
     """The recording, whole or in part."""
     recording = getattr(_call(call_sid), "recording", None)
-    if recording is None:
-        raise Http404("no recording")
-    folder = surroundings.recordings_dir().resolve()
-    path = (folder / recording.file).resolve()
-    if not path.is_relative_to(folder) or not path.is_file():
-        raise Http404("the recording's file is gone")
+    path = _sound(recording)
+    if path is None:
+        raise Http404("no recording, or its file is gone")
     response = file_response(path, "audio/wav", request.headers.get("Range", ""))
     response["Content-Disposition"] = f'inline; filename="{path.name}"'
     return response
+
+
+def _sound(recording: Recording | None) -> Path | None:
+    """The recording's file, if there is one."""
+    return recordings.stored_path(surroundings.recordings_dir(), recording.file) if recording else None
 
 
 def _call(call_sid: str) -> Call:

@@ -77,6 +77,12 @@ def write_stereo(folder: Path, call_sid: str) -> Stored | None:
     return Stored(target.name, samples * 1000 // RATE_HZ, target.stat().st_size, _sha256(target))
 
 
+def stored_path(folder: Path, file: str) -> Path | None:
+    """Where a finished recording lies; ``None`` if it is gone, or was never within the folder."""
+    path = (folder.resolve() / file).resolve()
+    return path if path.is_relative_to(folder.resolve()) and path.is_file() else None
+
+
 def drop_raw(folder: Path, call_sid: str) -> None:
     """Remove the raw sides once the stereo file stands."""
     sides = raw_sides(folder, call_sid)

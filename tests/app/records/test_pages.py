@@ -288,6 +288,18 @@ def test_a_range_outside_the_file(call: Call, client: Client, cast: Cast) -> Non
         assert (response.status_code, response.headers["Content-Range"]) == (416, f"bytes */{SIZE}"), header
 
 
+def test_a_recording_whose_file_is_gone_is_told(call: Call, client: Client, cast: Cast, recordings: Path) -> None:
+    client.force_login(cast.alice)
+    assert "<audio" in page(client)
+    (recordings / f"{SID}.wav").unlink()
+
+    html = page(client)
+
+    assert "is no longer in the recordings folder" in html
+    assert "<audio" not in html
+    assert "data-seek" not in html
+
+
 def test_only_files_of_the_folder_are_served(call: Call, client: Client, cast: Cast, recordings: Path) -> None:
     (recordings.parent / "secret.txt").write_text("secret")
     client.force_login(cast.alice)
