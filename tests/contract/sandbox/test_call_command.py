@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sys
@@ -27,7 +28,7 @@ from voiceagent.sandbox.carrier import AgentStopped, CallerStarted, Carrier, Hun
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from aiohttp import web
@@ -165,34 +166,55 @@ async def own_redis(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     await asyncio.to_thread(server.stop)
 
 
-async def follow(callee: Callee, redis_url: str) -> tuple[Outcome, list[Note]]:
-    """A call with two keys; between them and the greeting the server writes and something may happen."""
+def recorder(redis_url: str, *entries: tuple[str, dict[str, Any]]) -> Callable[..., Awaitable[None]]:
+    """A server that records these entries at the start of a call, and answers keys and silence after speech."""
+    owes, quiet_frames = False, 0
+
+    async def record(socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
+        nonlocal owes, quiet_frames
+        if message["event"] == "start":
+            async with Redis.from_url(redis_url) as redis:
+                for kind, data in entries:
+                    key = events_key(message["start"]["callSid"])
+                    await redis.xadd(key, {"type": kind, "step": "1", "data": json.dumps(data)})
+        if message["event"] == "media":
+            loud = not message["media"]["payload"].startswith("////")
+            owes, quiet_frames = owes or loud, 0 if loud else quiet_frames + 1
+            if owes and quiet_frames == 15:
+                owes = False
+                await socket.send_json(media(message["streamSid"], GREETING))
+        await greet(socket, message)
+
+    return record
+
+
+async def follow(callee: Callee, redis_url: str, *said: lines.Line) -> tuple[Outcome, list[Note]]:
+    """A call with the words of the server's record: lines and then a key."""
     notes: list[Note] = []
     async with Carrier(callee.url, account_sid=ACCOUNT, auth_token=TOKEN) as carrier:
-        script, source = lines.Script(()), EventStreamSource(redis_url)
-        outcome = await Conversation(carrier.call(), script, "1", source, notes.append).run()
+        source = EventStreamSource(redis_url)
+        outcome = await Conversation(carrier.call(), lines.Script(said), "1", source, notes.append).run()
     return outcome, notes
 
 
 async def test_the_words_come_from_the_servers_record(callee: Callee, own_redis: Valkey, tmp_path: Path) -> None:
     url = state.addresses(tmp_path / "own")["REDIS_URL"]
-
-    async def record(socket: web.WebSocketResponse, message: dict[str, Any]) -> None:
-        if message["event"] == "start":
-            key = events_key(message["start"]["callSid"])
-            async with Redis.from_url(url) as redis:
-                for kind, data in (
-                    ("Say", '{"epoch":1,"text":"Hello."}'),
-                    ("EndSay", '{"epoch":1}'),
-                    ("AudioSent", '{"epoch":1}'),
-                ):
-                    await redis.xadd(key, {"type": kind, "step": "1", "data": data})
-        await greet(socket, message)
-
-    callee.on_message = record
+    callee.on_message = recorder(
+        url, ("Say", {"epoch": 1, "text": "Hello."}), ("EndSay", {"epoch": 1}), ("AudioSent", {"epoch": 1})
+    )
     outcome, notes = await follow(callee, url)
     assert outcome.problems == []
     assert [(note.kind, note.text) for note in notes] == [("agent", "Hello.")]
+
+
+async def test_a_prompt_is_no_answer_to_what_was_not_understood(
+    callee: Callee, own_redis: Valkey, tmp_path: Path
+) -> None:
+    url = state.addresses(tmp_path / "own")["REDIS_URL"]
+    callee.on_message = recorder(url, ("TurnEnded", {"text": "One."}))
+    outcome, notes = await follow(callee, url, lines.Line("one", GREETING), lines.Line("two", GREETING))
+    assert outcome.problems == ["the server understood only 1 of the 2 things that the caller said"]
+    assert [(note.kind, note.text) for note in notes] == [("understood", "One.")]
 
 
 async def test_a_record_that_dies_in_the_call_is_a_problem_and_the_call_goes_on(

@@ -45,6 +45,7 @@ HANG_UP_S = 20.0
 # For what the server still writes of a call that is over.
 _LAST_WORDS_S = 10.0
 _ALIKE = 0.6
+_DONE = "when all was said"
 
 
 class _HungUpError(Exception):
@@ -130,6 +131,7 @@ class Conversation:
             await self._say(line)
         if self._digits:
             await self._press()
+        self._stage = _DONE
         if not self._script.ends_by_server:
             await self._quiet(0)
             return
@@ -237,9 +239,17 @@ class Conversation:
         if lost is not None and not any(lost in problem for problem in outcome.problems):
             self._problem(lost)
         outcome.problems += protocol_problems(timeline)
-        if self._knows_words:
+        # What was not reached cannot be missed.
+        if self._knows_words and self._stage == _DONE:
             self._check_functions()
             self._check_words()
+            self._check_understood()
+
+    def _check_understood(self) -> None:
+        """Every thing that was said must have reached the server's model: a prompt is no answer."""
+        said, understood = len(self._call.timeline.all(CallerStarted)), len(self.outcome.understood)
+        if self._source.knows_understood and understood < said:
+            self._problem(f"the server understood only {understood} of the {said} things that the caller said")
 
     def _check_functions(self) -> None:
         outcome = self.outcome

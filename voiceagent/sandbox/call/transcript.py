@@ -10,6 +10,12 @@ import importlib.util
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import urlsplit
 
+from redis.asyncio import Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import ConstantBackoff
+from redis.exceptions import RedisError
+
+from calls.logkeys import events_key
 from voiceagent.sandbox import sound
 from voiceagent.sandbox.call.narration import Narration, Note
 from voiceagent.sandbox.carrier import AgentStarted, AgentStopped, HungUp, TimelineEvent
@@ -32,7 +38,9 @@ class SourceError(Exception):
 class TranscriptSource(Protocol):
     """Follows one call until it is over (or the task is cancelled)."""
 
+    # Whether notes of what the agent said come, and of what the server understood.
     knows_words: bool
+    knows_understood: bool
 
     async def follow(self, call: PhoneCall, tell: Callable[[Note], None]) -> None:
         """Report notes as they come. Raises :class:`SourceError` when there can be no more."""
@@ -41,15 +49,13 @@ class TranscriptSource(Protocol):
 class EventStreamSource:
     """Reads the call's event log in Redis: the server's own record of what it heard and said."""
 
-    knows_words = True
+    knows_words = knows_understood = True
 
     def __init__(self, redis_url: str) -> None:
         self._url = redis_url
 
     async def follow(self, call: PhoneCall, tell: Callable[[Note], None]) -> None:
         """See :class:`TranscriptSource`."""
-        from redis.exceptions import RedisError
-
         try:
             await self._follow(call, tell)
         except RedisError as error:
@@ -60,12 +66,6 @@ class EventStreamSource:
             ) from None
 
     async def _follow(self, call: PhoneCall, tell: Callable[[Note], None]) -> None:
-        from redis.asyncio import Redis
-        from redis.asyncio.retry import Retry
-        from redis.backoff import ConstantBackoff
-
-        from calls.logkeys import events_key
-
         key, position, narration = events_key(call.call_sid), "0", Narration()
         # `make run` brings its Redis back within seconds, with what was in it.
         again = Retry(ConstantBackoff(_RETRY_S), _RETRIES)
@@ -94,7 +94,7 @@ def _tell_all(notes: Iterable[Note], tell: Callable[[Note], None]) -> None:
 class ListeningSource:
     """Transcribes what the caller heard with the local recogniser, in a thread, after each thing the agent says."""
 
-    knows_words = True
+    knows_words, knows_understood = True, False
 
     async def follow(self, call: PhoneCall, tell: Callable[[Note], None]) -> None:
         """See :class:`TranscriptSource`."""
@@ -125,7 +125,7 @@ class ListeningSource:
 class NoSource:
     """Nothing but what the timeline shows."""
 
-    knows_words = False
+    knows_words = knows_understood = False
 
     async def follow(self, call: PhoneCall, tell: Callable[[Note], None]) -> None:
         """See :class:`TranscriptSource`."""
