@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import shlex
+from pathlib import Path
+
 import pytest
 
 from voiceagent.sandbox.call.options import MOST_CALLS, parse
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.mark.parametrize(
@@ -43,6 +49,15 @@ def test_what_cannot_work_is_refused(
     message = capsys.readouterr().err.splitlines()[-1]
     assert f"argument {flag}: " in message
     assert admitted in message
+
+
+def test_the_examples_of_the_readme_work_as_printed() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    examples = re.findall(r"^make call ARGS='([^']+)'", text, re.MULTILINE)
+    assert len(examples) >= 4
+    for example in examples:
+        options = parse(shlex.split(example))
+        assert all((ROOT / path).is_file() for path in options.wav or ())
 
 
 def test_what_works_is_admitted() -> None:
