@@ -49,8 +49,8 @@ class VadConf:
     tones, keys and noise stay below it (``tests/unit/media/test_vad.py``).
     """
 
-    start_threshold: float = 0.5
-    sure_threshold: float = 0.8
+    start_threshold: float = 0.42
+    sure_threshold: float = 0.75
     end_threshold: float = 0.35
     start_windows: int = 2
     end_windows: int = 8
