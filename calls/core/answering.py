@@ -367,7 +367,7 @@ def _marks_lost(w: Work) -> None:
 def _tools_stuck(w: Work) -> None:
     """A call that could not be started in time never will be; one that never settled is given up."""
     for tool in w.reply.tools:
-        if tool.started and not tool.outcome:
+        if tool.is_running:
             w.emit(CancelTool(tool.call_id))
             w.set(reply=replies.with_tool(w.reply, replace(tool, outcome="timeout", output=TIMED_OUT)))
     tooling.cancel_unstarted(w)

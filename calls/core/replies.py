@@ -285,7 +285,7 @@ def resume(w: Work) -> None:
 def cancel_tools(w: Work, reply: Reply) -> None:
     """Only reads are cancelled: what may have changed the world runs to its end, and its result enters the history."""
     for tool in reply.tools:
-        if tool.started and not tool.outcome and tool.effect == "read":
+        if tool.is_running and tool.effect == "read":
             w.emit(CancelTool(tool.call_id))
 
 

@@ -74,6 +74,11 @@ class ToolRun:
     outcome: str = ""
     output: str = ""
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was handed out and has not settled."""
+        return self.started and not self.outcome
+
 
 @dataclass(frozen=True, slots=True)
 class Part:

@@ -83,7 +83,7 @@ def bridge(w: Work) -> None:
     The words go before the calls, as if the model had said them: a call is directly followed by its result.
     """
     reply = w.state.reply
-    if reply is None or reply.filled == len(reply.tools) or not any(running(tool) for tool in reply.tools):
+    if reply is None or reply.filled == len(reply.tools) or not any(tool.is_running for tool in reply.tools):
         return
     on_its_way = reply.voice is Stage.RUNNING and not reply.answered_say
     if not reply.confirmed or reply.held or reply.model is Stage.RUNNING or reply.playback.outstanding or on_its_way:
@@ -95,11 +95,6 @@ def bridge(w: Work) -> None:
         at -= 1
     w.set_reply(parts=(*reply.parts[:at], Part(text), *reply.parts[at:]), filled=len(reply.tools))
     replies.speak(w, final=False, again_until=len(w.reply.text))
-
-
-def running(tool: ToolRun) -> bool:
-    """Whether it was handed out and has not settled."""
-    return tool.started and not tool.outcome
 
 
 def finish_deferred(w: Work) -> None:
