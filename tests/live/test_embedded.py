@@ -21,6 +21,7 @@ from voiceagent.embedded.valkey import Valkey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from multiprocessing.synchronize import Event
     from pathlib import Path
 
     import psutil
@@ -132,6 +133,32 @@ def test_servers_of_a_killed_user_are_adopted(folder: Path) -> None:
         assert (pid_of(Postgres(folder, print).find()), pid_of(Valkey(folder, print).find())) == left
         write_both(folder, "after")
     assert Postgres(folder, print).find() is None
+
+
+def start_and_leave(folder: Path, up: Event, joined: Event, left: Event) -> None:
+    with running(environ(folder)):
+        up.set()
+        assert joined.wait(40)
+    left.set()
+    signal.pause()
+
+
+def test_the_last_to_leave_stops_servers_whose_parent_does_not_wait_for_them(folder: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    up, joined, left = context.Event(), context.Event(), context.Event()
+    starter = context.Process(target=start_and_leave, args=(folder, up, joined, left))
+    starter.start()
+    try:
+        assert up.wait(40)
+        with running(environ(folder)):
+            joined.set()
+            assert left.wait(40)
+        assert starter.is_alive()
+        assert Postgres(folder, print).find() is None
+        assert Valkey(folder, print).find() is None
+    finally:
+        starter.kill()
+        starter.join()
 
 
 def test_killed_servers_come_back_with_their_data(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import os
 import subprocess
+import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,12 +38,11 @@ def find(pid: int | None, folder: Path) -> psutil.Process | None:
 
     A pid file that survived its process may name a stranger by now; a stranger works elsewhere.
     """
-    _reap()
     if not pid:
         return None
     try:
         process = psutil.Process(pid)
-        if process.status() == psutil.STATUS_ZOMBIE or Path(process.cwd()) != folder.resolve():
+        if _has_ended(process) or Path(process.cwd()) != folder.resolve():
             return None
     except psutil.Error:
         return None
@@ -67,16 +67,19 @@ def spawn(argv: list[str], folder: Path, log: Path, account: Account | None = No
             umask=0o077,
             env=plain_environment(),
         )
-    _children.append(child)
+    with _children_lock:
+        _children.append(child)
     return child
 
 
 # Servers outlive the objects that stand for them, on purpose; those that end must still be waited for.
 _children: list[subprocess.Popen[bytes]] = []
+_children_lock = threading.Lock()  # the servers are started and ended in threads, side by side
 
 
 def _reap() -> None:
-    _children[:] = [child for child in _children if child.poll() is None]
+    with _children_lock:
+        _children[:] = [child for child in _children if child.poll() is None]
 
 
 @atexit.register
@@ -105,17 +108,26 @@ def await_answer(answers: Callable[[], bool], alive: Callable[[], bool], timeout
 
 
 def end(process: psutil.Process, signals: Sequence[tuple[int, float]]) -> None:
-    """Send each signal in turn until the process is gone; the number beside a signal is its patience in seconds."""
+    """Send each signal in turn until the process has ended; the number beside a signal is its patience in seconds.
+
+    Ended includes a process that its parent, whoever that is, has not waited for yet. Raises ServerError.
+    """
     for number, patience_s in signals:
         try:
             process.send_signal(number)
-            process.wait(patience_s)
         except psutil.NoSuchProcess:
             return
-        except psutil.TimeoutExpired:
-            continue
-        return
+        if await_answer(lambda: _has_ended(process), lambda: True, patience_s):
+            return
     raise ServerError(f"process {process.pid} does not end")
+
+
+def _has_ended(process: psutil.Process) -> bool:
+    _reap()
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def tail(log: Path, lines: int = 12) -> str:
