@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -16,6 +17,7 @@ from voiceagent.embedded import state
 from voiceagent.embedded.postgres import Postgres
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -44,6 +46,14 @@ def remove_outside(data_dir: Path) -> None:
     home = Postgres(data_dir, print).home
     if not home.is_relative_to(data_dir):
         shutil.rmtree(home, ignore_errors=True)
+
+
+def _asked[T](question: Callable[[], T], nobody: T) -> T:
+    """What a process says of itself; ``nobody`` once it has ended, whether or not its parent has waited for it."""
+    try:
+        return question()
+    except psutil.Error:
+        return nobody
 
 
 class House:
@@ -93,6 +103,16 @@ class House:
         except psutil.NoSuchProcess:
             return []
 
+    def pythons(self) -> list[psutil.Process]:
+        """Our own of these: all but the embedded servers, whatever they call themselves, and what has just ended."""
+        return [process for process in self.processes() if "python" in Path(_asked(process.exe, "")).name]
+
+    def part(self, mark: str) -> psutil.Process:
+        """The process that has this in its command line."""
+        found = [process for process in self.processes() if mark in " ".join(_asked(process.cmdline, []))]
+        assert found, f"no process with {mark}"
+        return found[0]
+
     def stop(self, number: int = signal.SIGINT, timeout_s: float = 30) -> int:
         """End it with a signal; its exit code."""
         assert self.process is not None
@@ -113,6 +133,6 @@ class House:
             self.stop()
         finally:
             for process in remains:
-                if process.is_running():
+                with suppress(psutil.NoSuchProcess):
                     process.kill()
             remove_outside(self.data_dir)

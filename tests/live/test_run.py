@@ -10,7 +10,6 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
@@ -23,6 +22,7 @@ from voiceagent.embedded.valkey import Valkey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -44,11 +44,6 @@ def get(url: str) -> tuple[int, bytes]:
         return error.code, error.read()
 
 
-def pythons(house: House) -> list[psutil.Process]:
-    """Our own processes: all but the embedded servers, whatever they call themselves."""
-    return [process for process in house.processes() if "python" in Path(process.exe()).name]
-
-
 def eventually(check: Callable[[], bool], timeout_s: float = 30) -> bool:
     deadline = time.monotonic() + timeout_s
     while not check():
@@ -56,12 +51,6 @@ def eventually(check: Callable[[], bool], timeout_s: float = 30) -> bool:
             return False
         time.sleep(0.05)
     return True
-
-
-def part(house: House, mark: str) -> psutil.Process:
-    found = [process for process in house.processes() if mark in " ".join(process.cmdline())]
-    assert found, f"no process with {mark}"
-    return found[0]
 
 
 def run_again(house: House, **changes: str) -> subprocess.CompletedProcess[str]:
@@ -167,7 +156,7 @@ def test_manage_py_uses_the_running_servers_and_leaves_them(house: House) -> Non
 
 
 def test_a_killed_web_server_is_started_again(house: House) -> None:
-    web = part(house, "voiceagent.web")
+    web = house.part("voiceagent.web")
     web.kill()
     house.wait_for("web ended (killed by SIGKILL)")
     house.wait_for("web runs again.")
@@ -191,9 +180,9 @@ def test_killed_servers_are_started_again_under_the_same_addresses(house: House)
 
 def test_nothing_outlives_a_killed_supervisor_but_the_servers_which_the_next_adopts(house: House) -> None:
     # supervisor, web, worker with two, beat
-    assert eventually(lambda: len(pythons(house)) >= 6, timeout_s=60), pythons(house)
+    assert eventually(lambda: len(house.pythons()) >= 6, timeout_s=60), house.pythons()
     servers = {Postgres(house.data_dir, print).find(), Valkey(house.data_dir, print).find()}
-    children = pythons(house)
+    children = house.pythons()
     assert house.stop(signal.SIGKILL) == -signal.SIGKILL
     assert psutil.wait_procs(children, timeout=15)[1] == []
     house.start()
