@@ -33,9 +33,12 @@ OUTSIDE_NAMES = (
     "REDIS_URL",
     "SECRET_KEY",
     "CALLER_HASH_KEY",
+    "MEMORY_KEY",
 )
 
 DEFAULT_PORT = 8000
+#: A shorter secret could be guessed, and with it every caller's key.
+MEMORY_KEY_LENGTH = 32
 #: What a stop takes beyond DRAIN_SECONDS: a call's last words and the carrier's confirmation, then requests and records.
 CLOSING_S = 12
 LAST_WORK_S = 8
@@ -48,6 +51,7 @@ class SiteConf:
 
     secret_key: str = field(repr=False)
     caller_hash_key: str = field(repr=False)
+    memory_keys: tuple[str, ...] = field(repr=False)
     database_url: str = field(repr=False)
     database_pool_size: int
     debug: bool
@@ -72,6 +76,7 @@ def site_conf(env: Env) -> SiteConf:
     return SiteConf(
         secret_key=env.secret("SECRET_KEY"),
         caller_hash_key=env.secret("CALLER_HASH_KEY"),
+        memory_keys=_memory_keys(env),
         database_url=database_url(env),
         database_pool_size=env.integer("DATABASE_POOL_SIZE", 10, 0, 1000),
         debug=debug,
@@ -84,6 +89,14 @@ def site_conf(env: Env) -> SiteConf:
         log_format=env.choice("LOG_FORMAT", "console" if debug else "json", ("json", "console")),
         log_pii=env.flag("LOG_PII", default=False),
     )
+
+
+def _memory_keys(env: Env) -> tuple[str, ...]:
+    """The secrets under which callers' keys are sealed: the newest first, older ones behind it."""
+    keys = tuple(key.strip() for key in env.secret("MEMORY_KEY").split(","))
+    if any(len(key) < MEMORY_KEY_LENGTH for key in keys if key) or (any(keys) and not all(keys)):
+        env.refuse(f"MEMORY_KEY must be secrets of at least {MEMORY_KEY_LENGTH} characters, with commas between")
+    return keys
 
 
 def calls_conf(env: Env) -> CallsConf:

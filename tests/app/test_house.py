@@ -22,6 +22,7 @@ PRODUCTION = {
     "ENV_FILE": os.devnull,
     "SECRET_KEY": "of-no-value-but-long-enough-for-the-check-0123456789-abcdefghijklmnop",
     "CALLER_HASH_KEY": "of-no-value",
+    "MEMORY_KEY": "of-no-value-but-thirty-two-characters",
     "CARTESIA_API_KEY": "k",
     "OPENAI_API_KEY": "k",
     "TWILIO_ACCOUNT_SID": "AC1",

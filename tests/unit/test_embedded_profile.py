@@ -30,7 +30,7 @@ def filled(folder: Path, **given: str) -> dict[str, str]:
 def test_an_empty_environment_becomes_complete_and_stays_the_same(tmp_path: Path) -> None:
     first = filled(tmp_path)
     assert first == filled(tmp_path)
-    assert len({first[name] for name in (*ALL, "SECRET_KEY", "CALLER_HASH_KEY")}) == 5
+    assert len({first[name] for name in (*ALL, "SECRET_KEY", "CALLER_HASH_KEY", "MEMORY_KEY")}) == 6
 
 
 def test_two_folders_share_no_secret(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMPLETE = {
     "SECRET_KEY": "s",
     "CALLER_HASH_KEY": "c",
+    "MEMORY_KEY": "m" * 32,
     "CARTESIA_API_KEY": "k",
     "OPENAI_API_KEY": "k",
     "TWILIO_ACCOUNT_SID": "AC1",

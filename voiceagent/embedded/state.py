@@ -74,6 +74,7 @@ def secrets(data_dir: Path) -> dict[str, str]:
 _MAKERS: dict[str, Callable[[], str]] = {
     "SECRET_KEY": lambda: random.token_urlsafe(50),
     "CALLER_HASH_KEY": lambda: random.token_urlsafe(32),
+    "MEMORY_KEY": lambda: random.token_urlsafe(32),
     "TWILIO_ACCOUNT_SID": lambda: "AC" + random.token_hex(16),
     "TWILIO_AUTH_TOKEN": lambda: random.token_hex(16),
     "CARTESIA_API_KEY": lambda: "sk_local_" + random.token_urlsafe(24),

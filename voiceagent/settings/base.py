@@ -23,6 +23,8 @@ DATABASES = {"default": database(_site.database_url, _site.database_pool_size)}
 SECRET_KEY = _site.secret_key
 #: Keys the hash by which a caller's number is looked up: changing it makes every caller a stranger.
 CALLER_HASH_KEY = _site.caller_hash_key
+#: Seal the keys of callers' memories: without them nothing remembered can be read.
+MEMORY_KEYS = _site.memory_keys
 DEBUG = _site.debug
 DATA_DIR = _calls.data_dir
 REDIS_URL = _calls.redis_url

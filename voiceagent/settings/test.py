@@ -16,6 +16,7 @@ os.environ.update(
     ENV_FILE=os.devnull,
     SECRET_KEY="test-secret-key-of-no-value-0123456789abcdefghijklmnop",  # noqa: S106 - of no value
     CALLER_HASH_KEY="test-caller-hash-key",
+    MEMORY_KEY="test-memory-key-of-no-value-0123456789",
     CARTESIA_API_KEY="test-cartesia-key",
     OPENAI_API_KEY="test-openai-key",
     TWILIO_ACCOUNT_SID="AC00000000000000000000000000000000",

@@ -1,0 +1,1 @@
+"""What changes the memory: each service is one transaction, idempotent, and says what it did."""

@@ -1,0 +1,42 @@
+"""What the memory is told by Django's settings: keys and addresses. The one place in ``memory`` that reads them."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import redis
+from django.conf import settings
+
+from memory.crypto import Keyring
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_TIMEOUT_S = 2.0
+
+
+def caller_secret() -> str:
+    """The key of ``memory.callers.caller_key``, and of every other keyed hash that outlives its caller."""
+    return str(settings.CALLER_HASH_KEY)
+
+
+def keyring() -> Keyring:
+    """The keys that seal callers' keys."""
+    return _keyring(tuple(settings.MEMORY_KEYS))
+
+
+@lru_cache(maxsize=4)
+def _keyring(secrets: tuple[str, ...]) -> Keyring:
+    return Keyring(secrets)
+
+
+@contextmanager
+def redis_client() -> Iterator[redis.Redis]:
+    """A client of L1, closed at the end. Its answers are bytes."""
+    client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+    try:
+        yield client
+    finally:
+        client.close()
