@@ -50,4 +50,5 @@ lock: ## Compile the pins from pyproject.toml; ARGS=--upgrade takes newer versio
 	@.ci/venv base dev
 	$(COMPILE) pyproject.toml -o requirements.txt
 	$(COMPILE) --group sandbox -c requirements.txt -o requirements-sandbox.txt
+	$(COMPILE) --group multilingual -c requirements.txt -o requirements-multilingual.txt
 	$(COMPILE) --group dev -c requirements.txt -o requirements-dev.txt

@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 
 from calls.conf import CallsConf, CartesiaConf, LimitsConf, OpenAIConf, TwilioConf
+from memory.embedding.registry import LOCAL_NAMES
 from voiceagent.bootstrap import BASE_DIR
 from voiceagent.database import database_url
 from voiceagent.env import Env
@@ -63,6 +64,8 @@ class SiteConf:
     log_level: str
     log_format: str
     log_pii: bool
+    local_embedding_model: str
+    openai_embedding_model: str
 
     @property
     def stop_s(self) -> int:
@@ -88,6 +91,8 @@ def site_conf(env: Env) -> SiteConf:
         log_level=env.choice("LOG_LEVEL", "INFO", _LOG_LEVELS),
         log_format=env.choice("LOG_FORMAT", "console" if debug else "json", ("json", "console")),
         log_pii=env.flag("LOG_PII", default=False),
+        local_embedding_model=env.choice("LOCAL_EMBEDDING_MODEL", "minilm", LOCAL_NAMES),
+        openai_embedding_model=env.text("OPENAI_EMBEDDING_MODEL", ""),
     )
 
 

@@ -25,6 +25,10 @@ SECRET_KEY = _site.secret_key
 CALLER_HASH_KEY = _site.caller_hash_key
 #: Seal the keys of callers' memories: without them nothing remembered can be read.
 MEMORY_KEYS = _site.memory_keys
+#: The local embedding of every remembered row, by its name in ``memory.embedding.registry``.
+LOCAL_EMBEDDING_MODEL = _site.local_embedding_model
+#: The model of the second vector, for searches outside calls; empty: none.
+OPENAI_EMBEDDING_MODEL = _site.openai_embedding_model
 DEBUG = _site.debug
 DATA_DIR = _calls.data_dir
 REDIS_URL = _calls.redis_url
