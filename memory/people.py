@@ -56,7 +56,7 @@ def find(number: str) -> Person | None:
 def by_hash(key_hash: str) -> Person | None:
     """The caller with this key."""
     row = Caller.objects.filter(key_hash=key_hash).first()
-    return _opened(row) if row else None
+    return opened(row) if row else None
 
 
 def by_id(caller_id: UUID | str) -> Person | None:
@@ -66,7 +66,7 @@ def by_id(caller_id: UUID | str) -> Person | None:
     except ValueError:
         return None
     row = Caller.objects.filter(pk=wanted).first()
-    return _opened(row) if row else None
+    return opened(row) if row else None
 
 
 def ensure(number: str, locale: str = "en") -> Person:
@@ -88,7 +88,7 @@ def ensure(number: str, locale: str = "en") -> Person:
                 "locale": locale,
             },
         )
-    return _opened(row)
+    return opened(row)
 
 
 def number_of(person: Person) -> str:
@@ -97,6 +97,7 @@ def number_of(person: Person) -> str:
     return person.open(sealed, "caller", person.id, "number")
 
 
-def _opened(row: Caller) -> Person:
+def opened(row: Caller) -> Person:
+    """A caller's row with its key. Raises ``SealBroken`` where ``MEMORY_KEY`` does not open it."""
     key = surroundings.keyring().open(row.data_key_sealed, str(row.pk))
     return Person(row.pk, row.key_hash, row.locale, key)

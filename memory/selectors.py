@@ -1,0 +1,408 @@
+"""What is known, read: a caller's rows for the index, their facts with lives and sources, their conversations.
+
+Everything about one caller is read inside ``memory.db.scoped``, so that the database admits no other's rows.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from django.contrib.postgres.search import SearchRank
+from django.db.models import F, Q
+from pgvector.django import CosineDistance
+
+from memory import people, textsearch
+from memory.core.text import before_of
+from memory.core.values import Card, Kind, Known, Origin, Row, Status
+from memory.db import scoped
+from memory.models import Card as CardRow
+from memory.models import Conversation, Memory, MemoryEvent, Source, Utterance
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+    from uuid import UUID
+
+    from django.db.models import QuerySet
+
+    from memory.people import Person
+
+#: A caller with more rows than this is not held in the process: two narrow queries find candidates instead.
+MOST_ROWS = 2000
+_CANDIDATES = 60
+#: How many lines before an utterance belong to it.
+_BEFORE = 3
+
+
+@dataclass(frozen=True, slots=True)
+class FactSource:
+    """Where a fact comes from. ``conversation`` is empty, ``seq`` and ``audio_ms`` are ``-1`` for what was entered."""
+
+    by: str
+    conversation: str = ""
+    seq: int = -1
+    start: int = 0
+    end: int = 0
+    quote: str = ""
+    audio_ms: int = -1
+    said_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FactEvent:
+    """One thing that happened to a fact."""
+
+    what: str
+    by: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A remembered fact as operators, tokens and exports see it."""
+
+    id: str
+    kind: str
+    slot: str
+    text: str
+    value: str
+    importance: float
+    confidence: float
+    status: str
+    valid_from: datetime
+    valid_to: datetime | None
+    recorded_at: datetime
+    retired_at: datetime | None
+    superseded_by: str
+    expires_at: datetime | None
+    uses: int
+    extractor: str
+    sources: tuple[FactSource, ...] = ()
+    history: tuple[FactEvent, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a conversation."""
+
+    id: str
+    conversation: str
+    seq: int
+    role: str
+    text: str
+    heard_text: str
+    said_at: datetime
+    audio_ms: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a call holds of its caller. ``total`` counts all rows; beyond ``MOST_ROWS`` only ``facts`` are in ``rows``."""
+
+    rows: list[Row] = field(default_factory=list)
+    total: int = 0
+
+    @property
+    def is_whole(self) -> bool:
+        """Everything is here: no query is needed to find more."""
+        return self.total <= MOST_ROWS
+
+
+# --- for the index ----------------------------------------------------------------------------------------------------
+
+
+def held(person: Person, vector_model: str) -> Held:
+    """The rows of a caller for the length of a call: all of them, or the facts alone where there are too many.
+
+    Vectors of another model than ``vector_model`` are left out: they cannot be compared.
+    """
+    with scoped(person.id):
+        spoken = Utterance.objects.filter(caller_id=person.id).count()
+        facts = fact_rows(person, _standing(person), vector_model)
+        if spoken + len(facts) > MOST_ROWS:
+            return Held(facts, spoken + len(facts))
+        return Held(facts + utterance_rows(person, _utterances(person), vector_model), spoken + len(facts))
+
+
+def legs(person: Person, text: str, vector: bytes, vector_model: str) -> list[Row]:
+    """Candidates among the utterances of a caller with too many to hold: the nearest by words, and by meaning."""
+    with scoped(person.id):
+        every = Utterance.objects.filter(caller_id=person.id)
+        found: set[UUID] = set()
+        if (query := textsearch.any_word(text, person.locale)) is not None:
+            ranked = every.filter(words=query).annotate(rank=SearchRank(F("words"), query)).order_by("-rank", "-id")
+            found.update(ranked.values_list("pk", flat=True)[:_CANDIDATES])
+        if vector:
+            near = every.filter(vector_model=vector_model).order_by(CosineDistance("vector", _floats(vector)))
+            found.update(near.values_list("pk", flat=True)[:_CANDIDATES])
+        wanted = _with_neighbours(every, found)
+        return [row for row in utterance_rows(person, wanted, vector_model) if row.id in {str(one) for one in found}]
+
+
+def _with_neighbours(every: QuerySet[Utterance], found: Collection[UUID]) -> QuerySet[Utterance]:
+    """These utterances and the few before each, from which it is understood."""
+    places = every.filter(pk__in=found).values_list("conversation_id", "seq")
+    near = Q(pk__in=found)
+    for conversation, seq in places:
+        near |= Q(conversation_id=conversation, seq__gte=seq - _BEFORE, seq__lt=seq)
+    return every.filter(near).select_related("conversation").order_by("conversation_id", "seq")
+
+
+def _utterances(person: Person) -> QuerySet[Utterance]:
+    return (
+        Utterance.objects.filter(caller_id=person.id).select_related("conversation").order_by("conversation_id", "seq")
+    )
+
+
+def utterance_rows(person: Person, found: Iterable[Utterance], vector_model: str = "") -> list[Row]:
+    """Utterances, ordered by conversation and place in it, as the index takes them."""
+    rows: list[Row] = []
+    for _, lines in groupby(found, key=lambda line: line.conversation_id):
+        previous: list[str] = []
+        for line in lines:
+            text = person.open(line.text_sealed, "utterance", line.pk, "text")
+            rows.append(
+                Row(
+                    id=str(line.pk),
+                    kind=Kind.UTTERANCE,
+                    text=text,
+                    said_at=line.said_at,
+                    role=line.role,
+                    before=before_of(previous[-_BEFORE:]),
+                    origin=Origin(line.conversation.name, line.seq, 0, len(text), line.audio_ms, text),
+                    vector=_bytes(line, vector_model),
+                )
+            )
+            previous.append(text)
+    return rows
+
+
+def fact_rows(person: Person, found: QuerySet[Memory], vector_model: str = "") -> list[Row]:
+    """Facts as the index takes them, each with the first place that it comes from."""
+    facts = list(found)
+    sources = _sources(person, facts)
+    return [_fact_row(person, fact, sources[fact.pk], vector_model) for fact in facts]
+
+
+def _fact_row(person: Person, fact: Memory, sources: Sequence[FactSource], vector_model: str) -> Row:
+    first = sources[0] if sources else FactSource("")
+    return Row(
+        id=str(fact.pk),
+        kind=Kind(fact.kind),
+        text=person.open(fact.text_sealed, "memory", fact.pk, "text"),
+        said_at=first.said_at or fact.valid_from,
+        slot=fact.slot,
+        status=Status(fact.status),
+        importance=fact.importance,
+        origin=Origin(first.conversation, first.seq, first.start, first.end, first.audio_ms, first.quote),
+        vector=_bytes(fact, vector_model),
+    )
+
+
+def _standing(person: Person) -> QuerySet[Memory]:
+    """Facts that were not retired. The index offers those that are active, and learns from the superseded ones which
+    utterances were corrected since."""
+    return Memory.objects.filter(caller_id=person.id, retired_at__isnull=True).order_by("pk")
+
+
+# --- for the merge and the card ---------------------------------------------------------------------------------------
+
+
+def known(person: Person, vector_model: str = "", *, slots: Collection[str] | None = None) -> list[Known]:
+    """Every fact that was not retired, history included, as the merge sees it."""
+    with scoped(person.id):
+        found = Memory.objects.filter(caller_id=person.id, retired_at__isnull=True).order_by("pk")
+        facts = list(found if slots is None else found.filter(slot__in=slots))
+        sources = _sources(person, facts)
+        return [_known(person, fact, sources[fact.pk], vector_model) for fact in facts]
+
+
+def _known(person: Person, fact: Memory, sources: Sequence[FactSource], vector_model: str) -> Known:
+    row = _fact_row(person, fact, sources, vector_model)
+    return Known(
+        id=row.id,
+        kind=row.kind,
+        text=row.text,
+        slot=row.slot,
+        value=person.open(fact.value_sealed, "memory", fact.pk, "value"),
+        importance=fact.importance,
+        confidence=fact.confidence,
+        status=row.status,
+        valid_from=fact.valid_from,
+        valid_to=fact.valid_to,
+        uses=fact.uses,
+        said_at=row.said_at,
+        origin=row.origin,
+        vector=row.vector,
+    )
+
+
+def card(person: Person) -> Card | None:
+    """The profile card, as it was built last; ``None`` where there is none."""
+    with scoped(person.id):
+        row = CardRow.objects.filter(caller_id=person.id).first()
+    if row is None:
+        return None
+    return Card(
+        name=person.open(row.name_sealed, "card", person.id, "name"),
+        text=person.open(row.text_sealed, "card", person.id, "text"),
+        facts=row.facts,
+    )
+
+
+# --- for operators, tokens and exports --------------------------------------------------------------------------------
+
+
+def facts(
+    person: Person,
+    *,
+    as_of: datetime | None = None,
+    known_at: datetime | None = None,
+    slot: str = "",
+    ids: Collection[UUID] | None = None,
+) -> list[Fact]:
+    """A caller's facts by slot, newest first, each with its sources and its history.
+
+    ``as_of``: those that were true then. ``known_at``: as we knew it then. Without either: all there ever were.
+    """
+    with scoped(person.id):
+        found = Memory.objects.filter(caller_id=person.id).order_by("slot", "-valid_from", "-pk")
+        if ids is not None:
+            found = found.filter(pk__in=ids)
+        if slot:
+            found = found.filter(slot=slot)
+        if known_at is not None:
+            found = found.filter(Q(retired_at__isnull=True) | Q(retired_at__gt=known_at), recorded_at__lte=known_at)
+        if as_of is not None:
+            found = found.filter(Q(valid_to__isnull=True) | Q(valid_to__gt=as_of), valid_from__lte=as_of)
+            found = found.exclude(status=Status.RETRACTED.value)
+            if known_at is None:
+                found = found.filter(retired_at__isnull=True)
+        rows = list(found)
+        sources, events = _sources(person, rows), _events(rows)
+        return [_fact(person, row, sources[row.pk], events[row.pk]) for row in rows]
+
+
+def _fact(person: Person, row: Memory, sources: Sequence[FactSource], events: Sequence[FactEvent]) -> Fact:
+    return Fact(
+        id=str(row.pk),
+        kind=row.kind,
+        slot=row.slot,
+        text=person.open(row.text_sealed, "memory", row.pk, "text"),
+        value=person.open(row.value_sealed, "memory", row.pk, "value"),
+        importance=row.importance,
+        confidence=row.confidence,
+        status=row.status,
+        valid_from=row.valid_from,
+        valid_to=row.valid_to,
+        recorded_at=row.recorded_at,
+        retired_at=row.retired_at,
+        superseded_by=str(row.superseded_by_id or ""),
+        expires_at=row.expires_at,
+        uses=row.uses,
+        extractor=row.extractor,
+        sources=tuple(sources),
+        history=tuple(events),
+    )
+
+
+def lines(person: Person, *, conversation: str = "", ids: Collection[UUID] | None = None) -> list[Line]:
+    """What was said: in this conversation, or these utterances, or all of it; in order."""
+    with scoped(person.id):
+        found = Utterance.objects.filter(caller_id=person.id).select_related("conversation")
+        if conversation:
+            found = found.filter(conversation__name=conversation)
+        if ids is not None:
+            found = found.filter(pk__in=ids)
+        return [_line(person, row) for row in found.order_by("conversation__began_at", "conversation_id", "seq")]
+
+
+def _line(person: Person, row: Utterance) -> Line:
+    return Line(
+        id=str(row.pk),
+        conversation=row.conversation.name,
+        seq=row.seq,
+        role=row.role,
+        text=person.open(row.text_sealed, "utterance", row.pk, "text"),
+        heard_text=person.open(row.heard_sealed, "utterance", row.pk, "heard"),
+        said_at=row.said_at,
+        audio_ms=row.audio_ms,
+        confidence=row.confidence,
+    )
+
+
+def conversations(person: Person) -> list[Conversation]:
+    """A caller's conversations, newest first."""
+    with scoped(person.id):
+        return list(Conversation.objects.filter(caller_id=person.id))
+
+
+def mentions(text: str, *, vector: bytes = b"", vector_model: str = "", limit: int = 50) -> list[tuple[Person, Row]]:
+    """Utterances of *all* callers by words, or by meaning where a vector is given, best first. For operators only."""
+    found: Iterable[Utterance]
+    every: Any = Utterance.objects.select_related("conversation", "caller")
+    if vector:
+        found = every.filter(vector_model=vector_model).order_by(CosineDistance("vector", _floats(vector)))[:limit]
+    else:
+        query = textsearch.any_word(text)
+        if query is None:
+            return []
+        found = every.filter(words=query).annotate(rank=SearchRank(F("words"), query)).order_by("-rank", "-id")[:limit]
+    owners: dict[UUID, Person] = {}
+    rows = []
+    for utterance in found:
+        if utterance.caller_id not in owners:
+            owners[utterance.caller_id] = people.opened(utterance.caller)
+        owner = owners[utterance.caller_id]
+        rows += [(owner, replace(row, before="")) for row in utterance_rows(owner, [utterance])]
+    return rows
+
+
+# --- parts ------------------------------------------------------------------------------------------------------------
+
+
+def _sources(person: Person, facts: Sequence[Memory]) -> defaultdict[UUID, list[FactSource]]:
+    found: defaultdict[UUID, list[FactSource]] = defaultdict(list)
+    rows = Source.objects.filter(memory__in=facts).select_related("utterance__conversation").order_by("pk")
+    for row in rows:
+        said = row.utterance
+        if said is None:
+            found[row.memory_id].append(FactSource(row.by))
+            continue
+        text = person.open(said.text_sealed, "utterance", said.pk, "text")
+        found[row.memory_id].append(
+            FactSource(
+                by=row.by,
+                conversation=said.conversation.name,
+                seq=said.seq,
+                start=row.start,
+                end=row.end,
+                quote=text[row.start : row.end],
+                audio_ms=said.audio_ms,
+                said_at=said.said_at,
+            )
+        )
+    return found
+
+
+def _events(facts: Sequence[Memory]) -> defaultdict[UUID, list[FactEvent]]:
+    found: defaultdict[UUID, list[FactEvent]] = defaultdict(list)
+    for row in MemoryEvent.objects.filter(memory__in=facts).order_by("at", "pk"):
+        found[row.memory_id].append(FactEvent(row.what, row.by, row.at))
+    return found
+
+
+def _bytes(row: Utterance | Memory, vector_model: str) -> bytes:
+    """The row's vector, where it is one of this model."""
+    if row.vector is None or row.vector_model != vector_model:
+        return b""
+    return np.asarray(row.vector, dtype=np.float32).tobytes()
+
+
+def _floats(vector: bytes) -> list[float]:
+    return np.frombuffer(vector, dtype=np.float32).tolist()
