@@ -1,0 +1,68 @@
+"""What must not come back, by keyed hashes: asked before anything is written, by every worker and process.
+
+The keys are of the house, not of the caller, so they outlive the caller's own key; a number, a name or a value cannot
+be read from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Q
+
+from memory import people
+from memory.core.text import same
+from memory.models import Tombstone
+
+_CALLER, _CONVERSATION, _FACT = Tombstone.Scope.CALLER, Tombstone.Scope.CONVERSATION, Tombstone.Scope.FACT
+
+
+def conversation_subject(name: str) -> str:
+    """What stands for a conversation."""
+    return people.keyed("conversation", name)
+
+
+def fact_subject(kind: str, slot: str, value: str, text: str) -> str:
+    """What stands for a fact: its slot and value, or its kind and the words of its text where it has no slot.
+
+    In a slot the kind does not count: another extractor may give the same value another kind.
+    """
+    return people.keyed("fact", slot or kind, same(value or text))
+
+
+def conversation_erased(caller_hash: str, name: str, began_at: datetime | None = None) -> bool:
+    """Whether this conversation was erased: by itself, or because it began before its caller was erased."""
+    covered = Q(scope=_CONVERSATION, subject=conversation_subject(name))
+    if began_at is not None:
+        covered |= Q(scope=_CALLER, at__gte=began_at)
+    return bool(caller_hash) and Tombstone.objects.filter(covered, caller_hash=caller_hash).exists()
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """The facts of one caller that were forgotten, each with when: what a merge holds its candidates against."""
+
+    at: Mapping[str, datetime]
+
+    def covers(self, kind: str, slot: str, value: str, text: str, said_at: datetime) -> bool:
+        """Whether this was forgotten after it was said. Said again later it is news."""
+        at = self.at.get(fact_subject(kind, slot, value, text)) if self.at else None
+        return at is not None and said_at <= at
+
+
+def forgotten(caller_hash: str) -> Forgotten:
+    """The forgotten facts of a caller."""
+    rows = Tombstone.objects.filter(scope=_FACT, caller_hash=caller_hash)
+    return Forgotten(dict(rows.values_list("subject", "at")))
+
+
+def lay(scope: Tombstone.Scope, caller_hash: str, subjects: Iterable[str], at: datetime) -> None:
+    """Make these tombstones; those that are there move up to ``at``."""
+    Tombstone.objects.bulk_create(
+        (Tombstone(scope=scope, caller_hash=caller_hash, subject=subject, at=at) for subject in set(subjects)),
+        update_conflicts=True,
+        unique_fields=["scope", "caller_hash", "subject"],
+        update_fields=["at"],
+    )
