@@ -113,7 +113,8 @@ class Candidate:
 
     ``slot`` is a dotted name of ``memory.core.slots``, empty for free facts. ``value`` is the normalised value of the
     slot. ``quote`` must occur in the utterance ``seq``; a candidate whose quote does not is refused at the write.
-    ``firm`` is how sure the caller was, 0 to 1.
+    ``firm`` is how sure the caller was, 0 to 1. ``start`` and ``end`` are the characters of the quote in the utterance,
+    -1 where they were not looked up yet.
     """
 
     kind: Kind
@@ -128,11 +129,18 @@ class Candidate:
     valid_from: datetime | None = None
     valid_to: datetime | None = None
     retracts: bool = False
+    start: int = -1
+    end: int = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A fact as it stands, as the merge sees it."""
+    """A fact as it stands, as the merge sees it.
+
+    ``said_at`` is when it was last said, ``valid_from`` when it began to be true. ``sources`` are the places it was
+    distilled from, as conversation and sequence number; ``extractor`` is who stated it last, ``operator`` for a person
+    at the console. ``expires_at`` is when it stops to be told without being asked for.
+    """
 
     id: str
     kind: Kind
@@ -148,6 +156,9 @@ class Known:
     said_at: datetime | None = None
     origin: Origin = Origin()
     vector: bytes = field(default=b"", repr=False)
+    sources: frozenset[tuple[str, int]] = frozenset()
+    extractor: str = ""
+    expires_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
