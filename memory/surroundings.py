@@ -10,11 +10,17 @@ import redis
 from django.conf import settings
 
 from memory.crypto import Keyring
+from memory.embedding import registry
+from memory.embedding.openai import OpenAIEmbedding
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from memory.embedding.port import Embedder
+
 _TIMEOUT_S = 2.0
+#: What the column of the second embedding holds (``memory.models.caller.OPENAI_DIMENSIONS``).
+_SECOND_DIMENSIONS = 1536
 
 
 def caller_secret() -> str:
@@ -30,6 +36,19 @@ def keyring() -> Keyring:
 @lru_cache(maxsize=4)
 def _keyring(secrets: tuple[str, ...]) -> Keyring:
     return Keyring(secrets)
+
+
+def embedder() -> Embedder:
+    """The local embedding of every row; the first use loads it. Raises ``memory.embedding.port.EmbeddingError``."""
+    return registry.local(settings.LOCAL_EMBEDDING_MODEL)
+
+
+def second_embedder() -> OpenAIEmbedding | None:
+    """The embedding for searches outside calls, to be closed after use; ``None`` where none is named."""
+    model = settings.OPENAI_EMBEDDING_MODEL
+    if not model:
+        return None
+    return OpenAIEmbedding(settings.OPENAI_API_KEY, settings.OPENAI_BASE_URL, model, _SECOND_DIMENSIONS)
 
 
 @contextmanager

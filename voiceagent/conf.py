@@ -25,6 +25,7 @@ OUTSIDE_NAMES = (
     "OPENAI_BASE_URL",
     "OPENAI_MODEL",
     "OPENAI_EMBEDDING_MODEL",
+    "OPENAI_DISTIL_MODEL",
     "OPENAI_API",
     "TWILIO_ACCOUNT_SID",
     "TWILIO_AUTH_TOKEN",
@@ -38,6 +39,7 @@ OUTSIDE_NAMES = (
 )
 
 DEFAULT_PORT = 8000
+DEFAULT_MODEL = "gpt-6-luna"
 #: A shorter secret could be guessed, and with it every caller's key.
 MEMORY_KEY_LENGTH = 32
 #: What a stop takes beyond DRAIN_SECONDS: a call's last words and the carrier's confirmation, then requests and records.
@@ -66,6 +68,7 @@ class SiteConf:
     log_pii: bool
     local_embedding_model: str
     openai_embedding_model: str
+    openai_distil_model: str
 
     @property
     def stop_s(self) -> int:
@@ -93,7 +96,14 @@ def site_conf(env: Env) -> SiteConf:
         log_pii=env.flag("LOG_PII", default=False),
         local_embedding_model=env.choice("LOCAL_EMBEDDING_MODEL", "minilm", LOCAL_NAMES),
         openai_embedding_model=env.text("OPENAI_EMBEDDING_MODEL", ""),
+        openai_distil_model=_distil_model(env),
     )
+
+
+def _distil_model(env: Env) -> str:
+    """The model that reads conversations for facts: the one that answers, unless another is named; ``none``: the rules alone."""
+    model = env.text("OPENAI_DISTIL_MODEL", env.text("OPENAI_MODEL", DEFAULT_MODEL))
+    return "" if model == "none" else model
 
 
 def _memory_keys(env: Env) -> tuple[str, ...]:
@@ -149,7 +159,7 @@ def _openai(env: Env) -> OpenAIConf:
     return OpenAIConf(
         api_key=env.secret("OPENAI_API_KEY"),
         base_url=env.url("OPENAI_BASE_URL", "https://api.openai.com/v1"),
-        model=env.text("OPENAI_MODEL", "gpt-6-luna"),
+        model=env.text("OPENAI_MODEL", DEFAULT_MODEL),
         api=env.choice("OPENAI_API", "chat", ("chat", "responses")),
     )
 

@@ -29,6 +29,10 @@ MEMORY_KEYS = _site.memory_keys
 LOCAL_EMBEDDING_MODEL = _site.local_embedding_model
 #: The model of the second vector, for searches outside calls; empty: none.
 OPENAI_EMBEDDING_MODEL = _site.openai_embedding_model
+#: Reads a conversation for what is worth remembering, beside the rules; empty: the rules alone.
+OPENAI_DISTIL_MODEL = _site.openai_distil_model
+OPENAI_API_KEY = _calls.openai.api_key
+OPENAI_BASE_URL = _calls.openai.base_url
 DEBUG = _site.debug
 DATA_DIR = _calls.data_dir
 REDIS_URL = _calls.redis_url

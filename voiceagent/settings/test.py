@@ -24,6 +24,7 @@ os.environ.update(
     # Port 9 refuses: a test that forgot to bring its stand-in fails at once and never leaves the machine.
     CARTESIA_BASE_URL="http://127.0.0.1:9",
     OPENAI_BASE_URL="http://127.0.0.1:9/v1",
+    OPENAI_DISTIL_MODEL="none",
     TWILIO_API_BASE_URL="http://127.0.0.1:9",
     PUBLIC_BASE_URL="http://testserver",
     DATABASE_URL="postgresql://nobody:nothing@127.0.0.1:9/voiceagent",
