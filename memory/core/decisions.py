@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, assert_never
 
-from memory.core import normal
+from memory.core.text import same
 from memory.core.values import Candidate, Known, Origin, Status
 
 if TYPE_CHECKING:
@@ -110,12 +110,8 @@ Decision = Add | Reinforce | Ask | Ignore
 
 
 def fingerprint(slot: str, value: str, text: str) -> str:
-    """What makes a fact the same fact, as 64 hex digits: slot and value, or the words where there is none.
-
-    A tombstone for a whole slot is ``fingerprint(slot, "*", "")``, one for everything ``fingerprint("*", "*", "")``.
-    Stored tombstones are keyed hashes of it.
-    """
-    content = value if slot else normal.plain(text)
+    """What makes a fact the same fact, as 64 hex digits: slot and value, or the words where there is none."""
+    content = value if slot else same(text)
     return hashlib.sha256(f"{slot}\x1f{content}".encode(errors="backslashreplace")).hexdigest()
 
 

@@ -36,8 +36,9 @@ from memory.core.values import Candidate, Known, Status
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-#: The extractor of a fact that a person at the console or an MCP client with write scope has stated.
-OPERATOR = "operator"
+#: Whose word stands against a caller's, as the part before the colon of ``operator:NAME``: people at the console, and
+#: programs with a token to write.
+AUTHORITIES = frozenset({"operator", "token"})
 #: A candidate this much less sure than the fact it contradicts is disputed.
 DISPUTE_MARGIN = 0.25
 #: Cosine from which two free facts are put to the model. Below it they are two facts.
@@ -52,7 +53,7 @@ class Merging:
     """What a merge is made with. ``said_at`` by sequence number of the conversation; ``now`` bounds it.
 
     ``new_id`` gives the id of a new fact. ``near`` gives facts near a candidate without a slot, as id and cosine.
-    ``forgotten`` maps ``sealed(fingerprint)`` to the time up to which it was forgotten: what was said later may be known again.
+    ``forgotten`` says whether a candidate, said then, was forgotten since.
     """
 
     conversation: str
@@ -60,8 +61,7 @@ class Merging:
     now: datetime
     new_id: Callable[[], str]
     near: Callable[[Candidate], Iterable[tuple[str, float]]] = lambda _: ()
-    forgotten: Mapping[str, datetime] | None = None
-    sealed: Callable[[str], str] = lambda content: content
+    forgotten: Callable[[Candidate, datetime], bool] = lambda _one, _at: False
 
 
 def merge(known: Sequence[Known], candidates: Iterable[Candidate], how: Merging) -> list[Decision]:
@@ -146,10 +146,7 @@ def _refused(one: Candidate, told: Sequence[Candidate], how: Merging) -> Why | N
         return Why.NO_VALUE
     if not one.slot and any(other.seq == one.seq and one.quote in other.quote for other in told):
         return Why.TOLD_IN_SLOT
-    at = _said(one, how)
-    tombs = (fingerprint(one.slot, one.value, one.text), fingerprint(one.slot, "*", ""), fingerprint("*", "*", ""))
-    forgotten = how.forgotten or {}
-    if any(at <= forgotten[key] for key in map(how.sealed, tombs) if key in forgotten):
+    if how.forgotten(one, _said(one, how)):
         return Why.FORGOTTEN
     return None
 
@@ -249,10 +246,14 @@ def _reinforce(fact: Known, one: Candidate, at: datetime) -> Reinforce:
 
 
 def _firmer(fact: Known, one: Candidate) -> bool:
-    """Whether a known fact outweighs what contradicts it. An operator is outweighed by an operator alone."""
-    if one.extractor == OPERATOR:
+    """Whether a known fact outweighs what contradicts it. An authority is outweighed by an authority alone."""
+    if _authority(one.extractor):
         return False
-    return fact.extractor == OPERATOR or fact.confidence - one.firm > DISPUTE_MARGIN
+    return _authority(fact.extractor) or fact.confidence - one.firm > DISPUTE_MARGIN
+
+
+def _authority(extractor: str) -> bool:
+    return extractor.partition(":")[0] in AUTHORITIES
 
 
 def _expiry(one: Candidate, at: datetime) -> datetime | None:

@@ -138,8 +138,8 @@ class Known:
     """A fact as it stands, as the merge sees it.
 
     ``said_at`` is when it was last said, ``valid_from`` when it began to be true. ``sources`` are the places it was
-    distilled from, as conversation and sequence number; ``extractor`` is who stated it last, ``operator`` for a person
-    at the console. ``expires_at`` is when it stops to be told without being asked for.
+    distilled from, as conversation and sequence number; ``extractor`` is who stated it first: ``rules-1``, ``model:NAME``,
+    ``operator:NAME``, ``token:NAME``. ``expires_at`` is when it stops to be told without being asked for.
     """
 
     id: str
