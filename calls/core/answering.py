@@ -143,7 +143,7 @@ def _owes_answer(reply: Reply) -> bool:
 
 
 def _from_running_model(w: Work, turn: int, epoch: int) -> bool:
-    return current(w, turn, epoch) and w.reply.model is Stage.RUNNING
+    return current(w, turn, epoch) and w.reply.model is Stage.RUNNING and w.reply.recall is not Stage.RUNNING
 
 
 def _append(parts: tuple[Part, ...], text: str) -> tuple[Part, ...]:

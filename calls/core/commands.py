@@ -37,6 +37,16 @@ class Command:
 
 
 @dataclass(frozen=True, slots=True)
+class Recall(Command):
+    """Find what of the caller's memory may help with ``text``; what comes later than ``deadline_ms`` from now is not used."""
+
+    turn: int
+    epoch: int
+    text: str
+    deadline_ms: int
+
+
+@dataclass(frozen=True, slots=True)
 class AskModel(Command):
     """Start one streaming request. At most one is in flight per call."""
 
@@ -48,7 +58,7 @@ class AskModel(Command):
 
 @dataclass(frozen=True, slots=True)
 class CancelModel(Command):
-    """Stop the request of this epoch; nothing of it may reach the mailbox as current."""
+    """Stop the request of this epoch, and what is being recalled for it; nothing of it may reach the mailbox as current."""
 
     turn: int
     epoch: int

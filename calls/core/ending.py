@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from calls.core import answering, closing, hearing, replies, speech, tooling
+from calls.core import answering, closing, hearing, recalling, replies, speech, tooling, wording
 from calls.core.commands import CancelTool, EndCall, StaleDropped
+from calls.core.phrases import NAME_PLACE
 from calls.core.state import Phase
 
 if TYPE_CHECKING:
@@ -28,12 +29,26 @@ GONE_REASONS = {
 
 def call_started(w: Work, event: CallStarted) -> None:
     """The stream is ours: greet."""
-    w.set(phase=Phase.ACTIVE, call_sid=event.call_sid, agent=event.agent, today=event.today)
+    w.set(
+        phase=Phase.ACTIVE,
+        call_sid=event.call_sid,
+        agent=event.agent,
+        today=event.today,
+        recall_ms=event.recall_ms,
+    )
     w.arm(MAX_CALL, w.now + w.policy.max_call_ms)
-    if event.agent.greeting.strip():
-        replies.announce(w, "greeting", event.agent.greeting, interruptible=w.policy.greeting_interruptible)
+    greeting = _greeting(w)
+    if greeting.strip():
+        replies.announce(w, "greeting", greeting, interruptible=w.policy.greeting_interruptible)
     else:
         closing.arm_idle(w)
+
+
+def _greeting(w: Work) -> str:
+    """The greeting for this caller, by name where that is known by now and can be said."""
+    name = wording.sayable_name(w.state.card.name)
+    known = w.agent.returning_greeting.replace(NAME_PLACE, name) if name else ""
+    return known if known.strip() else w.agent.greeting
 
 
 def timer_fired(w: Work, event: TimerFired) -> None:
@@ -142,6 +157,7 @@ def late(w: Work, event: Event) -> None:
 #: What each timer does when it is due.
 TIMERS = {
     replies.WATCH: answering.watch_timer,
+    recalling.RECALL: recalling.recall_timer,
     replies.VERDICT: hearing.verdict_timer,
     replies.TURN_END: hearing.turn_end_timer,
     hearing.SILENCE: hearing.silence_timer,

@@ -24,11 +24,15 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallStarted(Event):
-    """The stream is up and belongs to us. ``today`` is the local date as words for the model."""
+    """The stream is up and belongs to us. ``today`` is the local date as words for the model.
+
+    ``recall_ms``: how long a reply waits for the caller's memory; 0 in a call without one.
+    """
 
     call_sid: str
     agent: AgentProfile
     today: str = ""
+    recall_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +117,53 @@ class EarFailed(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EarReady(Event):
     """The recogniser is (again) taking audio."""
+
+
+# --- the memory -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """Something remembered of the caller, and whether it is for the model's eyes.
+
+    ``level``: ``L1`` said in this call, ``L2`` found by meaning and words, ``L3`` from the archive. ``score_milli``:
+    its score in thousandths. ``said_at`` is ISO text. ``conversation``, ``seq``, ``audio_ms`` and ``quote`` say where it
+    was said: the call, the line in it, the place in its recording and the words; ``-1`` where there is none.
+    ``why_not`` is empty where ``in_prompt``, else a short stable word.
+    """
+
+    id: str
+    level: str
+    kind: str
+    text: str
+    score_milli: int = 0
+    said_at: str = ""
+    conversation: str = ""
+    seq: int = -1
+    audio_ms: int = -1
+    quote: str = ""
+    in_prompt: bool = True
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CardLoaded(Event):
+    """What is on file about the caller: ``name`` as they are addressed, ``text`` in lines; both empty for nobody known."""
+
+    name: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryRecalled(Event):
+    """The answer to ``Recall``. ``outcome``: ``full`` (by meaning and words), ``words`` (the meaning came too late),
+    ``late`` (nothing in time), ``failed``. ``took_ms``: what the memory needed."""
+
+    turn: int
+    epoch: int
+    outcome: str
+    took_ms: int
+    items: tuple[Recalled, ...] = ()
 
 
 # --- the model --------------------------------------------------------------------------------------------------

@@ -6,8 +6,8 @@ A call is CONNECTING until its stream is ours, ACTIVE while it lasts, ENDING onc
 ENDED. While it is ACTIVE, somebody has the floor: LISTENING, THINKING or SPEAKING (``calls.core.state`` says what
 each means). One row of ``TABLE`` says what an event does in a mode and which modes may follow; ``step`` looks the row
 up, runs its handler on a workbench, derives the mode anew and checks it against the row. A handler is a small function
-in ``hearing`` (the caller's sounds and words), ``answering`` (what model, tools and voice do to a reply) or ``ending`` (the
-call around the turns); they stand on ``replies`` and ``closing`` (how a reply begins, goes on and ends) and ``tooling``
+in ``hearing`` (the caller's sounds and words), ``recalling`` (what is known of the caller), ``answering`` (what model, tools
+and voice do to a reply) or ``ending`` (the call around the turns); they stand on ``replies`` and ``closing`` (how a reply begins, goes on and ends) and ``tooling``
 (its functions). None reads a clock, draws a number or waits: time is in the event, a timer is a command out and an
 event in. ``docs/scenarios.md`` says for every known scenario which function decides it.
 
@@ -20,7 +20,7 @@ Four rules carry the rest:
 3. *Stop first, judge later.* Any sound of the caller stops an audible reply in the same step: cancel model, cancel
    voice, clear. The words decide afterwards: none, or a back-channel, and the reply goes on at the first unheard
    word; anything else closes it as interrupted, cut at what was heard.
-4. *A deadline on everything.* A reply has a watch, a stopped reply a verdict, an open turn an end, a silence its
+4. *A deadline on everything.* A recall has its milliseconds, a reply a watch, a stopped reply a verdict, an open turn an end, a silence its
    prompt, a goodbye its limit, a hang-up its grace. No state waits for one event alone.
 """
 
@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from calls.core import answering, ending, hearing
+from calls.core import answering, ending, hearing, recalling
 from calls.core import events as e
 from calls.core.state import Mode, Phase, State, mode_of
 from calls.core.work import Work
@@ -92,6 +92,8 @@ TABLE: dict[Mode, dict[type[Event], Row]] = {
 
 ALWAYS: dict[type[Event], Row] = {
     e.TurnResumed: row(hearing.turn_resumed, L, T, S),
+    e.CardLoaded: row(recalling.card_loaded, L, T, S),
+    e.MemoryRecalled: row(recalling.memory_recalled, L, T, S),
     e.ModelText: row(answering.model_text, L, T, S),
     e.ModelToolCall: row(answering.model_tool_call, L, T, S),
     e.ModelFinished: row(answering.model_finished, L, T, S),
@@ -120,6 +122,7 @@ AROUND: dict[Phase, dict[type[Event], Row]] = {
         e.CarrierGone: row(ending.carrier_gone, L),
         e.HangUpAsked: row(ending.ended_early, L),
         e.EarReady: row(ending.recorded_only, L),
+        e.CardLoaded: row(recalling.card_loaded, L),
         e.ErrorRaised: row(ending.error_raised, L),
     },
     Phase.ENDING: {

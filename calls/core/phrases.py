@@ -25,6 +25,9 @@ FILLERS: dict[str, str] = {
     "fr": "Un instant, s'il vous plaît. ",
 }
 
+#: What stands for a caller's name in a greeting.
+NAME_PLACE = "{name}"
+
 
 def filler_text(language: str) -> str:
     """The words for a moment's patience; English where the language has none."""

@@ -96,7 +96,10 @@ class ToolSpec:
 
 @dataclass(frozen=True, slots=True)
 class AgentProfile:
-    """One version of an agent, complete enough to run a call and to replay it."""
+    """One version of an agent, complete enough to run a call and to replay it.
+
+    ``returning_greeting`` greets a caller whose name is known when the call begins; ``{name}`` in it stands for that name.
+    """
 
     name: str
     version: int
@@ -110,3 +113,4 @@ class AgentProfile:
     idle_texts: tuple[str, ...] = ("Are you still there?",)
     transfer_to: str = ""
     goodbye_text: str = "I can't hear you, so I'll hang up now. Goodbye."
+    returning_greeting: str = ""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from calls.core import history, speech
+from calls.core import history, recalling, speech
 from calls.core.commands import (
     AskModel,
     CancelModel,
@@ -65,7 +65,7 @@ def answer(w: Work, user_text: str, *, confirmed: bool = True) -> None:
         waste=w.state.waste,
     )
     w.set(reply=reply, epoch=epoch, turn=turn if confirmed else w.state.turn, waste=Waste())
-    w.emit(AskModel(turn, epoch, history.request(w.state, reply), speculative=not confirmed))
+    recalling.begin(w)
     if confirmed:
         w.emit(OpenGate(turn, epoch))
         watch(w)
@@ -215,15 +215,16 @@ def spoken_words(w: Work, reply: Reply) -> tuple[SpokenWord, ...]:
 
 
 def stop_work(w: Work) -> None:
-    """Cancel model and voice of the reply. Its epoch is dead at the gate from here on."""
+    """Cancel memory, model and voice of the reply. Its epoch is dead at the gate from here on."""
+    recalling.drop(w)
     reply = w.reply
     w.emit(CancelModel(reply.turn, reply.epoch), CancelVoice(reply.turn, reply.epoch))
 
 
 def cut(w: Work) -> None:
     """Barge-in: stop the reply in this very step and put it aside until the verdict."""
-    reply = w.reply
     stop_work(w)
+    reply = w.reply
     w.emit(Clear(reply.epoch))
     reply = replace(reply, cut_at=heard_until(w, reply), words=spoken_words(w, reply), held=False)
     w.set(reply=None, cut=reply)

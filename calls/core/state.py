@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from calls.core.commands import Message, SpokenWord
+from calls.core.events import Recalled
 from calls.core.policy import AgentProfile
 from calls.core.speech import Playback
 
@@ -100,7 +101,8 @@ class Waste:
 class Reply:
     """One reply from its request to its last heard word. Offsets (``said``, ``cut_at``) count characters of ``text``;
     ``told`` counts the function calls whose results the model has been given; ``filled``
-    how many there were at the last filler, ``words`` are those of earlier epochs."""
+    how many there were at the last filler, ``words`` are those of earlier epochs. While ``recall`` runs the model's request
+    waits for it; ``recalled`` is what the request then shows."""
 
     turn: int
     epoch: int
@@ -130,6 +132,8 @@ class Reply:
     told: int = 0
     filled: int = 0
     words: tuple[SpokenWord, ...] = ()
+    recall: Work = Work.NONE
+    recalled: tuple[Recalled, ...] = ()
 
     @property
     def text(self) -> str:
@@ -167,6 +171,14 @@ class Caller:
 
 
 @dataclass(frozen=True, slots=True)
+class Card:
+    """What is on file about the caller; empty where nothing is, or not yet."""
+
+    name: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Timer:
     """A timer that is armed."""
 
@@ -197,6 +209,8 @@ class State:
     failures: int = 0
     waste: Waste = Waste()
     ending: str = ""
+    recall_ms: int = 0
+    card: Card = Card()
 
 
 def mode_of(state: State) -> Mode:

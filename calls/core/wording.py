@@ -23,6 +23,8 @@ BACK_CHANNELS: dict[str, frozenset[str]] = {
     "fr": frozenset("mhm|hum|oui|ouais|d'accord|ok|ah|je vois|voilà".split("|")),
 }
 
+_NAME = re.compile(r"[^\W\d_](?:[^\W\d_]|[ .'’-])*")
+_NAME_CHARS, _NAME_WORDS = 40, 4
 _NOT_WORDS = re.compile(r"[^\w' ]+")
 _SENTENCE_END = re.compile(r"[.!?…]+[\"')\]]*\s+")
 _CLAUSE_END = re.compile(r"(?:[.!?…]+[\"')\]]*|[,;:])\s+|\s[–—-]\s+")
@@ -81,6 +83,13 @@ def speakable_until(text: str, said: int, policy: TurnPolicy, *, first: bool, fi
 
 def _ends_sentence(boundary: str) -> bool:
     return boundary.lstrip()[:1] in ".!?…"
+
+
+def sayable_name(name: str) -> str:
+    """A caller's name as it may be said, and so stand among our own words; empty for what does not look like one."""
+    name = " ".join(name.split())
+    fits = len(name) <= _NAME_CHARS and len(name.split()) <= _NAME_WORDS and _NAME.fullmatch(name)
+    return name if fits else ""
 
 
 def joined(left: str, right: str) -> str:

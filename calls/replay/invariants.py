@@ -8,13 +8,14 @@ others after it.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from calls.core import commands as c
 from calls.core import events as e
 from calls.core import wording
 from calls.core.state import Mode, Phase, State, mode_of
-from calls.replay.ledger import Books, Invariant, Ledger, Violation
+from calls.replay.ledger import Books, Invariant, Ledger, Violation, recall_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -77,14 +78,33 @@ def inspect(
 
 def _isolation(ledger: Ledger, before: State, event: Any, commands: tuple[Command, ...], after: State) -> None:
     """What is not of the current epoch changes nothing but a counter."""
-    if before.phase in (Phase.CONNECTING, Phase.ENDED):
-        return
     reply = before.reply
     current = reply is not None and (event.turn, event.epoch) == (reply.turn, reply.epoch)
-    if current and event.epoch > ledger.cleared_epoch:
+    if not current or event.epoch <= ledger.cleared_epoch:
+        _changes_nothing(ledger, before, event, commands, after)
+
+
+def _changes_nothing(ledger: Ledger, before: State, event: Event, commands: tuple[Command, ...], after: State) -> None:
+    if before.phase in (Phase.CONNECTING, Phase.ENDED):
         return
     if after != before or any(type(command) is not c.StaleDropped for command in commands):
         ledger.broken(Invariant.TURN_ISOLATION, f"{event} is not current and yet changed something: {commands}")
+
+
+def _recalled(
+    ledger: Ledger, before: State, event: e.MemoryRecalled, commands: tuple[Command, ...], after: State
+) -> None:
+    """What was recalled for the reply that waits for it goes into its request; all else comes too late."""
+    if before.reply is None or (event.turn, event.epoch) != recall_of(before.reply):
+        _changes_nothing(ledger, before, event, commands, after)
+    elif not any(isinstance(command, c.AskModel) for command in commands):
+        ledger.broken(Invariant.NO_DEAD_STATE, f"{event} was awaited, and no request followed: {commands}")
+
+
+def _card(ledger: Ledger, before: State, event: e.CardLoaded, commands: tuple[Command, ...], after: State) -> None:
+    """A card changes what is known of the caller, and nothing of the conversation."""
+    if before.phase in (Phase.CONNECTING, Phase.ACTIVE) and (commands or replace(after, card=before.card) != before):
+        ledger.broken(Invariant.TURN_ISOLATION, f"{event} led to {commands}")
 
 
 def _barge_in(ledger: Ledger, before: State, _event: Event, commands: tuple[Command, ...], after: State) -> None:
@@ -119,6 +139,8 @@ _ON_EVENT: dict[type[Event], Callable[[Ledger, State, Any, tuple[Command, ...], 
     e.SpeechStarted: _barge_in,
     e.TurnOpened: _barge_in,
     e.TurnEnded: _caller_is_heard,
+    e.CardLoaded: _card,
+    e.MemoryRecalled: _recalled,
     e.ModelText: _isolation,
     e.ModelToolCall: _isolation,
     e.ModelFinished: _isolation,
@@ -178,6 +200,8 @@ def _alive(ledger: Ledger, after: State) -> None:
     if after.mode is not mode_of(after):
         ledger.broken(Invariant.NO_DEAD_STATE, f"{after.mode} is not what the reply says")
     names = [timer.name for timer in after.timers]
+    if ("recall" in names) is not (recall_of(after.reply) is not None):
+        ledger.broken(Invariant.NO_DEAD_STATE, f"{recall_of(after.reply)} is recalled with {names}")
     for what, wanted in _deadlines(after):
         if wanted.isdisjoint(names):
             ledger.broken(Invariant.NO_DEAD_STATE, f"{what} without any of {sorted(wanted)}, only {names}")

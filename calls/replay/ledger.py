@@ -71,8 +71,8 @@ class Ledger:
     """The account of one step. What a step does not touch is not built: most steps touch next to nothing."""
 
     __slots__ = (
-        "at_ms", "before", "cleared_epoch", "closed", "dead_epoch", "ended", "found", "keys", "last_closed", "requested",
-        "running", "spoken", "state", "timers",
+        "at_ms", "before", "cleared_epoch", "closed", "dead_epoch", "ended", "found", "keys", "last_closed", "recalling",
+        "requested", "running", "spoken", "state", "timers",
     )  # fmt: skip
 
     def __init__(self, books: Books, before: State, event: Event, after: State) -> None:
@@ -84,6 +84,7 @@ class Ledger:
         self.closed: tuple[c.TurnClosed, ...] = ()
         self.ended = before.phase is Phase.ENDED
         self.requested = request_of(before.reply)
+        self.recalling = recall_of(before.reply)
         self.running: set[str] | None = None
         self.timers: dict[str, int] | None = None
         self.spoken: VoiceText | None = None
@@ -97,6 +98,10 @@ class Ledger:
         if (event.turn, event.epoch) == self.requested:
             self.requested = None
 
+    def _recall_over(self, event: e.MemoryRecalled) -> None:
+        if (event.turn, event.epoch) == self.recalling:
+            self.recalling = None
+
     def _tool_settled(self, event: e.ToolSettled) -> None:
         self._running().discard(event.call_id)
 
@@ -104,6 +109,8 @@ class Ledger:
         timers = self._timers()
         if timers.get(event.timer) == event.key:
             del timers[event.timer]
+            if event.timer == "recall":
+                self.recalling = None
 
     # --- the account
 
@@ -142,6 +149,8 @@ class Ledger:
         before, after = self.before, self.state
         if self.requested != (wanted := request_of(after.reply)):
             self.broken(Invariant.NO_DEAD_STATE, f"{self.requested} is in flight, the core believes {wanted}")
+        if self.recalling != (awaited := recall_of(after.reply)):
+            self.broken(Invariant.NO_DEAD_STATE, f"{self.recalling} is recalled, the core believes {awaited}")
         if self.timers is not None or after.timers is not before.timers:
             self._timers_agree()
         if self.running is not None or after.running_tools is not before.running_tools:
@@ -193,17 +202,25 @@ class Ledger:
             self.broken(Invariant.EXACTLY_ONCE, f"{command} twice, or without text")
         self.spoken = VoiceText(epoch, text, complete=True)
 
+    def _recall(self, command: c.Recall) -> None:
+        self._must_live(command)
+        if self.requested is not None or self.recalling is not None:
+            self.broken(Invariant.EXACTLY_ONCE, f"{command} while {self.requested or self.recalling} is in flight")
+        self.recalling = command.turn, command.epoch
+
     def _ask_model(self, command: c.AskModel) -> None:
         if command.epoch <= self.cleared_epoch:
             self.broken(Invariant.IMMEDIATE_BARGE_IN, f"{command} is of a cleared epoch")
-        if self.requested is not None:
-            self.broken(Invariant.EXACTLY_ONCE, f"{command} while {self.requested} is in flight")
+        if self.requested is not None or self.recalling is not None:
+            self.broken(Invariant.EXACTLY_ONCE, f"{command} while {self.requested or self.recalling} is in flight")
         self.requested = command.turn, command.epoch
         self.found += flaws(command.messages)
 
     def _cancel_model(self, command: c.CancelModel) -> None:
         if self.requested is not None and self.requested[1] <= command.epoch:
             self.requested = None
+        if self.recalling is not None and self.recalling[1] <= command.epoch:
+            self.recalling = None
 
     # --- tools and timers
 
@@ -255,6 +272,7 @@ class Ledger:
 _OVER: dict[type[Event], Callable[[Ledger, Any], None]] = {
     e.ModelFinished: Ledger._request_over,
     e.ModelFailed: Ledger._request_over,
+    e.MemoryRecalled: Ledger._recall_over,
     e.ToolSettled: Ledger._tool_settled,
     e.TimerFired: Ledger._timer_fired,
 }
@@ -266,6 +284,7 @@ _LOOK: dict[type[Command], Callable[[Ledger, Any], None]] = {
     c.PlayTones: Ledger._must_live,
     c.Say: Ledger._say,
     c.EndSay: Ledger._end_say,
+    c.Recall: Ledger._recall,
     c.AskModel: Ledger._ask_model,
     c.CancelModel: Ledger._cancel_model,
     c.RunTool: Ledger._run_tool,
@@ -279,8 +298,15 @@ _LOOK: dict[type[Command], Callable[[Ledger, Any], None]] = {
 
 
 def request_of(reply: Reply | None) -> tuple[int, int] | None:
-    """Turn and epoch of the model's request that a reply waits for."""
-    return (reply.turn, reply.epoch) if reply is not None and reply.model is Stage.RUNNING else None
+    """Turn and epoch of the model's request that a reply waits for; none while it is put off for the memory."""
+    if reply is None or reply.model is not Stage.RUNNING or reply.recall is Stage.RUNNING:
+        return None
+    return reply.turn, reply.epoch
+
+
+def recall_of(reply: Reply | None) -> tuple[int, int] | None:
+    """Turn and epoch of the recall that a reply waits for."""
+    return (reply.turn, reply.epoch) if reply is not None and reply.recall is Stage.RUNNING else None
 
 
 def voice_of(reply: Reply | None) -> VoiceText:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from calls.core import answering, hearing, machine, replies, speech, tooling
+from calls.core import answering, hearing, machine, recalling, replies, speech, tooling
 from calls.core import events as e
 from calls.core.commands import CancelVoice
 from calls.core.state import Mode
@@ -88,6 +88,14 @@ def mode_kept(original: Any) -> Any:
     return watch
 
 
+def any_memory(w: Work, event: e.MemoryRecalled) -> None:
+    """The bug: whatever the memory finds goes to the reply there is, and asks its model."""
+    if w.state.reply is not None:
+        w.disarm(recalling.RECALL)
+        w.set_reply(recall=Stage.DONE, recalled=event.items)
+        recalling.ask(w)
+
+
 Install = Callable[["pytest.MonkeyPatch"], None]
 
 
@@ -100,6 +108,7 @@ class Bug:
     first: str
     depth: int
     seeds: int = 100
+    recall_ms: int = 0
 
 
 def _in(module: Any, name: str, value: Any) -> Install:
@@ -126,5 +135,12 @@ BUGS: dict[str, Bug] = {
     "no verdict is given": Bug(_in(hearing, "VERDICT", "nobody's"), "no dead state", "speaking", 3),
     "nothing watches the voice": Bug(_around(replies, "watch", mode_kept), "no dead state", "thinking", 3),
     "tools run for a turn that is not sure": Bug(_around(tooling, "start", hasty_tools), "tools settle", "a guess", 3),
+    "a memory of another turn is used": Bug(
+        _row(e.MemoryRecalled, any_memory), "turn isolation", "recalling", 2, recall_ms=300
+    ),
+    "a stopped reply goes on recalling": Bug(
+        _in(recalling, "drop", lambda w: None), "no dead state", "recalling for a guess", 2, recall_ms=300
+    ),
+    "nothing ends a recall": Bug(_in(recalling, "RECALL", "nobody's"), "no dead state", "the start", 2, recall_ms=300),
     "words over a notice are lost": Bug(_in(hearing, "_keep", lambda w, text: None), "was lost", "", 0, 200),
 }

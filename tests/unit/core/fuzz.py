@@ -6,7 +6,7 @@ from random import Random
 from typing import TYPE_CHECKING
 
 from calls.core import events as e
-from calls.core.commands import AskModel, RunTool, Say, TurnClosed
+from calls.core.commands import AskModel, Recall, RunTool, Say, TurnClosed
 from calls.replay.invariants import Checker, Invariant, Violation
 from tests.unit.core.world import World, agent
 
@@ -105,7 +105,25 @@ ACTIONS: tuple[tuple[int, Callable[[World, Random], None]], ...] = (
     (1, lambda w, r: w.feed(e.ErrorRaised(where="tool", error="ValueError"))),
     (20, lambda w, r: w.wait(r.choice((1, 20, 100, 400, 1500, 4000)))),
 )
-WEIGHTS = [weight for weight, _ in ACTIONS]
+MEMORIES = (
+    e.Recalled(id="m1", level="L2", kind="preference", text="sits by the window", score_milli=810),
+    e.Recalled(id="m2", level="L1", kind="utterance", text="for two", in_prompt=False, why_not="duplicate"),
+)
+
+
+def _recalled(w: World, rng: Random) -> None:
+    asked = w.of(Recall)
+    if asked:
+        pick = asked[-1] if rng.random() < 0.8 else rng.choice(asked)
+        w.recall_of(pick, *MEMORIES[: rng.randrange(3)])
+
+
+#: What can happen besides in a call with a memory.
+WITH_MEMORY: tuple[tuple[int, Callable[[World, Random], None]], ...] = (
+    *ACTIONS,
+    (16, _recalled),
+    (2, lambda w, r: w.feed(e.CardLoaded(name=r.choice(("", "Maria")), text=r.choice(("", "vegetarian"))))),
+)
 
 
 def random_agent(rng: Random) -> AgentProfile:
@@ -134,9 +152,11 @@ def whole_run_heard(turn: TurnClosed, words: list[str]) -> None:
 class Watched(World):
     """A world whose every step the checker watches, and holds against what was really heard."""
 
-    def __init__(self, profile: AgentProfile | None = None) -> None:
+    def __init__(
+        self, profile: AgentProfile | None = None, recall_ms: int = 0, card: tuple[str, str] | None = None
+    ) -> None:
         self.checker = Checker()
-        super().__init__(profile)
+        super().__init__(profile, recall_ms, card)
 
     def _step(self, event: e.Event) -> None:
         super()._step(event)
@@ -151,12 +171,14 @@ class Watched(World):
         return all(piece.word for piece in self.played[turn.turn])
 
 
-def random_call(seed: int, steps: int = 120) -> World:
+def random_call(seed: int, steps: int = 120, recall_ms: int = 0) -> World:
     """One random call, then nobody does anything any more: it ends all the same. Raises ``Violation``."""
     rng = Random(seed)
-    w = Watched(random_agent(rng))
+    w = Watched(random_agent(rng), recall_ms)
+    actions = WITH_MEMORY if recall_ms else ACTIONS
+    weights = [weight for weight, _ in actions]
     for _ in range(steps):
-        rng.choices(ACTIONS, WEIGHTS)[0][1](w, rng)
+        rng.choices(actions, weights)[0][1](w, rng)
         if w.over:
             return w
     if rng.random() < 0.3:

@@ -49,7 +49,9 @@ class Move(NamedTuple):
 
 
 def _running(state: State) -> Reply | None:
-    return state.reply if state.reply is not None and state.reply.model is Stage.RUNNING else None
+    reply = state.reply
+    asked = reply is not None and reply.model is Stage.RUNNING and reply.recall is not Stage.RUNNING
+    return reply if asked else None
 
 
 def _voicing(state: State) -> Reply | None:
@@ -73,6 +75,18 @@ def _late(make: Callable[[int, int], e.Event]) -> Can:
         if state.reply is not None and state.reply.epoch > 1:
             return make(state.reply.turn, state.reply.epoch - 1)
         return None
+
+    return can
+
+
+def _recalled(make: Callable[[int, int], e.Event], age: int = 0) -> Can:
+    """Of the recall that is awaited, or of one before it."""
+
+    def can(state: State) -> e.Event | None:
+        reply = state.reply
+        if reply is None or reply.recall is not Stage.RUNNING or reply.epoch <= age:
+            return None
+        return make(reply.turn, reply.epoch - age)
 
     return can
 
@@ -119,6 +133,14 @@ def _always(event: e.Event) -> Can:
     return lambda _: event
 
 
+LATE = (Stage.DONE, Stage.FAILED)
+
+
+def _memory(turn: int, epoch: int) -> e.Event:
+    item = e.Recalled(id="m1", level="L2", kind="preference", text="by the window")
+    return e.MemoryRecalled(turn=turn, epoch=epoch, outcome="full", took_ms=9, items=(item,))
+
+
 #: Stimuli and answers, each of them where the world could send it.
 ALPHABET: tuple[Move, ...] = (
     Move(
@@ -133,6 +155,12 @@ ALPHABET: tuple[Move, ...] = (
     Move("resume", lambda s: e.TurnResumed() if s.reply is not None and not s.reply.confirmed else None),
     Move("final", _always(e.TurnEnded(text="a table"))),
     Move("empty final", _always(e.TurnEnded(text=""))),
+    Move("recalled", _recalled(lambda turn, epoch: _memory(turn, epoch))),
+    Move("an earlier recall", _recalled(lambda turn, epoch: _memory(turn, epoch), age=1)),
+    Move(
+        "a late recall", lambda s: _memory(s.reply.turn, s.reply.epoch) if s.reply and s.reply.recall in LATE else None
+    ),
+    Move("card", lambda s: e.CardLoaded(name="Maria", text="vegetarian") if s.recall_ms and not s.card.name else None),
     Move("token", _model(lambda turn, epoch: e.ModelText(turn=turn, epoch=epoch, text="There is one. "))),
     Move("late token", _late(lambda turn, epoch: e.ModelText(turn=turn, epoch=epoch, text="There is one. "))),
     Move("read", _tool("lookup")),
@@ -174,11 +202,17 @@ class Found:
         )
 
 
-def search(profile: AgentProfile, depth: int, first: tuple[str, ...] = (), seconds: float = float("inf")) -> Found:
+def search(
+    profile: AgentProfile,
+    depth: int,
+    first: tuple[str, ...] = (),
+    seconds: float = float("inf"),
+    recall_ms: int = 0,
+) -> Found:
     """Search all orders up to ``depth`` events after ``first``. Stops after the level with the first violation, or where
     the time is up within a level, which then does not count."""
     begun = time.monotonic()
-    node = _begin(profile, first)
+    node = _begin(profile, first, recall_ms)
     found, seen, level = Found(), {_key(node)}, {_key(node): (node, first)}
     for number in range(1, depth + 1):
         below: dict[object, tuple[Node, tuple[str, ...]]] = {}
@@ -203,8 +237,8 @@ def search(profile: AgentProfile, depth: int, first: tuple[str, ...] = (), secon
     return found
 
 
-def _begin(profile: AgentProfile, first: tuple[str, ...]) -> Node:
-    started = e.CallStarted(call_sid="CA1", agent=profile)
+def _begin(profile: AgentProfile, first: tuple[str, ...], recall_ms: int) -> Node:
+    started = e.CallStarted(call_sid="CA1", agent=profile, recall_ms=recall_ms)
     node, violations = _step(Node(State(), 0, Books()), started, 0)
     for name in first:
         node, violations = next((child, broken) for move, child, broken in _children(node) if move == name)
@@ -254,4 +288,9 @@ BEGINNINGS: dict[str, tuple[str, ...]] = {
     "a guess": ("speech start", "eager end"),
     "speaking": ("final", "token", "model done", "voice chunk"),
     "stopped": ("final", "token", "model done", "voice chunk", "speech start"),
+}
+#: And in a call with a memory, whose answer is awaited.
+REMEMBERING: dict[str, tuple[str, ...]] = {
+    "recalling": ("final",),
+    "recalling for a guess": ("speech start", "eager end"),
 }

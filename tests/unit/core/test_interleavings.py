@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from calls.core import events as e
-from calls.core.commands import AskModel, Clear, HangUp, PlayPhrase, RunTool, Say
+from calls.core.commands import AskModel, Clear, HangUp, PlayPhrase, Recall, RunTool, Say
 from calls.core.policy import AgentProfile
 from calls.core.state import Phase
-from calls.core.state import Work as Stage
-from tests.unit.core.fuzz import Watched
+from calls.replay.ledger import request_of
+from tests.unit.core.fuzz import MEMORIES, Watched
 from tests.unit.core.world import agent
 
 if TYPE_CHECKING:
@@ -110,8 +110,27 @@ def tools_settle(w: World) -> None:
 
 
 def asked(w: World) -> bool:
-    reply = w.state.reply
-    return reply is not None and reply.model is Stage.RUNNING
+    return request_of(w.state.reply) is not None
+
+
+def recalled(w: World) -> None:
+    """The memory answers the latest recall, in time or not."""
+    if w.of(Recall):
+        w.recall(*MEMORIES)
+
+
+def first_recalled(w: World) -> None:
+    """The memory answers the first recall, however late."""
+    if w.of(Recall):
+        w.recall_of(w.of(Recall)[0], OLD)
+
+
+def card(w: World) -> None:
+    w.feed(e.CardLoaded(name="Maria", text="vegetarian"))
+
+
+def gone(w: World) -> None:
+    w.feed(e.CarrierGone(how="stop"))
 
 
 # --- what holds in the end --------------------------------------------------------------------------------------------
@@ -202,6 +221,28 @@ def unheard_words_only(w: World) -> None:
     assert w.closed[0].heard_text == "one two three four five six seven eight."
 
 
+def remembered(*texts: str) -> Act:
+    """As ``all_said``; no request waited longer than for its recall, and none shows what was recalled for another."""
+
+    def check(w: World) -> None:
+        all_said(*texts)(w)
+        assert {ask.epoch for ask in w.of(AskModel)} <= {recall.epoch for recall in w.of(Recall)}
+        for before, event, commands, _ in w.steps:
+            for ask in (command for command in commands if isinstance(command, AskModel)):
+                first = ask.epoch == w.of(Recall)[0].epoch
+                assert first or OLD.text not in "".join(message.text for message in ask.messages)
+                if isinstance(event, e.TimerFired) and event.timer == "recall":
+                    due = next(timer.due_ms for timer in before.timers if timer.name == "recall")
+                    assert event.at_ms == due
+
+    return check
+
+
+def nothing_asked_after_the_end(w: World) -> None:
+    assert w.end_reason == "caller_hung_up"
+    assert not w.timers
+
+
 def bounded(w: World) -> None:
     assert w.of(PlayPhrase)
     assert outcomes(w)[0] == "failed_to_fallback"
@@ -233,6 +274,7 @@ def then(*acts: Act) -> Act:
 
 
 AGENT = agent()
+OLD = e.Recalled(id="m0", level="L2", kind="fact", text="an old memory")
 
 
 @dataclass(frozen=True)
@@ -245,6 +287,7 @@ class Story:
     profile: AgentProfile = AGENT
     #: Whether somebody answers in the end; off where it matters that nobody does.
     finish: bool = True
+    recall_ms: int = 0
 
 
 NO = recogniser("no, tomorrow")
@@ -341,12 +384,43 @@ STORIES: dict[str, Story] = {
         unheard_words_only,
     ),
     "H3": Story(asking(), ((model(LONG),), DETECTOR), bounded, finish=False),
+    "K1": Story(
+        asking("a table by the window"), ((recalled, recalled), (model("Gladly. "), voice), (card,)),
+        remembered("a table by the window"), recall_ms=30,
+    ),
+    "K2": Story(
+        asking("I want a table"),
+        ((first_recalled, recalled), (final("for two"),), (model("Gladly. "), voice)),
+        remembered("I want a table", "for two"), recall_ms=30,
+    ),
+    "K3": Story(
+        asking("I want a table"),
+        (DETECTOR, recogniser("for four people"), (recalled, first_recalled, recalled), (model("Gladly. "), voice)),
+        remembered("I want a table", "for four people"), recall_ms=100,
+    ),
+    "K4": Story(
+        starts,
+        (
+            (eager("I want"), lambda w: w.feed(e.TurnResumed()), eager("I want a table"), final("I want a table for two")),
+            (first_recalled, recalled, recalled),
+            (stops,),
+        ),
+        remembered("I want a table for two"), recall_ms=100,
+    ),
+    "K5": Story(
+        asking("I want a table"), ((recalled, recalled), (gone,), (model("Gladly. "), voice)),
+        nothing_asked_after_the_end, recall_ms=100, finish=False,
+    ),
+    "K6": Story(
+        voice, ((card,), recogniser("I want a table"), (recalled, recalled), DETECTOR),
+        remembered("I want a table"), agent(greeting="Hello. How can I help you? "), recall_ms=30,
+    ),
 }  # fmt: skip
 
 
 def shuffled(story: Story, rng: Random) -> World:
     """One run of the story in a random order, with random gaps."""
-    w = Watched(story.profile)
+    w = Watched(story.profile, story.recall_ms)
     story.setup(w)
     left = [list(source) for source in story.sources]
     while any(left):
@@ -359,6 +433,7 @@ def shuffled(story: Story, rng: Random) -> World:
             break
         if story.finish:
             w.settle_tools('{"reference":"A1"}')
+            recalled(w)
             model("All right. ")(w)
             voice(w)
         w.wait(1500)

@@ -7,7 +7,7 @@ import pytest
 from calls.replay.invariants import Violation
 from tests.unit.core.bugs import BUGS, Bug
 from tests.unit.core.fuzz import random_call
-from tests.unit.core.search import BEGINNINGS, search
+from tests.unit.core.search import BEGINNINGS, REMEMBERING, search
 from tests.unit.core.world import agent
 
 
@@ -16,7 +16,7 @@ def test_random_calls_find_it(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None
     bug.install(monkeypatch)
     for seed in range(bug.seeds):
         try:
-            random_call(seed)
+            random_call(seed, recall_ms=bug.recall_ms)
         except Violation as violation:
             assert bug.breaks in str(violation)
             return
@@ -30,5 +30,6 @@ SEARCHED = {name: bug for name, bug in BUGS.items() if bug.depth}
 @pytest.mark.parametrize("bug", SEARCHED.values(), ids=SEARCHED)
 def test_the_search_finds_it(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:
     bug.install(monkeypatch)
-    found = search(agent(), bug.depth, BEGINNINGS[bug.first])
+    first = (BEGINNINGS | REMEMBERING)[bug.first]
+    found = search(agent(), bug.depth, first, recall_ms=bug.recall_ms)
     assert any(bug.breaks in str(violation) for _, violation in found.violations), found

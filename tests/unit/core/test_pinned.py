@@ -18,13 +18,16 @@ from tests.unit.core.fuzz import random_call
 
 PINNED = Path(__file__).with_name("pinned.json")
 FIRST, BLOCKS, BLOCK = 5_000, 40, 8
+#: From here on the calls have a memory.
+MEMORY_FROM, MEMORY_BLOCKS = 7_000, 10
+FIRSTS = [*range(FIRST, FIRST + BLOCKS * BLOCK, BLOCK), *range(MEMORY_FROM, MEMORY_FROM + MEMORY_BLOCKS * BLOCK, BLOCK)]
 
 
 def digest(first: int) -> str:
     """Of every event, command and mode in a block of random calls."""
     found = hashlib.sha256()
     for seed in range(first, first + BLOCK):
-        for _, event, commands, after in random_call(seed).steps:
+        for _, event, commands, after in random_call(seed, recall_ms=200 if seed >= MEMORY_FROM else 0).steps:
             found.update(record.dumps(event))
             for command in commands:
                 found.update(record.dumps(command))
@@ -32,7 +35,7 @@ def digest(first: int) -> str:
     return found.hexdigest()[:16]
 
 
-@pytest.mark.parametrize("first", range(FIRST, FIRST + BLOCKS * BLOCK, BLOCK))
+@pytest.mark.parametrize("first", FIRSTS)
 def test_the_core_does_what_it_did(first: int) -> None:
     pinned = json.loads(PINNED.read_text())
     assert digest(first) == pinned[str(first)], (
@@ -42,5 +45,5 @@ def test_the_core_does_what_it_did(first: int) -> None:
 
 
 if __name__ == "__main__":
-    blocks = {str(first): digest(first) for first in range(FIRST, FIRST + BLOCKS * BLOCK, BLOCK)}
+    blocks = {str(first): digest(first) for first in FIRSTS}
     PINNED.write_text(json.dumps(blocks, indent=0) + "\n")

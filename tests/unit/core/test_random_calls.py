@@ -21,9 +21,16 @@ def test_whatever_happens_in_whatever_order_the_invariants_hold(first: int) -> N
         random_call(seed)
 
 
+@pytest.mark.parametrize("first", range(20_000, 20_000 + SEEDS, BATCH))
+def test_whatever_happens_in_a_call_with_a_memory_the_invariants_hold(first: int) -> None:
+    for seed in range(first, first + BATCH):
+        random_call(seed, recall_ms=30 if seed % 2 else 300)
+
+
 @pytest.mark.parametrize("seed", range(1000, 1030))
-def test_the_record_of_a_call_replays_to_the_same_states_and_commands(seed: int) -> None:
-    w = random_call(seed)
+@pytest.mark.parametrize("recall_ms", [0, 300])
+def test_the_record_of_a_call_replays_to_the_same_states_and_commands(seed: int, recall_ms: int) -> None:
+    w = random_call(seed, recall_ms=recall_ms)
     lines = [record.dumps(event) for _, event, _, _ in w.steps]
     state = State()
     for line, (_, event, commands, after) in zip(lines, w.steps, strict=True):

@@ -22,6 +22,7 @@ from calls.core.commands import (
     HangUp,
     OpenGate,
     PlayPhrase,
+    Recall,
     RunTool,
     Say,
     StaleDropped,
@@ -490,6 +491,84 @@ def test_H3_a_voice_that_returns_nothing_falls_back_in_bounded_time(w: World) ->
     assert w.closed[-1].outcome == "answered"
 
 
+# --- K: memory --------------------------------------------------------------------------------------------------------
+
+WINDOW = e.Recalled(id="m1", level="L2", kind="preference", text="sits by the window")
+
+
+@pytest.fixture
+def m() -> World:
+    """A call with a memory that has 30 ms, under the eyes of the invariants."""
+    return Watched(agent(greeting="Hello. How can I help you? "), recall_ms=30)
+
+
+def test_K1_the_memory_answers_too_late(m: World) -> None:
+    m.say("a table please")
+    m.wait(30)
+    assert len(m.of(AskModel)) == 1
+    before = m.state
+    assert m.recall(WINDOW) == (StaleDropped("MemoryRecalled"),)
+    assert m.state == before
+    assert "window" not in "".join(text for _, text in roles(m))
+
+
+def test_K2_what_was_recalled_for_an_old_turn_arrives(m: World) -> None:
+    m.say("a table please")
+    old = m.of(Recall)[-1]
+    m.wait(30)
+    m.answer("Gladly. ")
+    m.wait(3000)
+    m.say("for two")
+    assert m.recall_of(old, WINDOW) == (StaleDropped("MemoryRecalled"),)
+    assert len(m.of(AskModel)) == 1
+    m.recall()
+    assert "window" not in "".join(text for _, text in roles(m))
+
+
+def test_K3_the_caller_goes_on_while_the_memory_is_asked(m: World) -> None:
+    m.say("a table please")
+    m.starts()
+    m.feed(e.WordsHeard(text="for two"))
+    m.stops()
+    m.feed(e.TurnEnded(text="for two"))
+    assert m.of(AskModel) == []
+    m.recall(WINDOW)
+    assert roles(m)[-1] == ("user", "a table please for two")
+    m.answer("Gladly. ")
+    m.wait(3000)
+    assert [turn.outcome for turn in m.closed if turn.kind == "answer"] == ["answered"]
+
+
+def test_K4_an_eager_end_is_taken_back_while_the_memory_is_asked(m: World) -> None:
+    m.voice()
+    m.wait(9000)
+    m.starts()
+    m.feed(e.EagerEnd(text="a table"))
+    m.feed(e.TurnResumed())
+    assert "recall" not in m.timers
+    m.recall(WINDOW)
+    m.wait(100)
+    assert m.of(AskModel) == []
+
+
+def test_K5_the_caller_hangs_up_while_the_memory_is_asked(m: World) -> None:
+    m.say("a table please")
+    m.feed(e.CarrierGone(how="stop"))
+    m.recall(WINDOW)
+    m.wait(100)
+    assert m.of(AskModel) == []
+    assert m.end_reason == "caller_hung_up"
+
+
+def test_K6_the_card_comes_after_the_greeting_began(m: World) -> None:
+    assert m.feed(e.CardLoaded(name="Maria", text="vegetarian")) == ()
+    m.voice()
+    m.wait(9000)
+    m.say("a table please")
+    m.recall()
+    assert '"name": "Maria"' in m.ask.messages[0].text
+
+
 # --- the table of scenarios -------------------------------------------------------------------------------------------
 
 
@@ -504,6 +583,6 @@ def test_the_table_of_scenarios_names_what_exists() -> None:
 
 def test_every_scenario_has_its_test_and_its_story() -> None:
     table = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text()
-    ids = set(re.findall(r"^\| ([A-J]\d) \|", table, re.MULTILINE))
-    tested = {name.split("_")[1] for name in globals() if re.match(r"test_[A-J]\d_", name)}
+    ids = set(re.findall(r"^\| ([A-K]\d) \|", table, re.MULTILINE))
+    tested = {name.split("_")[1] for name in globals() if re.match(r"test_[A-K]\d_", name)}
     assert ids - {"J1", "J2"} == tested == set(STORIES)

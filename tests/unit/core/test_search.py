@@ -9,11 +9,12 @@ import sys
 
 import pytest
 
-from tests.unit.core.search import ALPHABET, BEGINNINGS, search
+from tests.unit.core.search import ALPHABET, BEGINNINGS, REMEMBERING, search
 from tests.unit.core.world import agent
 
 #: How deep from each beginning; at the start the fewest events are possible.
 DEPTHS = {"the start": 6, "thinking": 5, "a guess": 5, "speaking": 5, "stopped": 5}
+REMEMBERING_DEPTH = 5
 LONG_SECONDS = 120
 
 
@@ -32,21 +33,30 @@ def test_every_order_of_events_keeps_the_invariants(beginning: str, capsys: pyte
     assert found.states > 1_000
 
 
-@pytest.mark.long
-@pytest.mark.timeout(0)
-@pytest.mark.parametrize("beginning", BEGINNINGS)
-def test_every_order_of_events_as_deep_as_two_minutes_go(beginning: str, capsys: pytest.CaptureFixture[str]) -> None:
-    found = search(agent(), 99, BEGINNINGS[beginning], seconds=LONG_SECONDS)
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("beginning", REMEMBERING)
+def test_every_order_of_events_around_a_recall_keeps_the_invariants(
+    beginning: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = search(agent(), REMEMBERING_DEPTH, REMEMBERING[beginning], recall_ms=30)
     report(f"search from {beginning}: {found}", capsys)
     assert found.violations == []
-    assert found.depth > DEPTHS[beginning]
+    assert found.depth == REMEMBERING_DEPTH
+    assert found.states > 1_000
+
+
+@pytest.mark.long
+@pytest.mark.timeout(0)
+@pytest.mark.parametrize("beginning", [*BEGINNINGS, *REMEMBERING])
+def test_every_order_of_events_as_deep_as_two_minutes_go(beginning: str, capsys: pytest.CaptureFixture[str]) -> None:
+    first = (BEGINNINGS | REMEMBERING)[beginning]
+    found = search(agent(), 99, first, seconds=LONG_SECONDS, recall_ms=30 if beginning in REMEMBERING else 0)
+    report(f"search from {beginning}: {found}", capsys)
+    assert found.violations == []
+    assert found.depth > DEPTHS.get(beginning, REMEMBERING_DEPTH)
 
 
 def test_every_event_of_the_alphabet_can_happen_somewhere() -> None:
-    seen = {name for first in BEGINNINGS.values() for name in search_names(first)}
+    seen = {name for first in BEGINNINGS.values() for name in search(agent(), 3, first).moves}
+    seen |= {name for first in REMEMBERING.values() for name in search(agent(), 3, first, recall_ms=30).moves}
     assert seen == {move.name for move in ALPHABET}
-
-
-def search_names(first: tuple[str, ...]) -> set[str]:
-    """The events that happen within three steps of a beginning."""
-    return search(agent(), 3, first).moves

@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from calls.core import events as e
-from calls.core.commands import AskModel, RunTool, Say
+from calls.core.commands import AskModel, Recall, RunTool, Say
 from calls.core.machine import BrokenRule
 from calls.core.state import Mode
-from calls.core.state import Work as Stage
 from calls.replay.invariants import Violation
+from calls.replay.ledger import recall_of, request_of
 from tests.unit.core.bugs import BUGS, Bug
-from tests.unit.core.fuzz import LONGEST_END_MS, REPLIES, TEXTS, Watched
+from tests.unit.core.fuzz import LONGEST_END_MS, MEMORIES, REPLIES, TEXTS, Watched
 from tests.unit.core.world import TOOLS, agent
 
 texts = st.sampled_from(TEXTS)
@@ -37,9 +37,10 @@ class Call(RuleBasedStateMachine):
         chunking=st.sampled_from(("clauses", "words")),
         min_words=st.sampled_from((1, 2)),
         tail_words=st.sampled_from((0, 3)),
+        recall_ms=st.sampled_from((0, 30, 300)),
     )
-    def begins(self, **profile: Any) -> None:
-        self.w = Watched(agent(**profile))
+    def begins(self, recall_ms: int, **profile: Any) -> None:
+        self.w = Watched(agent(**profile), recall_ms)
 
     def of(self, kind: type[Any], age: int) -> Any:
         """The newest command of a kind, or the one before; ``None`` where there is none."""
@@ -100,6 +101,17 @@ class Call(RuleBasedStateMachine):
         if run := self.of(RunTool, age):
             self.w.feed(e.ToolSettled(call_id=run.call_id, outcome=outcome, output="{}"))
 
+    # --- the memory
+
+    @rule(age=ages, items=st.sampled_from((0, 2)))
+    def memory_answers(self, age: int, items: int) -> None:
+        if asked := self.of(Recall, age):
+            self.w.recall_of(asked, *MEMORIES[:items])
+
+    @rule(name=st.sampled_from(("", "Maria")))
+    def card_is_loaded(self, name: str) -> None:
+        self.w.feed(e.CardLoaded(name=name, text="vegetarian"))
+
     # --- time
 
     @rule(ms=st.sampled_from((1, 20, 100, 400, 1500, 4000)))
@@ -110,8 +122,9 @@ class Call(RuleBasedStateMachine):
     @rule()
     def the_answer_is_given(self) -> None:
         """Towards speech that can be interrupted, which single steps seldom reach."""
-        reply = self.w.state.reply
-        if reply is not None and reply.model is Stage.RUNNING:
+        if recall_of(self.w.state.reply) is not None:
+            self.w.recall(*MEMORIES)
+        if request_of(self.w.state.reply) is not None:
             self.w.model("Certainly, I have one by the window. ")
         if self.w.of(Say):
             self.w.voice()

@@ -25,6 +25,7 @@ from calls.core.commands import (
     OpenGate,
     PlayPhrase,
     PlayTones,
+    Recall,
     RunTool,
     Say,
     SetTimer,
@@ -92,7 +93,9 @@ class Held:
 class World:
     """Feeds events to the core and keeps what it commanded."""
 
-    def __init__(self, profile: AgentProfile | None = None) -> None:
+    def __init__(
+        self, profile: AgentProfile | None = None, recall_ms: int = 0, card: tuple[str, str] | None = None
+    ) -> None:
         self.state = State()
         self.now = 0
         self.commands: list[Command] = []
@@ -110,7 +113,9 @@ class World:
         self.voiced_ms: defaultdict[int, int] = defaultdict(int)
         self._mailbox: deque[e.Event] = deque()
         self._busy = False
-        self.feed(e.CallStarted(call_sid="CA1", agent=profile or agent()))
+        if card is not None:
+            self.feed(e.CardLoaded(name=card[0], text=card[1]))
+        self.feed(e.CallStarted(call_sid="CA1", agent=profile or agent(), recall_ms=recall_ms))
 
     # --- driving
 
@@ -220,6 +225,16 @@ class World:
         for command in self.of(RunTool):
             if command.call_id in self.state.running_tools:
                 self.feed(e.ToolSettled(call_id=command.call_id, outcome="ok", output=output))
+
+    # --- the memory
+
+    def recall(self, *items: e.Recalled, outcome: str = "full") -> tuple[Command, ...]:
+        """The memory answers the latest recall."""
+        return self.recall_of(self.of(Recall)[-1], *items, outcome=outcome)
+
+    def recall_of(self, asked: Recall, *items: e.Recalled, outcome: str = "full") -> tuple[Command, ...]:
+        """The memory answers this recall, however old."""
+        return self.feed(e.MemoryRecalled(turn=asked.turn, epoch=asked.epoch, outcome=outcome, took_ms=12, items=items))
 
     # --- the gate and the carrier
 

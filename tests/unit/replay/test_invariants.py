@@ -34,15 +34,22 @@ class Taken(NamedTuple):
         return any(isinstance(value, kind) for value in (self.event, *self.commands))
 
 
+MEMORY = e.Recalled(id="m1", level="L2", kind="preference", text="by the window")
+
+
 def a_call() -> list[Taken]:
     """A greeting, an interrupted answer, a booking, a held reply, a noise, a goodbye."""
-    w = World(agent(greeting="Hello, how can I help you today?"))
+    w = World(agent(greeting="Hello, how can I help you today?"), recall_ms=30)
     w.voice()
     w.wait(9000)
     w.say("is there a table")
+    w.recall(MEMORY)
+    w.feed(e.CardLoaded(name="Maria", text="by the window"))
     w.answer("We have one by the window, and another one by the door. ")
     w.wait(900)
     w.say("the window please")
+    w.wait(40)
+    w.recall(MEMORY)
     w.model("I book it. ", tools=[("book_table", '{"name":"Doe"}')])
     w.voice()
     w.wait(100)
@@ -57,6 +64,7 @@ def a_call() -> list[Taken]:
     w.wait(9000)
     w.starts()
     w.feed(e.EagerEnd(text="thanks and goodbye"))
+    w.recall()
     w.stops()
     w.feed(e.TurnEnded(text="thanks and goodbye"))
     w.model("Goodbye. ", tools=[("end_call", "{}")])
@@ -128,8 +136,13 @@ def stale(t: Taken) -> bool:
 
 
 def answered(t: Taken) -> bool:
+    """The reply to the caller's turn is begun, and its model asked."""
+    return isinstance(t.event, e.MemoryRecalled) and t.has(c.AskModel)
+
+
+def committed(t: Taken) -> bool:
     """The caller's turn ends and its reply is begun."""
-    return isinstance(t.event, e.TurnEnded) and t.has(c.AskModel)
+    return isinstance(t.event, e.TurnEnded) and t.has(c.Recall)
 
 
 def held(t: Taken) -> bool:
@@ -147,6 +160,10 @@ def says_goodbye(t: Taken) -> bool:
 def quiet(t: Taken) -> bool:
     """Nobody has the floor any more."""
     return t.has(c.TurnClosed) and t.after.reply is None and t.after.phase is Phase.ACTIVE
+
+
+def late_memory(t: Taken) -> bool:
+    return isinstance(t.event, e.MemoryRecalled) and t.has(c.StaleDropped)
 
 
 UNSURE = c.RunTool(1, "x", "pay", "{}", "k", 8000)
@@ -184,7 +201,7 @@ DEFECTS: dict[str, tuple[Callable[[Taken], bool], Defect, Invariant]] = {
     "a reply beside a stopped one": (
         answered, lambda t: state(cut=replace(t.after.reply, epoch=1))(t), ONCE,
     ),
-    "what the caller said is lost": (answered, reply(user_text=""), ONCE),
+    "what the caller said is lost": (committed, reply(user_text=""), ONCE),
     "more heard than generated": (at(c.TurnClosed), changed(c.TurnClosed, heard_text="Nonsense"), HEARD),
     "more in the history than heard": (
         quiet, lambda t: state(history=(*t.after.history, Message("assistant", "Nonsense")))(t), HEARD,
@@ -234,6 +251,22 @@ DEFECTS: dict[str, tuple[Callable[[Taken], bool], Defect, Invariant]] = {
     "a turn open after the end": (
         at(c.EndCall), lambda t: state(cut=replace(A_REPLY, turn=99))(t), ONCE,
     ),
+    "no recall": (at(c.Recall), without(c.Recall), DEAD),
+    "two recalls": (at(c.Recall), twice(c.Recall), ONCE),
+    "a recall for a cleared epoch": (at(c.Clear), more(c.Recall(1, 1, "x", 30)), BARGE_IN),
+    "a recall while the model is asked": (
+        at(e.MemoryRecalled), lambda t: more(c.Recall(1, t.after.epoch, "x", 30))(t), ONCE,
+    ),
+    "a request that does not wait for the memory": (
+        at(c.Recall), lambda t: more(c.AskModel(1, t.after.epoch, (Message("developer", "x"),)))(t), ONCE,
+    ),
+    "a recall cancelled and believed in": (at(c.Recall), more(c.CancelModel(1, 99)), DEAD),
+    "a recall without a deadline": (at(c.Recall), state(timers=()), DEAD),
+    "a recall over and believed in": (at(e.MemoryRecalled), reply(recall=Work.RUNNING), DEAD),
+    "a recall in time and nobody asked": (at(e.MemoryRecalled), without(c.AskModel), DEAD),
+    "a late memory changes something": (late_memory, state(failures=5), ISOLATION),
+    "a card changes more than the card": (at(e.CardLoaded), state(failures=5), ISOLATION),
+    "a card asks for something": (at(e.CardLoaded), more(c.FinalizeEar()), ISOLATION),
     "a function that runs after the end": (at(c.EndCall), state(running_tools=("x",)), TOOLS),
 }  # fmt: skip
 A_TURN = next(x for t in CALL for x in t.commands if isinstance(x, c.TurnClosed))
