@@ -61,12 +61,20 @@ def by_hash(key_hash: str) -> Person | None:
 
 def by_id(caller_id: UUID | str) -> Person | None:
     """The caller of this row; ``None`` also where the text is no id."""
+    wanted = as_id(caller_id)
+    row = Caller.objects.filter(pk=wanted).first() if wanted else None
+    return opened(row) if row else None
+
+
+def as_id(text: UUID | str) -> UUID | None:
+    """The id that a text is, in its usual form with hyphens; ``None`` where it is none."""
+    if isinstance(text, UUID):
+        return text
     try:
-        wanted = caller_id if isinstance(caller_id, UUID) else UUID(caller_id)
+        found = UUID(text)
     except ValueError:
         return None
-    row = Caller.objects.filter(pk=wanted).first()
-    return opened(row) if row else None
+    return found if str(found) == text.casefold() else None
 
 
 def ensure(number: str, locale: str = "en") -> Person:
@@ -95,6 +103,11 @@ def number_of(person: Person) -> str:
     """The caller's number, for an operator who may see it."""
     sealed = Caller.objects.values_list("number_sealed", flat=True).get(pk=person.id)
     return person.open(sealed, "caller", person.id, "number")
+
+
+def sealed_key(person: Person) -> bytes:
+    """The caller's key as it is stored, for a copy of the card elsewhere."""
+    return surroundings.keyring().sealed(person.key, str(person.id))
 
 
 def opened(row: Caller) -> Person:

@@ -6,7 +6,7 @@ Everything about one caller is read inside ``memory.db.scoped``, so that the dat
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from memory.people import Person
 
-#: A caller with more rows than this is not held in the process: two narrow queries find candidates instead.
+#: What of a caller's utterances a process holds; among older ones two narrow queries find candidates.
 MOST_ROWS = 2000
 _CANDIDATES = 60
 #: How many lines before an utterance belong to it.
@@ -102,35 +102,35 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What a call holds of its caller. ``total`` counts all rows; beyond ``MOST_ROWS`` only ``facts`` are in ``rows``."""
+    """What a call holds of its caller. ``is_whole``: nothing older is left in the database for ``legs`` to find."""
 
-    rows: list[Row] = field(default_factory=list)
-    total: int = 0
-
-    @property
-    def is_whole(self) -> bool:
-        """Everything is here: no query is needed to find more."""
-        return self.total <= MOST_ROWS
+    rows: list[Row]
+    is_whole: bool
 
 
 # --- for the index ----------------------------------------------------------------------------------------------------
 
 
-def held(person: Person, vector_model: str) -> Held:
-    """The rows of a caller for the length of a call: all of them, or the facts alone where there are too many.
+def held(person: Person, vector_model: str, *, as_of: datetime | None = None) -> Held:
+    """The rows of a caller for the length of a call: the facts, and the newest ``MOST_ROWS`` utterances.
 
-    Vectors of another model than ``vector_model`` are left out: they cannot be compared.
+    Vectors of another model than ``vector_model`` are left out: they cannot be compared. ``as_of``: the facts that were
+    true then, whatever became of them, and what was said until then.
     """
     with scoped(person.id):
-        spoken = Utterance.objects.filter(caller_id=person.id).count()
-        facts = fact_rows(person, _standing(person), vector_model)
-        if spoken + len(facts) > MOST_ROWS:
-            return Held(facts, spoken + len(facts))
-        return Held(facts + utterance_rows(person, _utterances(person), vector_model), spoken + len(facts))
+        facts = fact_rows(person, _standing(person, as_of), vector_model)
+        every = Utterance.objects.filter(caller_id=person.id)
+        if as_of is not None:
+            facts = [replace(fact, status=Status.ACTIVE) for fact in facts]
+            every = every.filter(said_at__lte=as_of)
+        newest = every.select_related("conversation").order_by("-said_at", "-pk")[:MOST_ROWS]
+        in_order = sorted(newest, key=lambda line: (line.conversation_id, line.seq))
+        total = len(in_order) if len(in_order) < MOST_ROWS else every.count()
+        return Held(facts + utterance_rows(person, in_order, vector_model), total <= MOST_ROWS)
 
 
 def legs(person: Person, text: str, vector: bytes, vector_model: str) -> list[Row]:
-    """Candidates among the utterances of a caller with too many to hold: the nearest by words, and by meaning."""
+    """Candidates among all utterances of a caller with too many to hold: the nearest by words, and by meaning."""
     with scoped(person.id):
         every = Utterance.objects.filter(caller_id=person.id)
         found: set[UUID] = set()
@@ -138,7 +138,7 @@ def legs(person: Person, text: str, vector: bytes, vector_model: str) -> list[Ro
             ranked = every.filter(words=query).annotate(rank=SearchRank(F("words"), query)).order_by("-rank", "-id")
             found.update(ranked.values_list("pk", flat=True)[:_CANDIDATES])
         if vector:
-            near = every.filter(vector_model=vector_model).order_by(CosineDistance("vector", _floats(vector)))
+            near = every.filter(vector_model=vector_model).order_by(CosineDistance("vector", floats(vector)))
             found.update(near.values_list("pk", flat=True)[:_CANDIDATES])
         wanted = _with_neighbours(every, found)
         return [row for row in utterance_rows(person, wanted, vector_model) if row.id in {str(one) for one in found}]
@@ -151,12 +151,6 @@ def _with_neighbours(every: QuerySet[Utterance], found: Collection[UUID]) -> Que
     for conversation, seq in places:
         near |= Q(conversation_id=conversation, seq__gte=seq - _BEFORE, seq__lt=seq)
     return every.filter(near).select_related("conversation").order_by("conversation_id", "seq")
-
-
-def _utterances(person: Person) -> QuerySet[Utterance]:
-    return (
-        Utterance.objects.filter(caller_id=person.id).select_related("conversation").order_by("conversation_id", "seq")
-    )
 
 
 def utterance_rows(person: Person, found: Iterable[Utterance], vector_model: str = "") -> list[Row]:
@@ -204,10 +198,18 @@ def _fact_row(person: Person, fact: Memory, sources: Sequence[FactSource], vecto
     )
 
 
-def _standing(person: Person) -> QuerySet[Memory]:
+def _standing(person: Person, as_of: datetime | None) -> QuerySet[Memory]:
     """Facts that were not retired. The index offers those that are active, and learns from the superseded ones which
     utterances were corrected since."""
-    return Memory.objects.filter(caller_id=person.id, retired_at__isnull=True).order_by("pk")
+    standing = Memory.objects.filter(caller_id=person.id, retired_at__isnull=True).order_by("pk")
+    return standing if as_of is None else _true(standing, as_of)
+
+
+def _true(found: QuerySet[Memory], as_of: datetime) -> QuerySet[Memory]:
+    """Those that were true then."""
+    return found.filter(Q(valid_to__isnull=True) | Q(valid_to__gt=as_of), valid_from__lte=as_of).exclude(
+        status=Status.RETRACTED.value
+    )
 
 
 # --- for the merge and the card ---------------------------------------------------------------------------------------
@@ -264,6 +266,7 @@ def facts(
     as_of: datetime | None = None,
     known_at: datetime | None = None,
     slot: str = "",
+    kinds: Collection[str] = (),
     ids: Collection[UUID] | None = None,
 ) -> list[Fact]:
     """A caller's facts by slot, newest first, each with its sources and its history.
@@ -276,11 +279,12 @@ def facts(
             found = found.filter(pk__in=ids)
         if slot:
             found = found.filter(slot=slot)
+        if kinds:
+            found = found.filter(kind__in=kinds)
         if known_at is not None:
             found = found.filter(Q(retired_at__isnull=True) | Q(retired_at__gt=known_at), recorded_at__lte=known_at)
         if as_of is not None:
-            found = found.filter(Q(valid_to__isnull=True) | Q(valid_to__gt=as_of), valid_from__lte=as_of)
-            found = found.exclude(status=Status.RETRACTED.value)
+            found = _true(found, as_of)
             if known_at is None:
                 found = found.filter(retired_at__isnull=True)
         rows = list(found)
@@ -347,7 +351,7 @@ def mentions(text: str, *, vector: bytes = b"", vector_model: str = "", limit: i
     found: Iterable[Utterance]
     every: Any = Utterance.objects.select_related("conversation", "caller")
     if vector:
-        found = every.filter(vector_model=vector_model).order_by(CosineDistance("vector", _floats(vector)))[:limit]
+        found = every.filter(vector_model=vector_model).order_by(CosineDistance("vector", floats(vector)))[:limit]
     else:
         query = textsearch.any_word(text)
         if query is None:
@@ -404,5 +408,6 @@ def _bytes(row: Utterance | Memory, vector_model: str) -> bytes:
     return np.asarray(row.vector, dtype=np.float32).tobytes()
 
 
-def _floats(vector: bytes) -> list[float]:
+def floats(vector: bytes) -> list[float]:
+    """A row's vector as the database takes it."""
     return np.frombuffer(vector, dtype=np.float32).tolist()

@@ -7,7 +7,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import redis
+import redis.asyncio
 from django.conf import settings
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from memory.crypto import Keyring
 from memory.embedding import registry
@@ -51,10 +54,25 @@ def second_embedder() -> OpenAIEmbedding | None:
     return OpenAIEmbedding(settings.OPENAI_API_KEY, settings.OPENAI_BASE_URL, model, _SECOND_DIMENSIONS)
 
 
+def new_redis() -> redis.Redis:
+    """A client of L1, connected at its first use. Its answers are bytes. A Redis that is away is not waited for."""
+    return redis.Redis.from_url(
+        settings.REDIS_URL,
+        socket_timeout=_TIMEOUT_S,
+        socket_connect_timeout=_TIMEOUT_S,
+        retry=Retry(NoBackoff(), 1),
+    )
+
+
+def new_async_redis() -> redis.asyncio.Redis:
+    """The same for the event loop. Reads wait as long as they are let."""
+    return redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_timeout=None, socket_connect_timeout=_TIMEOUT_S)
+
+
 @contextmanager
 def redis_client() -> Iterator[redis.Redis]:
-    """A client of L1, closed at the end. Its answers are bytes."""
-    client = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=_TIMEOUT_S, socket_connect_timeout=_TIMEOUT_S)
+    """A client as ``new_redis``, closed at the end."""
+    client = new_redis()
     try:
         yield client
     finally:

@@ -1,15 +1,21 @@
-"""What tests of the memory share: vendors' stand-ins behind the address in the settings."""
+"""What the tests of the memory share: vendors' stand-ins, an empty Redis, and the memory of a process as calls have it."""
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import pytest_asyncio
 
+from memory import surroundings
+from memory.manager import MCPMemoryManager
+from memory.ringing import CallMemories
+from memory.stores.l1 import L1
 from voiceagent.sandbox.control import Handle, SandboxServer, SandboxThread
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +31,21 @@ def openai_at(vendors: SandboxServer, settings: Any) -> Handle:
     handle = vendors.handle()
     settings.OPENAI_BASE_URL, settings.OPENAI_API_KEY = vendors.openai_url, handle.key
     return handle
+
+
+@pytest.fixture
+def manager(redis_url: str) -> Iterator[MCPMemoryManager]:
+    """The door, on this session's empty Redis and the real embedding."""
+    with surroundings.redis_client() as client:
+        yield MCPMemoryManager(surroundings.embedder, L1(client))
+
+
+@pytest_asyncio.fixture
+async def calls(manager: MCPMemoryManager) -> AsyncIterator[CallMemories]:
+    """The memories of a process's calls, listening for changes."""
+    database = ThreadPoolExecutor(2, "memory-database")
+    memories = CallMemories(manager, database)
+    memories.start()
+    yield memories
+    await memories.aclose()
+    database.shutdown(wait=True)

@@ -143,11 +143,8 @@ def test_too_many_rows_are_found_by_two_queries(monkeypatch: pytest.MonkeyPatch)
     fact(person, "was called Mary", status="superseded", valid_to=MONDAY).save(force_insert=True)
 
     held = selectors.held(person, "m")
-    assert (held.total, held.is_whole, [row.text for row in held.rows]) == (
-        5,
-        False,
-        ["is called Maria", "was called Mary"],
-    )
+    assert not held.is_whole
+    assert [row.text for row in held.rows] == ["is called Maria", "was called Mary", TALK[1].text, TALK[2].text]
     found = selectors.legs(person, "tomorrow at ten", b"", "")
     assert [row.text for row in found] == ["Only before ten.", "Thank you, and goodbye."]  # said just after it
     assert "call you back" in found[0].before

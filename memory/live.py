@@ -1,0 +1,334 @@
+"""One call's view of its caller's memory: the card before the first word, then recall within a deadline.
+
+Nothing here may disturb a call: what fails is an outcome, what is late is left out. All of it lives in the event loop;
+the database, Redis and the embedding work in threads. What is held in the process goes with the call, and at once when
+the caller's memory is erased.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+import structlog
+from channels.db import database_sync_to_async
+
+from memory import people, selectors
+from memory.core import budget
+from memory.core.index import CallerIndex, Ranking
+from memory.core.text import question
+from memory.core.values import Card, Hit, Kind, Level, Origin, Row
+from memory.embedding.port import Embedder
+from memory.embedding.vectors import vectors_for
+from memory.keys import What
+from memory.meaning import Meaning
+from memory.services.uses import count_uses
+from memory.stores.l1 import L1, Told
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from uuid import UUID
+
+    from memory.people import Person
+
+_log = structlog.get_logger(__name__)
+
+#: What of a deadline is kept for the search, and for the way back to whoever asked.
+_SEARCH_S = 0.004
+#: Items that a recall looks at; the prompt's budget admits fewer.
+LOOKED_AT = 20
+_MOST_TOLD_CHARS = 500
+
+
+class Outcome(StrEnum):
+    """How a recall went. ``FULL``: by meaning and words. ``WORDS``: the meaning came too late. ``LATE``: nothing but the
+    card is there yet. ``EMPTY``: nothing is known of this caller. ``FAILED``."""
+
+    FULL = "full"
+    WORDS = "words"
+    LATE = "late"
+    EMPTY = "empty"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Recollection:
+    """What a recall gave: every hit that was looked at, best first, each with whether it is for the prompt.
+
+    ``embedded_ms``, ``searched_ms``: what of ``took_ms`` went into the question's vector and into the search.
+    """
+
+    outcome: Outcome
+    took_ms: int
+    hits: tuple[Hit, ...] = ()
+    embedded_ms: int = 0
+    searched_ms: int = 0
+
+
+def index_of(person: Person | None, embedder: Embedder) -> tuple[CallerIndex, bool]:
+    """A caller's index, and whether it holds everything; empty for nobody."""
+    ranking = Ranking(unrelated_cosine=embedder.unrelated_cosine)
+    if person is None:
+        return CallerIndex((), ranking), True
+    held = selectors.held(person, embedder.name)
+    return CallerIndex(held.rows, ranking), held.is_whole
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What the calls of a process share. ``embedding`` has few threads: each embedding keeps a core busy."""
+
+    embedder: Embedder
+    l1: L1
+    database: Executor
+    embedding: Executor
+    clock: Callable[[], float] = time.monotonic
+    now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
+
+    async def in_database[**P, R](self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run a query in the threads of our own, never on the shared one."""
+        call = database_sync_to_async(function, thread_sensitive=False, executor=self.database)
+        result: R = await call(*args, **kwargs)
+        return result
+
+
+class CallMemory:
+    """Made when a call rings, and begins to load at once. ``aclose`` when the call is over."""
+
+    def __init__(self, resources: Resources, call_sid: str, number: str, locale: str = "en") -> None:
+        self.call_sid = call_sid
+        self.key_hash = people.hash_of(number)
+        self._resources = resources
+        self._number = number
+        self._locale = locale
+        self._meaning = Meaning(resources.embedder, resources.embedding)
+        self._person: Person | None = None
+        self._card: asyncio.Future[Card] = asyncio.get_running_loop().create_future()
+        self._index: CallerIndex | None = None
+        self._is_whole = True
+        self._is_erased = False
+        self._changes = 0
+        self._before = ""
+        #: What belongs to this call alone, by id: said in it, or told to be remembered. It is not in the database yet.
+        self._own: dict[str, Row] = {}
+        self._used: set[str] = set()
+        #: Called once, when the memory is closed; and with each card that stands in place of the first.
+        self.on_close: Callable[[], object] = lambda: None
+        self.on_card: Callable[[Card], object] = lambda _: None
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loading = self._task(self._load())
+
+    # --- before the first word ----------------------------------------------------------------------------------------
+
+    async def card(self) -> Card:
+        """What is known of the caller, as soon as it is; empty for a stranger, a withheld number, or on any failure."""
+        return await asyncio.shield(self._card)
+
+    async def loaded(self) -> None:
+        """Return when the index stands, or could not be made."""
+        await asyncio.shield(self._loading)
+
+    async def _load(self) -> None:
+        changes = self._changes
+        card = Card()
+        try:
+            card = await self._resources.in_database(self._read_card)
+        except Exception as error:  # noqa: BLE001 - a call without its card is a call
+            _log.warning("memory.card_failed", call_sid=self.call_sid, error=type(error).__name__)
+        finally:
+            self._show(card, changes)
+        await self._load_index()
+
+    def _show(self, card: Card, changes: int) -> None:
+        if not self._card.done():
+            self._card.set_result(card)
+        elif changes == self._changes:
+            self._card = asyncio.get_running_loop().create_future()
+            self._card.set_result(card)
+            self.on_card(card)
+
+    async def _load_index(self) -> None:
+        changes = self._changes
+        try:
+            index, is_whole = await self._resources.in_database(self._read_index)
+        except Exception as error:  # noqa: BLE001 - recall then has the card alone
+            _log.warning("memory.index_failed", call_sid=self.call_sid, error=type(error).__name__)
+            return
+        if changes != self._changes:
+            return  # what was read is what was changed since; whoever changed it began to read again
+        for row in self._own.values():
+            index.put(row)
+        self._index, self._is_whole = index, is_whole
+
+    def _read_card(self) -> Card:
+        if not self.key_hash:
+            return Card()
+        prepared = self._resources.l1.card(self.key_hash)
+        if prepared is not None:
+            self._person = prepared.person
+            return prepared.card
+        self._person = people.by_hash(self.key_hash)
+        card = selectors.card(self._person) if self._person else None
+        if self._person and card:
+            self._resources.l1.put_card(self._person, people.sealed_key(self._person), card)
+        return card or Card()
+
+    def _read_index(self) -> tuple[CallerIndex, bool]:
+        """In a thread, while the greeting is spoken: to read 2,000 rows and count their words takes some 100 ms."""
+        # The card in Redis may outlive its caller by a moment: rows are asked of the database alone.
+        self._person = people.by_hash(self.key_hash) if self.key_hash else None
+        return index_of(self._person, self._resources.embedder)
+
+    # --- while the call runs ------------------------------------------------------------------------------------------
+
+    def hear(self, text: str) -> None:
+        """Interim words of the caller: what they mean is wanted soon."""
+        if not self._is_erased and (self._index is None or len(self._index)):
+            self._meaning.expect(question(text, self._before))
+
+    def note(self, role: str, text: str, seq: int) -> None:
+        """What was said in this call, so that it is understood with what came before it. ``role``: user or assistant."""
+        self._before = text if role == "assistant" else self._before
+        row_id = f"{self.call_sid}:{seq}:{role}"
+        self._put(
+            Row(
+                row_id,
+                Kind.UTTERANCE,
+                text,
+                self._resources.now(),
+                role,
+                origin=Origin(self.call_sid, seq, 0, len(text)),
+            )
+        )
+
+    async def recall(self, text: str, deadline_ms: int) -> Recollection:
+        """What of the memory may help with ``text``, within ``deadline_ms``. Never raises."""
+        started = self._resources.clock()
+        try:
+            return await self._recall(text, started, started + deadline_ms / 1000 - _SEARCH_S)
+        except Exception as error:  # noqa: BLE001 - a reply without memory is a reply
+            _log.warning("memory.recall_failed", call_sid=self.call_sid, error=type(error).__name__)
+            return Recollection(Outcome.FAILED, self._since(started))
+
+    async def _recall(self, text: str, started: float, deadline: float) -> Recollection:
+        index = self._index
+        if index is None:
+            return Recollection(Outcome.EMPTY if self._is_erased else Outcome.LATE, self._since(started))
+        if not len(index):
+            return Recollection(Outcome.EMPTY, self._since(started))
+        asked = question(text, self._before)
+        vector = await self._meaning.of(asked, deadline - self._resources.clock())
+        embedded = self._resources.clock()
+        if not self._is_whole:
+            await self._fetch(asked, b"" if vector is None else vector.tobytes(), deadline - embedded)
+        hits = [self._of_this_call(hit) for hit in index.search(asked, vector, self._resources.now(), LOOKED_AT)]
+        chosen = budget.choose(hits, words_only=vector is None)
+        self._used.update(hit.row.id for hit in chosen if hit.in_prompt and hit.row.kind is not Kind.UTTERANCE)
+        return Recollection(
+            Outcome.WORDS if vector is None else Outcome.FULL,
+            self._since(started),
+            tuple(chosen),
+            embedded_ms=int((embedded - started) * 1000),
+            searched_ms=self._since(embedded),
+        )
+
+    def _of_this_call(self, hit: Hit) -> Hit:
+        """What was said in this call stands in the model's history already."""
+        if hit.row.id not in self._own:
+            return hit
+        told = hit.row.kind is not Kind.UTTERANCE
+        return replace(hit, level=Level.L1, why_not=hit.why_not if told else "history")
+
+    async def _fetch(self, asked: str, vector: bytes, within_s: float) -> None:
+        """Take in what the database has of a caller with more rows than are held, as far as it comes in time."""
+        person = self._person
+        assert person is not None  # noqa: S101 - a memory that is not whole has an owner
+        fetching = self._task(
+            self._resources.in_database(selectors.legs, person, asked, vector, self._resources.embedder.name)
+        )
+        done, _ = await asyncio.wait((fetching,), timeout=max(within_s, 0))
+        if done and self._index is not None:
+            for row in fetching.result():
+                self._index.put(row)
+
+    async def remember(self, text: str, key: str, turn: int = 0) -> bool:
+        """Keep what the caller asked to be remembered: found from now on in this call, a fact after it.
+
+        The same ``key`` once. ``False`` where there is nobody to remember it for: a withheld number, an erased caller.
+        """
+        row_id = f"told:{key}"
+        if self._is_erased or not self.key_hash or row_id in self._own:
+            return row_id in self._own
+        text = text.strip()[:_MOST_TOLD_CHARS]
+        row = Row(row_id, Kind.FACT, text, self._resources.now(), importance=0.8)
+        self._put(row)
+        await self._resources.in_database(self._tell, Told(key, turn, text))
+        vectors = await asyncio.get_running_loop().run_in_executor(
+            self._resources.embedding, vectors_for, [row], self._resources.embedder
+        )
+        if row_id in self._own:
+            self._put(replace(row, vector=vectors[0]))
+        return True
+
+    def _tell(self, told: Told) -> None:
+        self._person = self._person or people.ensure(self._number, self._locale)
+        self._resources.l1.tell(self._person, self.call_sid, told)
+
+    def _put(self, row: Row) -> None:
+        if self._is_erased:
+            return
+        self._own[row.id] = row
+        if self._index is not None:
+            self._index.put(row)
+
+    # --- what others did ----------------------------------------------------------------------------------------------
+
+    def is_of(self, caller_id: UUID) -> bool:
+        """Whether this caller's memory is held here."""
+        return self._person is not None and self._person.id == caller_id
+
+    def changed(self, what: What) -> None:
+        """Somebody corrected, forgot or erased something of this caller: nothing of it is used from here on."""
+        self._meaning.close()
+        self._changes += 1
+        self._index = None
+        if what is What.ERASED:
+            self._is_erased = True
+            self._own.clear()
+            self._person = None
+            self._show(Card(), self._changes)
+        else:
+            self._loading = self._task(self._load())
+
+    async def aclose(self) -> None:
+        """Let go of everything, and count what was of use."""
+        self.on_close()
+        self._meaning.close()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        person, used = self._person, sorted(self._used - set(self._own))
+        self._index = None
+        self._own.clear()
+        if person is not None and used:
+            try:
+                await self._resources.in_database(count_uses, person, used, self._resources.now())
+            except Exception as error:  # noqa: BLE001 - a count is no fact
+                _log.warning("memory.uses_not_counted", call_sid=self.call_sid, error=type(error).__name__)
+
+    # --- parts --------------------------------------------------------------------------------------------------------
+
+    def _task[T](self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
+        task = asyncio.get_running_loop().create_task(work, name=f"{self.call_sid}:memory")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def _since(self, started: float) -> int:
+        return int((self._resources.clock() - started) * 1000)

@@ -1,0 +1,188 @@
+"""``MCPMemoryManager``: the one door to what is remembered. Calls, commands, admin, tasks and the MCP server use it.
+
+Three levels behind it: L1 in Redis and in the process (the card, what was told in a call), L2 the index of a caller by
+meaning and words, L3 the archive in PostgreSQL, which everything can be rebuilt from.
+
+Methods without ``async`` talk to the database: call them from a thread. A ``Person`` comes from ``find`` or ``by_id``:
+whoever asks has decided before whose memory may be read.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING
+
+from django.utils import timezone
+
+from memory import people, selectors, surroundings
+from memory.core import budget
+from memory.core.index import CallerIndex, Ranking
+from memory.core.text import question
+from memory.core.values import Card, Hit, Kind
+from memory.live import LOOKED_AT, CallMemory, Outcome, Recollection, index_of
+from memory.selectors import Fact, Line
+from memory.services.writing import write_conversation
+from memory.stores.l1 import L1
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime
+
+    from memory.core.values import Said
+    from memory.embedding.port import Embedder
+    from memory.people import Person
+    from memory.services.writing import Written
+
+__all__ = [
+    "CallMemory",
+    "Card",
+    "Fact",
+    "Hit",
+    "Line",
+    "MCPMemoryManager",
+    "Outcome",
+    "Recollection",
+    "current",
+]
+
+#: Longest question that is looked at; what was said is at most this long too.
+MOST_QUERY_CHARS = 100_000
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What was looked up by its id: a fact, or a line with those around it."""
+
+    fact: Fact | None = None
+    line: Line | None = None
+    around: tuple[Line, ...] = ()
+
+
+class MCPMemoryManager:
+    """The memory of this process. Made by ``current``; tests make their own with a stand-in of the embedding's port."""
+
+    def __init__(self, embedder: Callable[[], Embedder], l1: L1) -> None:
+        self._load_embedder = embedder
+        self.l1 = l1
+
+    @property
+    def embedder(self) -> Embedder:
+        """The local embedding, loaded at the first use (some 0.2 s)."""
+        return self._load_embedder()
+
+    # --- whose memory -------------------------------------------------------------------------------------------------
+
+    def find(self, caller: str) -> Person | None:
+        """The caller with this number, or with this id."""
+        return people.by_id(caller) or people.find(caller)
+
+    # --- reading ------------------------------------------------------------------------------------------------------
+
+    def search(
+        self,
+        person: Person,
+        query: str,
+        *,
+        limit: int = 10,
+        kinds: Collection[str] | None = None,
+        as_of: datetime | None = None,
+    ) -> list[Hit]:
+        """The best ``limit`` rows for a question, best first; ``in_prompt`` and ``why_not`` say what a call would do.
+
+        ``as_of`` searches the facts that were true then, and what was said until then. Raises ``ValueError`` for a
+        query without content, or longer than ``MOST_QUERY_CHARS``.
+        """
+        asked = self._asked(query)
+        vector = self.embedder.embed_query(asked)
+        held = selectors.held(person, self.embedder.name, as_of=as_of)
+        index = CallerIndex(held.rows, Ranking(unrelated_cosine=self.embedder.unrelated_cosine))
+        if not held.is_whole:
+            for row in selectors.legs(person, asked, vector.tobytes(), self.embedder.name):
+                if as_of is None or row.said_at <= as_of:
+                    index.put(row)
+        wanted = len(index) if kinds else limit
+        hits = budget.choose(index.search(asked, vector, as_of or timezone.now(), wanted))
+        return [hit for hit in hits if not kinds or hit.row.kind in kinds][:limit]
+
+    def get(self, person: Person, row_id: str) -> Found | None:
+        """A fact with its sources and history, or what was said with the lines around it."""
+        wanted = people.as_id(row_id)
+        if wanted is None:
+            return None
+        if facts := selectors.facts(person, ids=[wanted]):
+            return Found(fact=facts[0])
+        lines = selectors.lines(person, ids=[wanted])
+        if not lines:
+            return None
+        line = lines[0]
+        every = selectors.lines(person, conversation=line.conversation)
+        return Found(line=line, around=tuple(one for one in every if abs(one.seq - line.seq) <= 3))
+
+    def timeline(
+        self, person: Person, *, as_of: datetime | None = None, known_at: datetime | None = None, slot: str = ""
+    ) -> list[Fact]:
+        """Facts by slot, newest first: those true ``as_of`` then, as we knew it ``known_at`` then; without, all."""
+        return selectors.facts(person, as_of=as_of, known_at=known_at, slot=slot)
+
+    def profile(self, person: Person) -> Card:
+        """The card as a call would get it; empty where none was built yet."""
+        return selectors.card(person) or Card()
+
+    def summaries(self, person: Person) -> list[Fact]:
+        """The summaries of a caller's conversations, newest first."""
+        every = selectors.facts(person, kinds=[Kind.SUMMARY.value])
+        return sorted((one for one in every if one.retired_at is None), key=lambda one: one.valid_from, reverse=True)
+
+    def probe(self, person: Person, text: str) -> Recollection:
+        """What a call of this caller would recall now for ``text``, with the time each part took. Raises ``ValueError``."""
+        asked = self._asked(text)
+        index, is_whole = index_of(person, self.embedder)
+        started = time.perf_counter()
+        vector = self.embedder.embed_query(asked)
+        embedded = time.perf_counter()
+        if not is_whole:
+            for row in selectors.legs(person, asked, vector.tobytes(), self.embedder.name):
+                index.put(row)
+        hits = budget.choose(index.search(asked, vector, timezone.now(), LOOKED_AT))
+        ended = time.perf_counter()
+        return Recollection(
+            Outcome.FULL if len(index) else Outcome.EMPTY,
+            round((ended - started) * 1000),
+            tuple(hits),
+            embedded_ms=round((embedded - started) * 1000),
+            searched_ms=round((ended - embedded) * 1000),
+        )
+
+    # --- writing ------------------------------------------------------------------------------------------------------
+
+    def write_call(
+        self,
+        number: str,
+        call_sid: str,
+        said: Sequence[Said],
+        *,
+        began_at: datetime,
+        ended_at: datetime | None = None,
+        locale: str = "en",
+    ) -> Written | None:
+        """Write what was said in a call; ``None`` for a withheld number. Raises ``memory.services.writing.Erased``."""
+        if not people.hash_of(number):
+            return None
+        person = people.ensure(number, locale)
+        return write_conversation(person, call_sid, said, began_at=began_at, ended_at=ended_at)
+
+    def _asked(self, query: str) -> str:
+        if len(query) > MOST_QUERY_CHARS:
+            raise ValueError(f"the query has {len(query)} characters; at most {MOST_QUERY_CHARS} are looked at")
+        asked = question(query)
+        if not asked:
+            raise ValueError("the query is empty: say what to look for")
+        return asked
+
+
+@cache
+def current() -> MCPMemoryManager:
+    """The memory of this process, by its settings."""
+    return MCPMemoryManager(surroundings.embedder, L1(surroundings.new_redis()))

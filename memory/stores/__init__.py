@@ -1,0 +1,1 @@
+"""Where the memory keeps what must be at hand: L1 in Redis."""
