@@ -238,9 +238,12 @@ def _known(person: Person, fact: Memory, sources: Sequence[FactSource], vector_m
         valid_from=fact.valid_from,
         valid_to=fact.valid_to,
         uses=fact.uses,
-        said_at=row.said_at,
+        said_at=max((source.said_at for source in sources if source.said_at), default=fact.valid_from),
         origin=row.origin,
         vector=row.vector,
+        sources=frozenset((source.conversation, source.seq) for source in sources if source.conversation),
+        extractor=fact.extractor,
+        expires_at=fact.expires_at,
     )
 
 

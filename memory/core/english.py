@@ -119,7 +119,7 @@ RULES: tuple[Rule, ...] = (
     _r("diet.preference", r"\bi(?:'ve)? (?:stopped being|gave up being|given up being) (?:a )?(?P<v>vegetarian|vegan|pescatarian)", 0.95, retracts=True),
     _r("diet.preference", r"\bi(?:'ve)? (?:eat|started eating|started to eat) meat (?:again|now)\b", retracts=True),
     _r("health.allergy", rf"{_I_AM} (?:very |severely |highly |really |badly |terribly |also |slightly |quite |deathly )*(?:allergic|intolerant) to {_LIST}", 0.95),
-    _r("health.allergy", rf"\bi(?:'ve| have)?(?: got| have)? (?:a |an )?(?:severe |bad |serious |strong |slight |mild )*(?P<v>{_WORD}(?: {_WORD})?) (?:allergy|intolerance)\b", 0.95),
+    _r("health.allergy", rf"\bi(?:'ve| have)?(?: got| have)? (?:a |an )?+(?:severe |bad |serious |strong |slight |mild )*(?P<v>{_WORD}(?: {_WORD})?) (?:allergy|intolerance)\b", 0.95),
     _r("health.allergy", rf"\bi(?:'ve| have)?(?: got| have)? an? (?:severe |bad |serious |strong |slight |mild )*(?:allergy|intolerance) to {_LIST}", 0.95),
     _r("health.allergy", rf"\b(?P<v>{_WORD}) (?:makes me (?:break out|itch|swell|very ill|sick|ill)|gives me (?:hives|a rash|an allergic reaction))", 0.9),
     _r("health.allergy", rf"{_I_AM} (?P<v>lactose|gluten)[- ]intolerant\b", 0.95),

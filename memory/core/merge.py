@@ -11,10 +11,9 @@ Known facts and candidates go in, typed decisions come out; carrying them out in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from memory.core import slots
 from memory.core.decisions import (
@@ -33,9 +32,6 @@ from memory.core.decisions import (
 )
 from memory.core.values import Candidate, Known, Status
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
 #: Whose word stands against a caller's, as the part before the colon of ``operator:NAME``: people at the console, and
 #: programs with a token to write.
 AUTHORITIES = frozenset({"operator", "token"})
@@ -52,7 +48,8 @@ _MOST_SURE = 0.99
 class Merging:
     """What a merge is made with. ``said_at`` by sequence number of the conversation; ``now`` bounds it.
 
-    ``new_id`` gives the id of a new fact. ``near`` gives facts near a candidate without a slot, as id and cosine.
+    ``new_id`` gives the id of a new fact. ``near`` says which of these facts are near a candidate without a slot, as id and
+    cosine.
     ``forgotten`` says whether a candidate, said then, was forgotten since.
     """
 
@@ -60,7 +57,7 @@ class Merging:
     said_at: Mapping[int, datetime]
     now: datetime
     new_id: Callable[[], str]
-    near: Callable[[Candidate], Iterable[tuple[str, float]]] = lambda _: ()
+    near: Callable[[Candidate, Sequence[Known]], Iterable[tuple[str, float]]] = lambda _one, _facts: ()
     forgotten: Callable[[Candidate, datetime], bool] = lambda _one, _at: False
 
 
@@ -130,7 +127,7 @@ def _decide(facts: Sequence[Known], one: Candidate, told: Sequence[Candidate], h
 def _compared(facts: Sequence[Known], one: Candidate, new: Add, how: Merging) -> Decision:
     """A new free fact beside those that are near it."""
     by_id = {fact.id: fact for fact in facts}
-    near = [(fact_id, cosine) for fact_id, cosine in how.near(one) if cosine >= NEAR_COSINE and fact_id in by_id]
+    near = [(fact_id, cosine) for fact_id, cosine in how.near(one, facts) if cosine >= NEAR_COSINE and fact_id in by_id]
     if any((how.conversation, one.seq) in by_id[fact_id].sources for fact_id, _ in near):
         # Near, and out of the same sentence: the extractor only worded it differently this time.
         return Ignore(one, Why.ALREADY)

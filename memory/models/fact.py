@@ -33,7 +33,7 @@ class Memory(models.Model):
 
     Nothing is overwritten: a new value of a single-valued slot ends the older row's validity and names itself in
     ``superseded_by``; a correction retires the wrong row. ``value_hash`` and ``content_hash`` are
-    ``DataKey.digest`` of the normalised value and of kind, slot and normalised text. ``single``: the slot has one value
+    ``DataKey.digest`` of the normalised value and of ``memory.core.decisions.fingerprint``, what makes it the same fact. ``single``: the slot has one value
     at a time, which the database enforces.
     """
 

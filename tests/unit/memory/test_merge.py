@@ -331,7 +331,7 @@ def test_a_fact_without_any_time_is_an_error_that_names_it() -> None:
 
 
 def near(pairs: Sequence[tuple[str, float]]) -> Mapping[str, object]:
-    return {"near": lambda _: pairs}
+    return {"near": lambda _one, _facts: pairs}
 
 
 def test_only_near_active_facts_are_put_to_the_model_the_nearest_first() -> None:
