@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from memory.core.decisions import Verdict
     from memory.embedding.port import Embedder
 
-    #: Says how each of these candidates stands to the facts it is near; a pair that is left out counts as unrelated.
-    Judge = Callable[[Sequence[tuple[Candidate, Sequence[Known]]]], Mapping[tuple[Candidate, str], Verdict]]
+    #: Says for each of these how its candidate stands to the facts it is near, by their ids; what is left out is unrelated.
+    Judge = Callable[[Sequence[Ask], Sequence[Known]], Sequence[Mapping[str, Verdict]]]
 
 _log = structlog.get_logger(__name__)
 
@@ -83,13 +83,8 @@ def apply(
     done, asks = merging.first(wanted)
     if not asks:
         return done
-    verdicts = judge(_pairs(person, asks)) if judge else {}
-    return done + merging.second([ask.candidate for ask in asks], verdicts)
-
-
-def _pairs(person: Person, asks: Sequence[Ask]) -> list[tuple[Candidate, list[Known]]]:
-    facts = {fact.id: fact for fact in selectors.known(person)}
-    return [(ask.candidate, [facts[fact] for fact, _ in ask.pairs if fact in facts]) for ask in asks]
+    verdicts = judge(asks, selectors.known(person)) if judge else [{} for _ in asks]
+    return done + merging.second(list(zip((ask.candidate for ask in asks), verdicts, strict=True)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,18 +106,17 @@ class _Merging:
             done += [bench.carry_out(decision) for decision in decisions if not isinstance(decision, Ask)]
         return done, asks
 
-    def second(
-        self, candidates: Sequence[Candidate], verdicts: Mapping[tuple[Candidate, str], Verdict]
-    ) -> list[Applied]:
+    def second(self, judged: Sequence[tuple[Candidate, Mapping[str, Verdict]]]) -> list[Applied]:
         """Those that were asked about, one by one: each may be near the one before it."""
         done = []
         with self._locked() as bench:
-            for one in bench.quoted(candidates)[0]:
-                (decision,) = deciding.merge(bench.facts, [one], bench.how)
-                if isinstance(decision, Ask):
-                    said = {fact: verdicts[one, fact] for fact, _ in decision.pairs if (one, fact) in verdicts}
-                    decision = deciding.settle(bench.facts, decision, said, bench.how)
-                done.append(bench.carry_out(decision))
+            for one, verdicts in judged:
+                quoted, refused = bench.quoted([one])
+                done += refused
+                for decision in deciding.merge(bench.facts, quoted, bench.how):
+                    if isinstance(decision, Ask):
+                        decision = deciding.settle(bench.facts, decision, verdicts, bench.how)
+                    done.append(bench.carry_out(decision))
         return done
 
     @contextmanager
