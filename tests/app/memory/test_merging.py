@@ -7,11 +7,11 @@ import threading
 from typing import TYPE_CHECKING
 
 import pytest
-from django.db import connections
+from django.db import connection, connections
 
 from memory import selectors
 from memory.core import rules
-from memory.core.decisions import Verdict
+from memory.core.decisions import Ask, Verdict
 from memory.core.values import Candidate, Kind, Said, Status
 from memory.db import erasing
 from memory.models import Caller, Memory, MemoryEvent, Source, Tombstone
@@ -211,11 +211,13 @@ def test_near_facts_are_put_to_a_judge_outside_the_lock_and_its_verdict_counts()
     merging.apply(person, first, [free("The garden has many roses")], by="model", now=NOW)
     second = talk(person, "CA2", "The garden has lots of roses in it.", on=1)
     asked: list[tuple[str, list[str]]] = []
+    outside = len(connection.savepoint_ids)
 
-    def judge(pairs: Sequence[tuple[Candidate, Sequence[Known]]]) -> dict[tuple[Candidate, str], Verdict]:
-        assert Caller.objects.select_for_update(nowait=True).filter(pk=person.id).exists()
-        asked.extend((one.text, [fact.text for fact in known]) for one, known in pairs)
-        return {(one, fact.id): Verdict.SAME for one, known in pairs for fact in known}
+    def judge(asks: Sequence[Ask], known: Sequence[Known]) -> list[dict[str, Verdict]]:
+        assert len(connection.savepoint_ids) == outside, "asked inside the transaction of the merge"
+        texts = {fact.id: fact.text for fact in known}
+        asked.extend((ask.candidate.text, [texts[fact] for fact, _ in ask.pairs]) for ask in asks)
+        return [{fact: Verdict.SAME for fact, _ in ask.pairs} for ask in asks]
 
     (done,) = merging.apply(
         person, second, [free("There are many roses in the garden")], by="model", now=NOW, judge=judge
