@@ -11,3 +11,10 @@ class CallsConfig(AppConfig):
     name = "calls"
     verbose_name = "Phone"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Take part in the erasure of callers."""
+        from calls.services.erasure import CallRecords
+        from memory.services.subjects import register
+
+        register(CallRecords())

@@ -25,7 +25,7 @@ from django.utils import timezone
 from calls import surroundings
 from calls.logkeys import DEAD_AFTER_MS, LIVE_KEY, checked_sid, events_key, meta_key
 from calls.models import Call, CallEvent, Recording, Turn
-from calls.services import carrier, entries, recordings, timeline
+from calls.services import carrier, entries, erasure, recordings, timeline
 from calls.services.entries import Entry
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Archived(StrEnum):
     ALREADY = "already"
     LIVE = "live"
     NOTHING = "nothing"
+    ERASED = "erased"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,7 @@ class Source:
 
 
 def archive_call(call_sid: str, client: redis.Redis) -> Archived:
-    """Archive a call that has ended. One that is still alive is left alone.
+    """Archive a call that has ended. One that is still alive is left alone, one that was erased meanwhile let go of.
 
     Raises what Redis, the database or the file system raise; then nothing has been let go of, and the next attempt
     starts from the beginning.
@@ -77,6 +78,8 @@ def archive_call(call_sid: str, client: redis.Redis) -> Archived:
     facts = timeline.fold(source.entries)
     if _is_alive(source, facts):
         return Archived.LIVE
+    if erasure.erase_instead(sid, source.meta, client):
+        return Archived.ERASED
     facts = timeline.with_reason(facts, source.meta.get("end_reason", "")[:40] or "process_died")
     stored = recordings.write_stereo(surroundings.recordings_dir(), sid)
     result = write(sid, source, facts, stored)

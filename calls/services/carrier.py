@@ -19,6 +19,7 @@ from calls import surroundings
 from calls.logkeys import checked_sid
 from calls.models import AgentVersion, Call
 from calls.models.call import NUMBER_LENGTH
+from calls.services import erasure
 from calls.services.entries import clean
 from memory.callers import caller_key
 
@@ -99,7 +100,8 @@ def mark_answered(*, call_sid: str) -> None:
 
 
 def record_carrier_status(fields: Mapping[str, str]) -> Recorded:
-    """Take over a status callback's fields, unless a later one was here already. Never raises for what they hold."""
+    """Take over a status callback's fields, unless a later one was here already or the call was erased. Never raises for
+    what they hold."""
     status = fields.get("CallStatus", "").strip().lower()
     try:
         sid = checked_sid(fields.get("CallSid", ""))
@@ -109,6 +111,8 @@ def record_carrier_status(fields: Mapping[str, str]) -> Recorded:
         return Recorded.INVALID
     rank = _RANKS.get(status, _TERMINAL_RANK)
     sequence = _whole(fields.get("SequenceNumber"), _MAX_SEQUENCE)
+    if erasure.is_erased(sid, fields.get("From", "")):
+        return Recorded.STALE
     with transaction.atomic():
         Call.objects.get_or_create(
             call_sid=sid,

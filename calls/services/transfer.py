@@ -26,7 +26,7 @@ from calls.logkeys import checked_sid
 from calls.models import AgentVersion, Call, CallEvent
 from calls.models.call import NUMBER_LENGTH
 from calls.replay.log import CallRecord, Line
-from calls.services import archive, entries, timeline
+from calls.services import archive, entries, erasure, timeline
 from calls.services.archive import Archived, Source
 from calls.services.recordings import RATE_HZ, Stored
 
@@ -130,6 +130,8 @@ def take_over(file: CallFile) -> Archived:
         facts = Facts.model_validate(record.facts)
     except ValueError as error:
         raise TransferError(_first_line(error)) from error
+    if erasure.is_erased(sid, facts.from_number, facts.started_at):
+        raise TransferError("this call was erased here")
     log = [_entry(line) for line in record.lines]
     with transaction.atomic():
         _refuse_another(sid, record.lines)

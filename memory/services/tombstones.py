@@ -40,6 +40,13 @@ def conversation_erased(caller_hash: str, name: str, began_at: datetime | None =
     return bool(caller_hash) and Tombstone.objects.filter(covered, caller_hash=caller_hash).exists()
 
 
+def caller_erased(caller_hash: str, since: datetime | None) -> bool:
+    """Whether the whole caller was erased at ``since`` or later."""
+    if not caller_hash or since is None:
+        return False
+    return Tombstone.objects.filter(scope=_CALLER, caller_hash=caller_hash, at__gte=since).exists()
+
+
 @dataclass(frozen=True, slots=True)
 class Forgotten:
     """The facts of one caller that were forgotten, each with when: what a merge holds its candidates against."""
