@@ -7,6 +7,7 @@ values it replaced, and the words it was heard in: they are blanked in the trans
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -106,10 +107,8 @@ def _conversation(person: people.Person, subject: Subject) -> Counter[str]:
     elsewhere = Source.objects.filter(memory_id__in=heard_here).exclude(pk__in=inside.values("pk"))
     gone = heard_here - set(elsewhere.values_list("memory_id", flat=True))
     counts = Counter({"facts valid again": _restore(person.id, gone)})
-    counts += _drop_facts(gone)
-    for name in subject.conversations:
-        mentions = MemoryEvent.objects.annotate(as_text=Cast("data", TextField()))
-        counts += _named(mentions.filter(caller_id=person.id, as_text__contains=name).delete()[1])
+    counts += _drop_facts(person.id, gone)
+    counts += _drop_mentions(person.id, subject.conversations)
     own = Conversation.objects.filter(caller_id=person.id, name__in=subject.conversations)
     return counts + _named(own.delete()[1])
 
@@ -121,14 +120,14 @@ def _facts(person: people.Person, subject: Subject) -> Counter[str]:
     conversations = Conversation.objects.filter(pk__in=own.values("utterance__conversation_id"))
     touched = set(conversations.values_list("pk", flat=True))
     beside = set(Source.objects.filter(utterance__conversation__in=touched).values_list("memory_id", flat=True))
-    counts = _drop_facts(subject.ids)
+    counts = _drop_facts(person.id, subject.ids)
     summaries = Memory.objects.filter(
         caller_id=person.id, kind=Kind.SUMMARY, sources__utterance__conversation_id__in=touched
     )
-    counts += _drop_facts(summaries.values_list("pk", flat=True))
+    counts += _drop_facts(person.id, summaries.values_list("pk", flat=True))
     counts += blanking.blank(person, touched, spans, subject.texts)
     bare = Memory.objects.filter(caller_id=person.id, pk__in=beside, sources__isnull=True)
-    counts += _drop_facts(bare.values_list("pk", flat=True))
+    counts += _drop_facts(person.id, bare.values_list("pk", flat=True))
     Conversation.objects.filter(pk__in=touched).update(
         embedded_at=None, distilled_at=None, card_at=None, distil_attempts=0, distil_error=""
     )
@@ -158,8 +157,20 @@ def _restore(caller_id: UUID, gone: set[UUID]) -> int:
     return restored
 
 
-def _drop_facts(ids: Iterable[UUID | str]) -> Counter[str]:
-    return _named(Memory.objects.filter(pk__in=list(ids)).delete()[1])
+def _drop_facts(caller_id: UUID, ids: Iterable[UUID | str]) -> Counter[str]:
+    """These facts, with what the history of others says of them."""
+    wanted = list(ids)
+    counts = _named(Memory.objects.filter(caller_id=caller_id, pk__in=wanted).delete()[1])
+    return counts + _drop_mentions(caller_id, map(str, wanted))
+
+
+def _drop_mentions(caller_id: UUID, names: Iterable[str]) -> Counter[str]:
+    """Lines of the history that name one of these conversations or facts."""
+    mentioned = Q(pk__in=())
+    for name in names:
+        mentioned |= Q(as_text__contains=json.dumps(name))
+    rows = MemoryEvent.objects.filter(caller_id=caller_id).annotate(as_text=Cast("data", TextField()))
+    return _named(rows.filter(mentioned).delete()[1])
 
 
 def _sources_in(caller_id: UUID, conversations: Iterable[str]) -> QuerySet[Source]:

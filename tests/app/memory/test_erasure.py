@@ -289,6 +289,9 @@ def test_a_conversation_goes_with_the_facts_heard_nowhere_else(client_redis: red
     twice = heard(person, "Likes the window", (FIRST, "I like the window"), value="window", slot="seating")
     last = Utterance.objects.get(conversation__name=SECOND, role="user")
     Source.objects.create(caller_id=person.id, memory=twice, utterance=last, start=0, end=7)
+    MemoryEvent.objects.create(
+        caller_id=person.id, memory=twice, what="reinforced", by="rules", data={"conversation": FIRST}
+    )
 
     request = erasure.forget_conversation(person, FIRST, by="operator:ann", now=NOW)
 
@@ -299,6 +302,7 @@ def test_a_conversation_goes_with_the_facts_heard_nowhere_else(client_redis: red
         "Likes the window",
     }
     assert set(Source.objects.filter(memory=twice).values_list("utterance__conversation__name", flat=True)) == {SECOND}
+    assert set(twice.events.values_list("what", flat=True)) == {"added"}
     assert not Card.objects.exists()
     assert request.receipt["removed"]["memory"]["utterances"] == 4
     with pytest.raises(Erased):
@@ -338,6 +342,8 @@ def test_a_fact_goes_with_the_words_it_was_heard_in(client_redis: redis.Redis) -
     account = known(person)
     beside = heard(person, "Likes the window", (FIRST, "I like the window"), value="window", slot="seating")
     summary = heard(person, "Gave a customer number", (FIRST, "before ten"), kind="summary")
+    for data in ({"against": str(account.pk)}, {"conversation": FIRST}):
+        MemoryEvent.objects.create(caller_id=person.id, memory=beside, what="disputed", by="rules", data=data)
     Utterance.objects.update(vector=[0.1] * 384, vector_model="m")
 
     request = erasure.forget_fact(person, account.pk, by="caller", now=NOW)
@@ -362,7 +368,7 @@ def test_a_fact_goes_with_the_words_it_was_heard_in(client_redis: redis.Redis) -
     assert request.receipt["removed"]["memory"] == {
         "facts": 2,
         "sources": 2,
-        "history": 2,
+        "history": 3,
         "utterances blanked": 2,
         "cards": 1,
     }

@@ -192,7 +192,7 @@ class Ongoing:
             for taken in self._steps[:steps]:
                 self._log.on_step(taken)
             del self._steps[:steps]
-            while self._log.has_news:
+            while self._log.has_news:  # noqa: ASYNC110 - the writer tells of the end of a log alone
                 await asyncio.sleep(0)
 
         self._runner.run(part())
