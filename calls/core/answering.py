@@ -55,7 +55,7 @@ def model_text(w: Work, event: ModelText) -> None:
 
 def model_tool_call(w: Work, event: ModelToolCall) -> None:
     """A function call: run it now, or when the turn is sure, or after the last word."""
-    if not _from_running_model(w, event.turn, event.epoch):
+    if not _from_running_model(w, event.turn, event.epoch) or tooling.is_repeated(w.reply, event):
         return w.stale(event)
     w.set_reply(parts=(*w.reply.parts, Part(tool=tooling.noted(w, event))), progress_ms=w.now, seam=True)
     tooling.start(w)
@@ -180,8 +180,11 @@ def audio_sent(w: Work, event: AudioSent) -> None:
     if not current(w, event.turn, event.epoch):
         return w.stale(event)
     reply = w.reply
+    playback = speech.sent(reply.playback, w.now, event.piece, event.size_bytes)
+    if playback is None:
+        return w.stale(event)
     w.set_reply(
-        playback=speech.sent(reply.playback, w.now, event.piece, event.size_bytes),
+        playback=playback,
         first_audio_ms=reply.first_audio_ms if reply.first_audio_ms >= 0 else w.now,
         answered_say=True,
         progress_ms=w.now,
@@ -197,7 +200,10 @@ def words_timed(w: Work, event: WordsTimed) -> None:
     """Word timestamps; they may come before or after their audio, and for a draft too."""
     if not current(w, event.turn, event.epoch):
         return w.stale(event)
-    w.set_reply(playback=speech.with_words(w.reply.playback, event.words))
+    playback = speech.with_words(w.reply.playback, event.words)
+    if playback is None:
+        return w.stale(event)
+    w.set_reply(playback=playback)
     return None
 
 

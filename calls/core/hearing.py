@@ -52,18 +52,18 @@ def speech_over_speech(w: Work, event: SpeechStarted) -> None:
 
 def turn_opened_in_silence(w: Work, event: Event) -> None:
     """The recogniser hears a turn; the local detector may have missed its start."""
-    w.set_caller(open=True)
+    w.set_caller(open=True, ended="")
 
 
 def turn_opened_over_thinking(w: Work, event: Event) -> None:
     """As the start of speech, from the recogniser."""
-    w.set_caller(open=True)
+    w.set_caller(open=True, ended="")
     _silence_pending(w, verdict=True)
 
 
 def turn_opened_over_speech(w: Work, event: Event) -> None:
     """As the start of speech, from the recogniser."""
-    w.set_caller(open=True)
+    w.set_caller(open=True, ended="")
     barge_in(w, verdict=True)
 
 
@@ -132,7 +132,7 @@ def _proceed(w: Work) -> None:
 
 
 def _speaking(w: Work, event: SpeechStarted) -> None:
-    w.set_caller(speaking=True, voiced_at_ms=event.voiced_at_ms)
+    w.set_caller(speaking=True, voiced_at_ms=event.voiced_at_ms, ended="")
     w.disarm(replies.IDLE, SILENCE)
 
 
@@ -179,6 +179,9 @@ def words_over_speech(w: Work, event: WordsHeard) -> None:
 
 def eager_end(w: Work, event: EagerEnd) -> None:
     """The turn is probably over: begin the reply, held. Its words are a verdict as any others."""
+    if _is_guessed(w, event):
+        w.stale(event)
+        return
     stopped, text = w.state.cut, event.text.strip()
     words_in_silence(w, WordsHeard(at_ms=event.at_ms, text=event.text))
     resumed = stopped is not None and w.state.cut is None
@@ -187,6 +190,14 @@ def eager_end(w: Work, event: EagerEnd) -> None:
     if w.state.reply is not None:
         replies.discard_draft(w)
     replies.answer(w, wording.joined(w.state.caller.kept, text), confirmed=False)
+
+
+def _is_guessed(w: Work, event: EagerEnd) -> bool:
+    """Whether a guess at just these words is in the works."""
+    draft, caller = w.state.reply, w.state.caller
+    if draft is None or event.text != caller.text:
+        return False
+    return wording.plain(draft.user_text) == wording.plain(wording.joined(caller.kept, event.text))
 
 
 def eager_end_over_reply(w: Work, event: EagerEnd) -> None:
@@ -199,6 +210,8 @@ def turn_resumed(w: Work, event: Event) -> None:
     """The guess was wrong."""
     if w.state.reply is not None and not w.reply.confirmed:
         replies.discard_draft(w)
+    else:
+        w.stale(event)
 
 
 def turn_ended_in_silence(w: Work, event: TurnEnded) -> None:
@@ -230,6 +243,9 @@ def turn_ended_in_silence(w: Work, event: TurnEnded) -> None:
 def turn_ended_over_thinking(w: Work, event: TurnEnded) -> None:
     """A second end of turn before the reply is audible: one turn, amended; one reply, begun again. Of a reply that
     was partly heard it is an interruption, or a mere acknowledgement."""
+    if _has_ended(w, event):
+        w.stale(event)
+        return
     text = _take_turn(w, event.text)
     reply = w.reply
     if text and not reply.interruptible:
@@ -247,6 +263,9 @@ def turn_ended_over_thinking(w: Work, event: TurnEnded) -> None:
 
 def turn_ended_over_speech(w: Work, event: TurnEnded) -> None:
     """An end of turn over audible speech: a back-channel changes nothing, anything else is answered."""
+    if _has_ended(w, event):
+        w.stale(event)
+        return
     text = _take_turn(w, event.text)
     if not text:
         return
@@ -273,7 +292,7 @@ def turn_end_timer(w: Work) -> None:
         w.arm(TURN_END, w.now + w.policy.turn_end_ms)
         return
     TURN_ENDED[w.state.mode](w, TurnEnded(at_ms=w.now, text=text))
-    w.set_caller(timed_out=text)
+    w.set_caller(timed_out=text, ended="")
 
 
 def commit(w: Work, text: str) -> None:
@@ -314,7 +333,7 @@ def _keep(w: Work, text: str) -> None:
 
 
 def _note(w: Work, text: str) -> None:
-    w.set_caller(text=text, open=True)
+    w.set_caller(text=text, open=True, ended="")
     if text.strip():
         w.disarm(replies.IDLE)
         w.arm(TURN_END, w.now + w.policy.turn_end_ms)
@@ -323,9 +342,16 @@ def _note(w: Work, text: str) -> None:
 def _take_turn(w: Work, text: str) -> str:
     """The text of a turn that ended, without what a time-out has committed already; the turn is over for us."""
     said = wording.without(text.strip(), w.state.caller.timed_out)
-    w.set_caller(open=False, text="", timed_out="")
+    w.set_caller(open=False, text="", timed_out="", ended=text.strip())
     w.disarm(TURN_END, VERDICT, SILENCE)
     return said
+
+
+def _has_ended(w: Work, event: TurnEnded) -> bool:
+    """Whether it was this end of a turn that the reply answers, and the caller was not heard since: it was told twice."""
+    text = event.text.strip()
+    taken = wording.joined(w.reply.user_text, w.state.caller.kept)
+    return bool(text) and text == w.state.caller.ended and taken.endswith(text)
 
 
 def _takes_floor(w: Work, text: str) -> bool:
@@ -373,7 +399,7 @@ def dtmf_timer(w: Work) -> None:
     digits, said = w.state.caller.digits, w.state.caller.text.strip()
     text = wording.joined(said, f"(pressed on the keypad: {digits})")
     TURN_ENDED[w.state.mode](w, TurnEnded(at_ms=w.now, text=text))
-    w.set_caller(digits="", timed_out=said)
+    w.set_caller(digits="", timed_out=said, ended="")
 
 
 def ear_failed(w: Work, event: EarFailed) -> None:

@@ -26,12 +26,12 @@ Four rules carry the rest:
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from calls.core import answering, ending, hearing, recalling
 from calls.core import events as e
-from calls.core.state import Mode, Phase, State, mode_of
+from calls.core.state import END_REASONS, Mode, Phase, State, mode_of
 from calls.core.work import Work
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ L, T, S = Mode.LISTENING, Mode.THINKING, Mode.SPEAKING
 
 
 class IllegalEvent(ValueError):
-    """An event that this phase of the call does not admit; the state is unchanged."""
+    """An event that this phase of the call does not admit, or whose value means nothing; the state is unchanged."""
 
 
 class BrokenRule(AssertionError):
@@ -135,13 +135,23 @@ AROUND: dict[Phase, dict[type[Event], Row]] = {
 }
 
 
+#: Fields of events whose values decide something, and those that mean anything.
+VALUES: dict[type[Event], tuple[str, Container[str]]] = {
+    e.CarrierGone: ("how", ending.GONE_REASONS),
+    e.HangUpAsked: ("by", END_REASONS),
+    e.ToolSettled: ("outcome", {"ok", "error", "timeout", "cancelled"}),
+    e.DtmfPressed: ("digit", {*"0123456789*#ABCD"}),
+}
+
+
 def step(state: State, event: Event) -> tuple[State, tuple[Command, ...]]:
     """The next state and what is to be done, in order.
 
-    Raises ``IllegalEvent`` for an event that a call in this phase cannot have (the caller's state stands), and
-    ``BrokenRule`` where the table itself is violated.
+    Raises ``IllegalEvent`` for an event that a call in this phase cannot have or that says nothing known (the caller's
+    state stands), and ``BrokenRule`` where the table itself is violated.
     """
     found = _row(state, event)
+    _check(event)
     work = Work(state, event.at_ms)
     found.handler(work, event)
     mode = mode_of(work.state)
@@ -150,6 +160,12 @@ def step(state: State, event: Event) -> tuple[State, tuple[Command, ...]]:
     if mode is not work.state.mode:
         work.set(mode=mode)
     return work.state, tuple(work.out)
+
+
+def _check(event: Event) -> None:
+    name, known = VALUES.get(type(event), ("", ()))
+    if name and (value := getattr(event, name)) not in known:
+        raise IllegalEvent(f"{type(event).__name__} with {name} {value!r}, which means nothing")
 
 
 def _row(state: State, event: Event) -> Row:

@@ -6,10 +6,10 @@ replays with the agent and the policy it was made with, whatever was edited sinc
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 #: Version of the rules below. A record names it; a change of meaning needs a new number.
-POLICY_VERSION = 1
+POLICY_VERSION = 2
 
 
 class PolicyError(ValueError):
@@ -60,6 +60,8 @@ class TurnPolicy:
     voice_buffer_ms: int = 0
 
     def __post_init__(self) -> None:
+        for field in fields(self):
+            _of_type(field.name, getattr(self, field.name), type(field.default))
         for name in _POSITIVE:
             if getattr(self, name) <= 0:
                 raise PolicyError(f"{name} must be above 0, not {getattr(self, name)}")
@@ -77,6 +79,12 @@ _POSITIVE = (
 ).split()
 _NOT_NEGATIVE = ("filler_ms", "short_sound_ms", "tail_words", "idle_prompts", "voice_buffer_ms")
 _CHOICES = {"endpointing": ("turns", "silence"), "chunking": ("clauses", "words")}
+EFFECTS = ("read", "reversible", "irreversible")
+
+
+def _of_type(name: str, value: object, kind: type) -> None:
+    if type(value) is not kind:
+        raise PolicyError(f"{name} must be {kind.__name__}, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,15 @@ class ToolSpec:
     parameters: str
     effect: str = "read"
     timeout_ms: int = 8000
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            raise PolicyError("name of a function must not be empty")
+        if self.effect not in EFFECTS:
+            raise PolicyError(f"effect of {self.name} must be one of {', '.join(EFFECTS)}, not {self.effect!r}")
+        _of_type(f"timeout_ms of {self.name}", self.timeout_ms, int)
+        if self.timeout_ms <= 0:
+            raise PolicyError(f"timeout_ms of {self.name} must be above 0, not {self.timeout_ms}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,3 +131,9 @@ class AgentProfile:
     transfer_to: str = ""
     goodbye_text: str = "I can't hear you, so I'll hang up now. Goodbye."
     returning_greeting: str = ""
+
+    def __post_init__(self) -> None:
+        names = [tool.name for tool in self.tools]
+        for name in names:
+            if names.count(name) > 1:
+                raise PolicyError(f"tools must have each function once, not {name} twice")

@@ -38,11 +38,13 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Playback:
-    """One epoch's audio at the carrier. ``text_from``: offset in the reply's text where this epoch begins."""
+    """One epoch's audio at the carrier. ``text_from``: offset in the reply's text where this epoch begins;
+    ``last_piece``: number of the newest piece, for they are numbered upwards."""
 
     text_from: int = 0
     words: tuple[TimedWord, ...] = ()
     outstanding: tuple[Piece, ...] = ()
+    last_piece: int = -1
     sent_bytes: int = 0
     heard_bytes: int = 0
     anchor_at_ms: int = 0
@@ -50,10 +52,12 @@ class Playback:
     stretches: tuple[Stretch, ...] = ()
 
 
-def sent(playback: Playback, at_ms: int, piece: int, size_bytes: int) -> Playback:
-    """A piece went out. The media clock starts anew where the carrier's queue was empty."""
+def sent(playback: Playback, at_ms: int, piece: int, size_bytes: int) -> Playback | None:
+    """A piece went out. The media clock starts anew where the carrier's queue was empty. ``None`` for one known already, or empty."""
+    if piece <= playback.last_piece or size_bytes <= 0:
+        return None
     end = playback.sent_bytes + size_bytes
-    moved = replace(playback, sent_bytes=end, outstanding=(*playback.outstanding, Piece(piece, end)))
+    moved = replace(playback, last_piece=piece, sent_bytes=end, outstanding=(*playback.outstanding, Piece(piece, end)))
     if playback.outstanding:
         return moved
     stretch = Stretch(playback.sent_bytes, at_ms)
@@ -97,9 +101,10 @@ def expected_end_ms(playback: Playback) -> int:
     return playback.anchor_at_ms + (playback.sent_bytes - playback.anchor_bytes) // BYTES_PER_MS
 
 
-def with_words(playback: Playback, words: Iterable[TimedWord]) -> Playback:
-    """Word timestamps arrived."""
-    return replace(playback, words=(*playback.words, *words))
+def with_words(playback: Playback, words: Iterable[TimedWord]) -> Playback | None:
+    """Word timestamps arrived. ``None`` where all are known already: counted twice, a word would be heard twice."""
+    fresh = tuple(word for word in words if word not in playback.words)
+    return replace(playback, words=playback.words + fresh) if fresh else None
 
 
 def heard_until(playback: Playback, text: str, said: int, at_ms: int, *, complete: bool) -> int:

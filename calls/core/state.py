@@ -65,7 +65,8 @@ END_REASONS: dict[str, str] = {
 
 @dataclass(frozen=True, slots=True)
 class ToolRun:
-    """A function call of the reply. ``outcome`` is empty until it settles; ``started`` once it was handed out."""
+    """A function call of the reply. ``outcome`` is empty until it settles; ``started`` once it was handed out;
+    ``epoch`` and ``given_id`` are the request's that made it, and the model's own name for it."""
 
     call_id: str
     name: str
@@ -74,6 +75,8 @@ class ToolRun:
     started: bool = False
     outcome: str = ""
     output: str = ""
+    epoch: int = 0
+    given_id: str = ""
 
     @property
     def is_running(self) -> bool:
@@ -156,7 +159,8 @@ class Caller:
     """What is known of the caller's side right now.
 
     ``text`` is the open turn so far; ``kept`` waits for a notice that may not be interrupted; ``timed_out`` is text
-    that was committed without the recogniser's end of turn, whose late end must amend and not repeat it.
+    that was committed without the recogniser's end of turn, whose late end must amend and not repeat it. ``ended`` is
+    the text of the turn that ended last, until the caller is heard again: the same end may come twice.
     """
 
     speaking: bool = False
@@ -166,6 +170,7 @@ class Caller:
     text: str = ""
     kept: str = ""
     timed_out: str = ""
+    ended: str = ""
     digits: str = ""
     idle_count: int = 0
 

@@ -35,7 +35,14 @@ _KEYS = re.compile(r"[0-9*#wW]{1,32}")
 def noted(w: Work, event: ModelToolCall) -> ToolRun:
     """The call as it enters the reply; one that can never run has its outcome at once."""
     spec = next((tool for tool in w.agent.tools if tool.name == event.name), None)
-    tool = ToolRun(fresh_id(w, event.call_id), event.name, event.arguments, spec.effect if spec else "read")
+    tool = ToolRun(
+        call_id=fresh_id(w, event.call_id),
+        name=event.name,
+        arguments=event.arguments,
+        effect=spec.effect if spec else "read",
+        epoch=event.epoch,
+        given_id=event.call_id,
+    )
     refusal = ""
     if spec is None:
         refusal = UNKNOWN_TOOL
@@ -44,6 +51,12 @@ def noted(w: Work, event: ModelToolCall) -> ToolRun:
     elif tool.name == replies.TONES and not keys_of(tool.arguments):
         refusal = NO_KEYS
     return replace(tool, started=True, outcome="error", output=refusal) if refusal else tool
+
+
+def is_repeated(reply: Reply, event: ModelToolCall) -> bool:
+    """Whether the request in flight has made this very call already: what it does must happen once."""
+    made = (event.epoch, event.call_id, event.name, event.arguments)
+    return made in [(tool.epoch, tool.given_id, tool.name, tool.arguments) for tool in reply.tools[reply.told :]]
 
 
 def fresh_id(w: Work, call_id: str) -> str:

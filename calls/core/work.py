@@ -67,7 +67,9 @@ class Work:
         return next((timer.due_ms for timer in self.state.timers if timer.name == name), -1)
 
     def arm(self, name: str, due_ms: int) -> None:
-        """Arm a timer, in place of an earlier one of this name."""
+        """Arm a timer, in place of an earlier one of this name that is due at another time."""
+        if self.due_ms(name) == due_ms:
+            return
         key = self.state.timer_key + 1
         others = tuple(timer for timer in self.state.timers if timer.name != name)
         self.set(timers=(*others, Timer(name, key, due_ms)), timer_key=key)

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from calls.core.policy import POLICY_VERSION
+
 
 @dataclass(frozen=True, slots=True)
 class Line:
@@ -106,7 +108,8 @@ def _missing_end(record: CallRecord) -> Damage | None:
 
 
 def version_of(lines: Iterable[Line]) -> int:
-    """The policy version that a record names. 1 where it names none, as in a call that never began."""
+    """The policy version that a record names; 1 where its call began and names none, today's for one that never began,
+    since no policy was in force."""
     for line in lines:
         if line.type == "CallStarted":
             try:
@@ -114,4 +117,4 @@ def version_of(lines: Iterable[Line]) -> int:
             except (KeyError, TypeError):
                 return 1
             return version if isinstance(version, int) else 1
-    return 1
+    return POLICY_VERSION

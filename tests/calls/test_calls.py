@@ -17,8 +17,10 @@ import pytest
 from calls.core.commands import PlayPhrase, RunTool, TurnClosed
 from calls.core.events import DtmfPressed, ModelFailed, VoiceFailed
 from calls.replay.callfile import read
+from calls.replay.log import version_of
 from calls.replay.run import replay
 from calls.replay.show import report
+from tests.calls.carry_over import carried_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -85,9 +87,23 @@ SHOWS: dict[str, Callable[[CallRecord], bool]] = {
         min(count(call, VoiceFailed), count(call, ModelFailed), count(call, PlayPhrase)) >= 1
     ),
     "short-word-over-speech": lambda call: count(call, TurnClosed, outcome="interrupted") >= 1,
+    "older-rules": lambda call: version_of(call.lines) == 1,
 }
 
 
 @pytest.mark.parametrize("name", SHOWS)
 def test_a_call_shows_what_it_is_named_for(name: str) -> None:
     assert SHOWS[name](read((FOLDER / f"{name}.call.jsonl.gz").read_bytes()).record)
+
+
+# --- older rules ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("file", FILES, ids=name_of)
+def test_a_call_watches_todays_rules_where_they_lead_the_same_way(file: Path) -> None:
+    call = read(file.read_bytes()).record
+    over = carried_over(call)
+    if name_of(file) == "older-rules":
+        assert over is None, "it hears word times twice, which version 1 counted twice"
+    else:
+        assert over == call, f"python -m tests.calls.carry_over {file.name}"

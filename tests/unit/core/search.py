@@ -129,6 +129,12 @@ def _timer(state: State) -> e.Event | None:
     return e.TimerFired(timer=first.name, key=first.key) if first else None
 
 
+def _guess(state: State) -> e.Event:
+    """At other words than the guess that is in the works, if one is."""
+    draft = state.reply is not None and not state.reply.confirmed
+    return e.EagerEnd(text="a table for two" if draft and state.caller.text == "a table" else "a table")
+
+
 def _always(event: e.Event) -> Can:
     return lambda _: event
 
@@ -151,7 +157,7 @@ ALPHABET: tuple[Move, ...] = (
     Move("speech end", lambda s: e.SpeechEnded(voiced_until_ms=0) if s.caller.speaking else None, SOUND_MS),
     Move("words", _always(e.WordsHeard(text="a table"))),
     Move("back-channel", _always(e.WordsHeard(text="mhm"))),
-    Move("eager end", _always(e.EagerEnd(text="a table"))),
+    Move("eager end", _guess),
     Move("resume", lambda s: e.TurnResumed() if s.reply is not None and not s.reply.confirmed else None),
     Move("final", _always(e.TurnEnded(text="a table"))),
     Move("empty final", _always(e.TurnEnded(text=""))),

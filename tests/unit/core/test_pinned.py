@@ -1,7 +1,7 @@
 """The core's behaviour over some hundred random calls, pinned: whatever changes a command anywhere is noticed.
 
 A change of behaviour changes how archived calls replay, so it must be meant. Where it is:
-``python -m tests.unit.core.test_pinned`` writes the new digests (and a release that has been out needs a new
+``python -m tests.unit.core.test_pinned`` writes the new digests (and where a release with these rules has been out, a new
 ``POLICY_VERSION``, see ``docs/replay.md``).
 """
 

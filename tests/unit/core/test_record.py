@@ -11,10 +11,22 @@ from hypothesis import strategies as st
 
 from calls.core import record
 from calls.core.events import WordsHeard
-from calls.core.policy import AgentProfile, PolicyError, TurnPolicy
+from calls.core.policy import EFFECTS, AgentProfile, PolicyError, ToolSpec, TurnPolicy
 from calls.core.record import COMMAND_TYPES, EVENT_TYPES, RecordError
 
-NAMED = {TurnPolicy: st.builds(TurnPolicy, verdict_ms=st.integers(1, 9999), speculative=st.booleans())}
+FUNCTIONS = st.builds(
+    ToolSpec,
+    name=st.text(min_size=1),
+    description=st.text(),
+    parameters=st.text(),
+    effect=st.sampled_from(EFFECTS),
+    timeout_ms=st.integers(1, 9999),
+)
+#: Classes that do not admit every value of their fields' types.
+NAMED = {
+    TurnPolicy: st.builds(TurnPolicy, verdict_ms=st.integers(1, 9999), speculative=st.booleans()),
+    tuple[ToolSpec, ...]: st.lists(FUNCTIONS, max_size=3, unique_by=lambda tool: tool.name).map(tuple),
+}
 
 
 def anything(cls: Any) -> st.SearchStrategy[Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from calls.core import events as e
 from calls.core.commands import TurnClosed
-from calls.core.policy import AgentProfile, ToolSpec
+from calls.core.policy import POLICY_VERSION, AgentProfile, ToolSpec
 from calls.core.record import EVENT_TYPES
 from calls.core.state import State
 from calls.replay import disguise
@@ -25,7 +25,7 @@ from tests.unit.replay.records import a_booking, record_of, with_line
 
 CALL = a_booking()
 OTHER = disguised(CALL)
-VOCABULARY = core_of(1).vocabulary
+VOCABULARY = core_of(POLICY_VERSION).vocabulary
 
 
 def texts(value: Any) -> list[str]:
@@ -147,7 +147,7 @@ def test_a_record_without_steps_is_not_disguised() -> None:
 
 def test_a_call_that_never_began_has_an_id_of_no_call() -> None:
     gone = e.CarrierGone(how="closed")
-    after, commands = core_of(1).step(State(), gone)
+    after, commands = core_of(POLICY_VERSION).step(State(), gone)
     assert disguised(record_of([(State(), gone, commands, after)])).call_sid == disguise.NO_SID
 
 

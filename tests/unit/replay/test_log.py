@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from calls.core.policy import POLICY_VERSION
 from calls.replay.log import CallRecord, steps_of, version_of
 from tests.unit.replay.records import a_booking, place_of, with_line
 
@@ -64,5 +65,5 @@ def test_a_record_names_its_version() -> None:
         (None, 1),
     ):
         assert version_of([replace(started, data={**started.data, "agent": agent})]) == version
-    assert version_of([]) == 1
-    assert version_of(CALL.lines[1:]) == 1
+    assert version_of([]) == POLICY_VERSION
+    assert version_of(CALL.lines[1:]) == POLICY_VERSION

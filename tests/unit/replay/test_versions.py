@@ -107,7 +107,7 @@ def test_the_frozen_core_stands_on_itself_alone(old_rules: None) -> None:
     core = core_of(OLD)
     assert core.state.__module__ == f"{cores.__name__}.v{OLD}.state"
     assert not core.is_todays
-    assert frozen() == {OLD}
+    assert OLD in frozen()
     with pytest.raises(ValueError, match="unknown type"):
         core.event_from({"type": "Nonsense"})
 
@@ -116,16 +116,15 @@ def test_todays_core_is_the_one_that_calls_run_with() -> None:
     core = core_of(POLICY_VERSION)
     assert (core.step, core.state) == (machine.step, State)
     assert core.is_todays
-    assert frozen() == set()
+    assert POLICY_VERSION not in frozen()
     assert "mhm" in core.vocabulary
 
 
 def test_a_version_that_is_not_there_is_told_with_those_that_are(old_rules: None) -> None:
     call = a_booking()
     data = naming(call.lines[0].data, 99)
-    with pytest.raises(
-        UnknownVersion, match=rf"no core of policy version 99; this release has {OLD}, {POLICY_VERSION}$"
-    ):
+    known = ", ".join(map(str, range(OLD, POLICY_VERSION + 1)))
+    with pytest.raises(UnknownVersion, match=rf"no core of policy version 99; this release has {known}$"):
         replay(replace(call, lines=(replace(call.lines[0], data=data), *call.lines[1:])))
 
 
