@@ -33,8 +33,13 @@ MOST_DIGITS = 64
 
 def speech_in_silence(w: Work, event: SpeechStarted) -> None:
     """The caller begins; nothing of ours is audible or about to be. A sound that never becomes words is silence."""
+    caller = w.state.caller
+    nothing = w.state.reply is None and w.state.cut is None and not caller.text
+    if nothing and caller.speaking and caller.voiced_at_ms == event.voiced_at_ms:
+        w.stale(event)
+        return
     _speaking(w, event)
-    if w.state.reply is None and w.state.cut is None and not w.state.caller.text:
+    if nothing:
         w.arm(replies.IDLE, w.now + w.policy.noise_ms)
 
 
