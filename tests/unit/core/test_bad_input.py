@@ -29,6 +29,8 @@ USUAL: dict[type[e.Event], e.Event] = {
     type(event): event
     for event in (
         e.CallStarted(call_sid="CA1", agent=agent()),
+        e.CardLoaded(name="Ada", text=""),
+        e.MemoryRecalled(turn=1, epoch=1, outcome="full", took_ms=40),
         e.MarkReturned(turn=1, epoch=1, piece=1),
         e.DtmfPressed(digit="1"),
         e.CarrierGone(how="stop"),
@@ -97,6 +99,12 @@ def _thinking() -> World:
     return w
 
 
+def _recalling() -> World:
+    w = World(recall_ms=200)
+    w.say("is there a table")
+    return w
+
+
 def _held() -> World:
     w = _thinking()
     w.model("Yes, there is one. ", finish="")
@@ -154,6 +162,7 @@ PLACES: dict[str, Callable[[], World]] = {
     "listening": _listening,
     "words heard": _heard,
     "a guess": _guessing,
+    "recalling": _recalling,
     "thinking": _thinking,
     "held": _held,
     "waiting for a tool": _waiting_for_a_tool,
@@ -186,7 +195,7 @@ def test_the_places_are_what_they_are_called() -> None:
     assert [phases[name] for name in ("connecting", "ending", "ended")] == [Phase.CONNECTING, Phase.ENDING, Phase.ENDED]
     modes = {name: place().state.mode for name, place in ACTIVE.items()}
     assert [name for name, mode in modes.items() if mode is Mode.SPEAKING] == ["speaking", "a notice"]
-    assert {"thinking", "held", "waiting for a tool", "resumed"} == {
+    assert {"recalling", "thinking", "held", "waiting for a tool", "resumed"} == {
         n for n, mode in modes.items() if mode is Mode.THINKING
     }
     assert _stopped().state.cut is not None
@@ -201,7 +210,7 @@ def test_every_kind_of_event_is_tried() -> None:
 
 #: What a phase admits; everything else is tried there.
 ADMITTED = {
-    "connecting": {e.CallStarted, e.CarrierGone, e.HangUpAsked, e.EarReady, e.ErrorRaised},
+    "connecting": {e.CallStarted, e.CardLoaded, e.CarrierGone, e.HangUpAsked, e.EarReady, e.ErrorRaised},
     "ending": {e.CarrierGone, e.ErrorRaised},
     "ended": set[type[e.Event]](),
 }
@@ -299,6 +308,7 @@ TWICE: dict[str, tuple[Callable[[], World], Callable[[World], e.Event]]] = {
     "the times of words": (_speaking, lambda w: _of(w, e.WordsTimed, words=(e.TimedWord("x", 9000, 9100),))),
     "the voice's end": (_speaking, lambda w: _of(w, e.VoiceFinished)),
     "the voice's failure": (_speaking, lambda w: _of(w, e.VoiceFailed)),
+    "what was recalled": (_recalling, lambda w: _of(w, e.MemoryRecalled)),
     "a mark": (_speaking, lambda w: _of(w, e.MarkReturned, piece=w.queue[0].number)),
     "a timer": (_listening, lambda w: e.TimerFired(timer=w.state.timers[0].name, key=w.state.timers[0].key)),
     "a guess": (_heard, lambda _: e.EagerEnd(text="is there a table")),
@@ -362,8 +372,8 @@ def test_the_same_words_in_a_turn_of_their_own_are_no_repetition() -> None:
     assert w.ask.turn == 2
 
 
-#: What the caller does, told again in the same instant.
-CALLERS = (e.SpeechStarted, e.SpeechEnded, e.TurnOpened, e.WordsHeard)
+#: What the caller does and who it is, told again in the same instant.
+CALLERS = (e.SpeechStarted, e.SpeechEnded, e.TurnOpened, e.WordsHeard, e.CardLoaded)
 
 
 @pytest.mark.parametrize("kind", CALLERS, ids=lambda kind: kind.__name__)
