@@ -129,6 +129,12 @@ class Call(RuleBasedStateMachine):
         if self.w.of(Say):
             self.w.voice()
 
+    @precondition(lambda self: self.w.state.reply is not None and not self.w.state.reply.confirmed)
+    @rule()
+    def the_guess_is_taken_back(self) -> None:
+        """While there is one, which is not for long."""
+        self.w.feed(e.TurnResumed())
+
     def teardown(self) -> None:
         """Whatever happened: when nobody does anything any more, the call ends."""
         if hasattr(self, "w") and not self.w.over:
