@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, assert_never
+from typing import TYPE_CHECKING
 
 from memory.core.text import same
 from memory.core.values import Candidate, Known, Origin, Status
@@ -119,27 +119,22 @@ def apply(known: Sequence[Known], decisions: Iterable[Decision], conversation: s
     """The facts after the decisions: what carrying them out must come to."""
     facts = {fact.id: fact for fact in known}
     for decision in decisions:
-        match decision:
-            case Add():
-                ended = Status.RETRACTED if isinstance(decision, Retract) else Status.SUPERSEDED
-                _end(facts, decision.ends, decision.valid_from, ended)
-                facts[decision.id] = _known(decision, conversation)
-            case Reinforce():
-                _end(facts, decision.ends, decision.valid_from, Status.SUPERSEDED)
-                fact = facts[decision.fact_id]
-                facts[fact.id] = replace(
-                    fact,
-                    confidence=decision.confidence,
-                    importance=decision.importance,
-                    said_at=decision.said_at,
-                    valid_from=decision.valid_from,
-                    expires_at=decision.expires_at,
-                    sources=fact.sources | {(conversation, decision.candidate.seq)},
-                )
-            case Ask() | Ignore():
-                pass
-            case _:
-                assert_never(decision)
+        if isinstance(decision, Add):
+            ended = Status.RETRACTED if isinstance(decision, Retract) else Status.SUPERSEDED
+            _end(facts, decision.ends, decision.valid_from, ended)
+            facts[decision.id] = _known(decision, conversation)
+        elif isinstance(decision, Reinforce):
+            _end(facts, decision.ends, decision.valid_from, Status.SUPERSEDED)
+            fact = facts[decision.fact_id]
+            facts[fact.id] = replace(
+                fact,
+                confidence=decision.confidence,
+                importance=decision.importance,
+                said_at=decision.said_at,
+                valid_from=decision.valid_from,
+                expires_at=decision.expires_at,
+                sources=fact.sources | {(conversation, decision.candidate.seq)},
+            )
     return list(facts.values())
 
 

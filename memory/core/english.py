@@ -30,21 +30,26 @@ _NO_NAME = (
     "really|very|so|too|still|also|please|thanks|thank|hello|hi|allergic|vegetarian|vegan|for|to|from|with|under|on|in|at|"
     "tomorrow|today|tonight|later|soon|again|now|right|maybe|correct|perfect|wrong|spelled|spelt|irrelevant|private|unknown|is|was|if|"
     "english|german|french|italian|spanish|american|british|mum|mom|dad|god|jesus|because|but|or|as|we|you|he|she|they|"
-    "secret|nothing|none|never|going|kidding|joking|friend|customer|guest|member|vip|"
+    "muslim|jewish|catholic|hindu|sikh|buddhist|protestant|orthodox|irish|scottish|welsh|dutch|polish|greek|turkish|indian|"
+    "chinese|japanese|korean|russian|canadian|australian|mexican|brazilian|portuguese|swiss|austrian|texan|european|african|asian|"
+    "secret|nothing|none|never|going|kidding|joking|friend|customer|guest|member|vip|exactly|absolutely|indeed|definitely|certainly|"
+    "whatever|sounds|nice|cool|alright|yep|yup|nope|nah|uh|um|hm|hmm|mhm|bye|goodbye|hang|hold|wait|one|two|three|four|five|six|seven|eight|nine|ten|"
     "maybe|perhaps|could|can|do|did|does|would|should|have|had|been|being|called|named|everyone|anyone|nobody|"
-    + "|".join(WEEKDAYS + MONTHS)
+    + "|".join(WEEKDAYS)
 )
 _TITLE = r"(?:(?:mr|mrs|ms|miss|dr|doctor)\.? )?"
 _NAME_WORD = rf"(?!(?:{_NO_NAME})\b)[a-zà-ÿ][a-zà-ÿ'’-]*"
-_CAPITAL = rf"(?!(?i:{_NO_NAME})\b)(?-i:[A-ZÀ-Þ])[a-zà-ÿ'’-]*"
+_CAPITAL = rf"(?!(?i:{_NO_NAME}|{'|'.join(MONTHS)})\b)(?-i:[A-ZÀ-Þ])[a-zà-ÿ'’-]*"
 _SPELLED = r"(?:[a-z][-. ]+){2,}[a-z]\b"
 #: A name after words that promise one; a name that only its capitals show.
 _NAME = rf"(?P<v>{_TITLE}(?:{_SPELLED}|{_NAME_WORD}(?: (?:(?:de|la|van|von|der|da|di) )*{_CAPITAL}){{0,3}}))(?!'s)"
 _CAPITALS = rf"(?P<v>{_TITLE}(?:{_SPELLED}|{_CAPITAL}(?: (?:(?:de|la|van|von|der|da|di) )*{_CAPITAL}){{0,3}}))\b(?!'s)"
+#: A last name said before the whole one: "Bond, James Bond".
+_TWICE = rf"(?:(?P<last>{_CAPITAL}), (?={_CAPITAL} (?P=last)\b))?"
 #: A name that was first said wrong: "Maria, no, sorry, Marta".
 _SLIP = rf"(?:{_NAME_WORD},? (?:no|sorry|i mean|wait|or rather)[,.]? (?:(?:no|sorry|wait)[,.]? )?(?:it's |i mean )?)?"
 
-_DIGITS = rf"(?:\+|(?:plus|double|triple) )?(?:\d|(?:{NUMBER}|oh|o|nought)\b)"
+_GREETED = r"(?:^|[,.!] |\b(?:hello|hi|hey|yes|yeah|morning|afternoon|evening),? )"
 _PHONE = rf"(?P<v>(?:plus |\+)?(?:(?:\d[\d() ./-]*|(?:double|triple|{NUMBER}|oh|o|nought)\b)[ ,-]*){{1,20}})"
 _PLACE = r"(?P<v>(?-i:[A-ZÀ-Þ])[\wà-ÿ'-]*(?: (?:(?:de|la|am|on|upon) )*(?-i:[A-ZÀ-Þ])[\wà-ÿ'-]*)*)"
 _STREET = r"(?P<v>(?:\d+[a-z]?|[a-z-]+)(?: [\w'-]+){1,4}? (?:street|road|avenue|lane|square|drive|close|way|court|place|boulevard)(?:,? (?-i:[A-Z])[\w'-]*)*)"
@@ -82,29 +87,32 @@ RULES: tuple[Rule, ...] = (
     _r("identity.name", rf"^\W*(?:it's|it is|that's|i'm) {_CAPITALS},? (?:actually|not {_CAPITAL})", 0.95, corrects=True),
     _r("identity.name", rf"\bnot {_CAPITAL}[,.]? (?:it's|but|i'm)? ?{_CAPITALS}", 0.95, corrects=True),
     _r("contact.phone", rf"{_NOPE}(?:it's |it is |the number is )?{_PHONE}{_END}", 0.95, asked=True, corrects=True),
-    _r("contact.never", r"(?:\bplease )?\b(?:never|don't ever|do not ever|you must never|you must not|please don't|please do not|don't|do not) (?P<v>(?:call|ring|phone|text|e-?mail|contact|write to|send|leave|give|tell|mention|use|put) (?:me|my|it|anything|messages?|a message)\b[\w ,'-]*?(?=[.!?;]|$| because| but| please))", 0.95),
+    _r("identity.name", rf"\b(?:my name(?:'s not| is not| isn't)|(?:have|got|had) my name wrong|(?:got|have|had) me (?:down )?as)(?: {_CAPITAL})?[,.]? (?:but |it's |it is |actually |really |i'm )+{_CAPITALS}", 0.95),
+    _r("contact.never", r"(?:\bplease )?\b(?:never|don't ever|do not ever|you must never|you must not|please don't|please do not|don't|do not) (?P<v>(?:(?:call|ring|phone|text|e-?mail|contact|write to|send|leave|give|tell|mention|use|put) (?:me|my|it|anything|messages?|a message)|(?:call|ring|phone) (?:before|after|during|at|on))\b[\w ,'-]*?(?=[.!?;]|$| because| but| please))", 0.95),
     # The name.
     _r("identity.name", rf"\bmy (?:full |first |last |real |correct |actual )?name(?:'s| is| would be)(?: actually| really| still)?,? {_SLIP}{_NAME}"),
     _r("identity.name", rf"\b(?:under|on|in) (?:the )?name (?:of )?{_SLIP}{_NAME}"),
-    _r("identity.name", rf"(?:^|[,.!] )(?:and )?(?:the )?name(?:'s| is) {_SLIP}{_NAME}"),
+    _r("identity.name", rf"(?:^|[,.!] )(?:and )?(?:the )?name(?:'s| is) {_SLIP}{_TWICE}{_CAPITALS}"),
     _r("identity.name", rf"\b(?:i'm|i am) called {_NAME}"),
     _r("identity.name", rf"\b(?:just |please |you can |everyone |everybody |people |friends )+calls? me {_CAPITALS}"),
     _r("identity.name", rf"^\W*call me {_CAPITALS}{_END}"),
-    _r("identity.name", rf"(?:^|[,.!] |\b(?:hello|hi|hey|yes|yeah|morning|afternoon|evening),? )(?:this is|it's|here is) {_CAPITALS}(?= speaking| here| calling| again|[,.!]|$)", 0.85),
-    _r("identity.name", rf"(?:^|[,.!] |\b(?:hello|hi|hey|yes|yeah|morning|afternoon|evening),? )(?:i'm|i am) {_CAPITALS}(?=[,.!]|$| and i\b| from | speaking| calling)", 0.85),
-    _r("identity.name", rf"^\W*{_CAPITALS} (?:speaking|here)\b", 0.85),
-    _r("identity.name", rf"{_FILLER}{_SLIP}{_CAPITALS}{_END}", asked=True),
+    _r("identity.name", rf"{_GREETED}(?:this is|it's|here is) {_CAPITALS}(?= speaking| here| calling| again|[,.!]|$)", 0.85),
+    _r("identity.name", rf"{_GREETED}(?:i'm|i am) {_CAPITALS}(?=[,.!]|$| and i\b| from | speaking| calling)", 0.85),
+    _r("identity.name", rf"{_GREETED}this is {_NAME} speaking\b", 0.75),
+    _r("identity.name", rf"{_GREETED}{_CAPITALS} (?:speaking|here)\b(?! (?:is|are|was|and)\b)", 0.85),
+    _r("identity.name", rf"{_FILLER}{_SLIP}{_TWICE}{_CAPITALS}{_END}", asked=True),
     _r("identity.name", rf"{_FILLER}(?P<v>{_NAME_WORD}(?: {_NAME_WORD})?){_END}", 0.7, asked=True),
     # How to reach the caller.
     _r("contact.phone", rf"\bmy (?:new |mobile |cell |cellphone |home |work |phone |telephone |contact |current |best |correct )*(?:number|phone|mobile|cell|telephone)(?:'s| is)(?: now| actually)?,? {_PHONE}"),
     _r("contact.phone", rf"\b(?:call|ring|reach|phone|text|contact) me (?:back )?(?:on|at) {_PHONE}"),
+    _r("contact.phone", rf"\b(?:changed my|have a new|got a new|there's a new) (?:phone |mobile )?number[,.:]? (?:and |so )?(?:now )?(?:it's |it is |which is |that's )?{_PHONE}", 0.95),
     _r("contact.phone", rf"(?:^|[,.!] )(?:and )?(?:the )?(?:number|phone number)(?:'s| is) {_PHONE}"),
     _r("contact.phone", rf"{_FILLER}{_PHONE}{_END}", asked=True),
     _r("contact.email", r"\bmy (?:new |work |private )?e-?mail(?: address)?(?:'s| is) (?P<v>[\w.+-]+@[\w.-]+\w|[\w. -]+ at [\w-]+(?: dot [\w-]+)+)"),
     _r("contact.email", rf"{_FILLER}(?P<v>[\w.+-]+@[\w.-]+\w|[\w. -]+ at [\w-]+(?: dot [\w-]+)+){_END}", asked=True),
     _r("contact.time", rf"\b(?:only |please )*(?:call|ring|phone|reach|contact) me (?:back )?(?:only )?(?P<v>(?:(?:before|after|between|until|from|around|at) {TIME}(?: (?:and|to|until) {TIME})?|(?:in the |on )?(?:mornings?|afternoons?|evenings?|weekends?|weekdays)(?: (?:before|after) {TIME})?|after work))(?=[.,!?]|$| please| only| because| if you)"),
-    _r("contact.time", r"\b(?:you can |i can |i'm |i am )(?:best |only |usually |always )*(?:be )?(?:reach|reached|reachable|available|get|contact|call)(?: me)?(?: only)? (?P<v>(?:before|after|between|until|from|in the|on|at) [\w :'.]+?)(?=[.,!?]|$| because| but)"),
-    _r("contact.time", r"\b(?:the )?best time(?: to (?:call|reach|ring)(?: me)?)? (?:is|would be) (?P<v>[\w :'.]+?)(?=[.,!?]|$| because| but)"),
+    _r("contact.time", r"\b(?:you can |i can |i'm |i am )(?:best |only |usually |always )*(?:be )?(?:reach|reached|reachable|available|get|contact|call)(?: me)?(?: only)? (?P<v>(?:before|after|between|until|from|in the|on|at) [\w :'.]+?)(?=[,!?;]|\.(?!\w)|$| because| but)"),
+    _r("contact.time", r"\b(?:the )?best time(?: to (?:call|reach|ring)(?: me)?)? (?:is|would be) (?P<v>[\w :'.]+?)(?=[,!?;]|\.(?!\w)|$| because| but)"),
     _r("contact.time", r"\b(?P<v>mornings|afternoons|evenings|weekends) (?:are|is) (?:best|better) for me\b"),
     _r("contact.time", rf"{_FILLER}(?:only |preferably |usually |always |any time |best |call me )*(?P<v>(?:(?:before|after|between|until|from|around|in the|on|at) [\w :'.]+?|mornings?|afternoons?|evenings?|weekends?)){_END}", asked=True),
     _r("contact.channel", r"\b(?:i(?:'d| would)? (?:always |really )?(?:prefer|rather have)|please (?:always |only )?(?:use|contact me by|reach me by|send me)|(?:contact|reach) me (?:only )?(?:by|via|through|on)|it's (?:best|better) to) (?:an? |to be (?:contacted|reached) by |to get an? )?(?P<v>text(?: messages?|s|ing)?|sms|whatsapp|e-?mails?|phone calls?|calls|letters?|the phone)(?=[.,!?]|$| please| instead| to| over| rather)"),
@@ -119,9 +127,10 @@ RULES: tuple[Rule, ...] = (
     _r("diet.preference", r"\bi(?:'ve)? (?:stopped being|gave up being|given up being) (?:a )?(?P<v>vegetarian|vegan|pescatarian)", 0.95, retracts=True),
     _r("diet.preference", r"\bi(?:'ve)? (?:eat|started eating|started to eat) meat (?:again|now)\b", retracts=True),
     _r("health.allergy", rf"{_I_AM} (?:very |severely |highly |really |badly |terribly |also |slightly |quite |deathly )*(?:allergic|intolerant) to {_LIST}", 0.95),
-    _r("health.allergy", rf"\bi(?:'ve| have)?(?: got| have)? (?:a |an )?+(?:severe |bad |serious |strong |slight |mild )*(?P<v>{_WORD}(?: {_WORD})?) (?:allergy|intolerance)\b", 0.95),
+    _r("health.allergy", rf"\bi(?:'ve| have)?(?: got| have)? (?:a |an )?(?:severe |bad |serious |strong |slight |mild )*(?P<v>(?!an?\b|the\b|some\b|bad\b|severe\b|food\b|got\b){_WORD}(?: (?!allergy\b|an?\b){_WORD})?) (?:allergy|intolerance)\b", 0.95),
     _r("health.allergy", rf"\bi(?:'ve| have)?(?: got| have)? an? (?:severe |bad |serious |strong |slight |mild )*(?:allergy|intolerance) to {_LIST}", 0.95),
     _r("health.allergy", rf"\b(?P<v>{_WORD}) (?:makes me (?:break out|itch|swell|very ill|sick|ill)|gives me (?:hives|a rash|an allergic reaction))", 0.9),
+    _r("health.allergy", rf"\bi (?:get|break out in|come out in) (?:hives|a rash|spots) (?:from|when i eat|after eating) {_LIST}"),
     _r("health.allergy", rf"{_I_AM} (?P<v>lactose|gluten)[- ]intolerant\b", 0.95),
     _r("health.allergy", rf"{_FILLER}(?:only |mainly |i have )*(?!{NUMBER}\b|good |great|hang |hold |wait|pardon|excuse|fine|correct|exactly|unfortunately|sadly|perfect){_LIST}{_END}", 0.9, asked=True),
     _r("health.allergy", rf"{_I_AM} (?:not|no longer) allergic to {_LIST} any ?more", 0.95, retracts=True),
@@ -133,7 +142,7 @@ RULES: tuple[Rule, ...] = (
     _r("diet.avoid", rf"\bi (?:eat|drink) {_LIST} again\b", retracts=True),
     _r("favourite.{what}", rf"\b(?:my|our) (?:all-time |absolute )?fav(?:ou|o)rite {_FAVOURITES}(?:'s| is| are| was always) {_THING}"),
     # How the caller likes to be served.
-    _r("seating", r"\bi(?:'d| would)? (?:always |usually |really |still |normally |much )*(?:prefer|like to sit|rather sit|sit|want to sit|prefer to sit|like sitting|prefer sitting|like|take) (?:at |by |in |on |a |the |an |near |next to )*(?P<v>window|terrace|patio|garden|booth|bar|counter|quiet|corner|outside|outdoors|inside|indoors|aisle)(?: table| seat| spot| corner)?s?\b(?! of| and grill)"),
+    _r("seating", r"\b(?:i|we)(?:'d| would)? (?:always |usually |really |still |normally |much )*(?:prefer|like to sit|rather sit|sit|want to sit|prefer to sit|like sitting|prefer sitting|like|take) (?:at |by |in |on |a |the |an |near |next to )*(?P<v>window|terrace|patio|garden|(?:corner )?booth|bar|counter|quiet|corner|outside|outdoors|inside|indoors|aisle)(?: table| seat| spot| corner)?s?\b(?! of| and grill)"),
     _r("seating", r"\b(?:always|usually) (?:give us|give me|put us|put me|seat us|seat me) (?:at |by |in |on |a |the |near |next to )*(?P<v>window|terrace|patio|garden|booth|bar|counter|quiet|corner|outside|inside)\b"),
     _r("seating", rf"{_FILLER}(?:at |by |in |on |a |the |near |i'd prefer |preferably |i prefer )*(?P<v>window|terrace|patio|garden|booth|bar|counter|outside|outdoors|inside|indoors|quiet corner|corner)(?: table| seat)?{_END}", 0.8, asked=True),
     _r("party.size", rf"\b(?:there are|there're|we're|we are|we) (?:usually|always|normally|generally|typically|come)(?: come| be)?(?: as| with)? (?:a party of )?(?P<v>{NUMBER})(?: of us| people)?(?=[.,!]|$| of us| people| so)"),
@@ -143,12 +152,13 @@ RULES: tuple[Rule, ...] = (
     _r("access.need", rf"{_I_AM} (?:a bit |quite |very |partly |partially |almost )*(?P<v>hard of hearing|deaf|blind|visually impaired|partially sighted|a wheelchair user)\b", 0.95),
     _r("language", r"\bi (?:only |mostly |mainly |prefer to )?speak (?P<v>[a-z]+) (?:better|best|at home)\b"),
     _r("language", r"\bi(?:'d| would)? (?:prefer|rather) (?:to )?(?:speak |talk )?(?:in )?(?P<v>(?-i:[A-Z])[a-z]+)(?=[.,!]|$| please| if)"),
-    _r("language", r"\b(?:my (?:first|native) language is|i only speak) (?P<v>[a-z]+)\b"),
+    _r("language", r"\b(?:my (?:first|native) language is|i only speak|i speak only) (?P<v>[a-z]+)\b"),
     # Who the caller is.
     _r("identity.birthday", rf"\bmy birthday(?:'s| is)(?: on)? {_DATE}"),
     _r("identity.birthday", rf"\bi was born on {_DATE}"),
     _r("identity.birthday", rf"\bmy date of birth is {_DATE}"),
     _r("identity.birthday", rf"{_FILLER}(?:on )?(?P<v>[\w ,-]{{3,40}}?){_END}", asked=True),
+    _r("anniversary", rf"\b(?:my|our) (?:wedding )?anniversary(?:'s| is)(?: on)? {_DATE}"),
     _r("identity.age", rf"{_I_AM} (?P<v>{NUMBER})(?: years old| years of age)\b"),
     _r("identity.account", r"\bmy (?:customer|account|member|membership|client|loyalty|reference|contract) (?:number|id|code)(?:'s| is) (?P<v>[\w -]+?)(?=[.,!?]|$)"),
     _r("identity.account", rf"{_FILLER}(?P<v>[\w -]+?){_END}", asked=True),
@@ -160,10 +170,12 @@ RULES: tuple[Rule, ...] = (
     _r("home.address", rf"\b(?:my (?:new |home )?address is|i live at|i(?:'ve)? moved to) {_STREET}"),
     _r("home.address", rf"{_FILLER}{_STREET}{_END}", asked=True),
     # What the caller promised and asked for.
-    _r("commitment", rf"\bi(?:'ll| will) (?:definitely |certainly )?(?P<v>(?:call|ring|phone|text|e-?mail|write|send|bring|pay|pick|drop|come|confirm|let you know|return|transfer|email|cancel|decide)\b[\w ,'-]*?{DAY})", 0.85),
-    _r("booking.request", rf"\bi(?:'d| would)? (?:like|love|want|need|wanted)(?: to)? (?:book|reserve|make a reservation for|have|get) (?P<v>(?:a |the )?(?:table|room|appointment)\b[\w :'-]*?(?:{DAY}|{TIME})(?: (?:at )?{TIME})?)(?=[.,!?]|$| please| if| and)", 0.8),
+    _r("commitment", rf"\bi(?:'ll| will) (?:definitely |certainly )?(?P<v>(?:call|ring|phone|text|e-?mail|write|send|bring|pay|pick|drop|come|confirm|let you know|return|transfer|email|decide|be there)\b[\w ,'-]*?{DAY}(?: at {TIME})?)", 0.85),
+    _r("booking.request", rf"\bi(?:'d| would)? (?:like|love|want|need|wanted)(?: to)?(?: book| reserve| make a reservation for| have| get)? (?P<v>(?:an? |the )?(?:table|room|appointment)\b[\w :'-]*?(?:{DAY}|{TIME})(?: (?:at )?{TIME})?)(?=[.,!?]|$| please| if| and)", 0.8),
     # Who belongs to the caller.
     _r("relation.{who}.allergy", rf"{_WHO}(?: {_CAPITAL})?(?:'s| is) (?:also |very |severely |really |quite )*allergic to {_LIST}", 0.9),
+    _r("relation.{who}.allergy", rf"{_WHO}(?: {_CAPITAL})? has (?:a |an )?(?:severe |bad |serious )*(?P<v>(?!an?\b){_WORD}) allergy\b"),
+    _r("relation.{who}.avoid", rf"{_WHO}(?: {_CAPITAL})? (?:doesn't|does not|can't|cannot|never|mustn't) (?:eats?|drinks?) {_NO_FOOD}{_LIST}{_ALWAYS}"),
     _r("relation.{who}.diet", rf"{_WHO}(?: {_CAPITAL})?(?:'s| is) (?:a |an |also |strictly )*(?P<v>vegetarian|vegan|pescatarian)\b"),
     _r("relation.{who}.name", rf"{_WHO}(?:'s name is| is called|'s called| is named) {_NAME}"),
     _r("relation.{who}.name", rf"{_WHO},? {_CAPITALS}(?=[,.]? (?:is|will|has|and|would|wants|comes|came|loves|likes)\b)", 0.8),
@@ -228,8 +240,9 @@ ENGLISH = Language(
     hedge=re.compile(r"\b(?:i (?:think|guess|suppose|believe)|probably|i'd say|more or less|not sure but)\b", re.IGNORECASE),
     remember=re.compile(
         r"(?:^\W*|[,.!] |\b(?:and|so|but|please|just|also) )(?:(?:can|could|will|would) you (?:please |also )?)?(?:please )?"
-        r"(?:remember(?: that|:)|don't forget(?: that|:)|do not forget(?: that|:)|keep in mind(?: that|:)|bear in mind(?: that|:)|make a note(?: that|:)|take a note(?: that|:)|"
-        r"note(?: down)?(?: that|:)|write down(?: that|:)|you should know(?: that|:)|for next time[,:]?)\s+(?P<v>(?!you\b|your\b).+)",
+        r"(?:(?:remember(?: for next time)?|don't forget|do not forget|keep in mind|bear in mind|make a note|take a note|note(?: down)?|write down|you should know)"
+        r"(?: that|:|(?= (?:i'm|i|we're|we|there's) \w| (?:my|our) (?:[\w'-]+ ){1,3}?(?:is|are|has|have|needs?|likes?|wants?|can't|doesn't|don't)\b))"
+        r"|for next time[,:]?)\s+(?P<v>(?!you\b|your\b).+)",
         re.IGNORECASE,
     ),
     inverted=re.compile(
@@ -250,8 +263,12 @@ ENGLISH = Language(
             "seating": r"\b(?:where|would you (?:like|prefer))\b.*\b(?:sit|inside|outside|window|terrace|table)\b",
             "identity.birthday": r"\bdate of birth\b|\bbirthday\b|\bborn\b",
             "identity.account": r"\b(?:customer|account|member|membership|reference) number\b",
-            "home.address": r"\byour (?:\w+ )?address\b|\bwhere do you live\b",
+            "home.address": r"\byour (?:home |street |postal |full |new |current )?address\b|\bwhere do you live\b",
         }.items()
+    },
+    canonical={
+        "mum": "mother", "mom": "mother", "dad": "father", "grandma": "grandmother", "grandad": "grandfather",
+        "neighbor": "neighbour", "fiancee": "fiance", "color": "colour", "flowers": "flower", "movie": "film",
     },
     echoed={
         "identity.name": re.compile(r"\b(?i:thank you|thanks|hello|hi|welcome|welcome back|great|perfect|of course|sorry|certainly|all right|goodbye|under(?: the)?|name(?: of| is)?|so|you're|you are)[, ]+(?i:name (?:of )?)?(?:(?:Mr|Mrs|Ms|Dr)\.? )?[A-Z][a-z]+"),
@@ -259,10 +276,19 @@ ENGLISH = Language(
     },
     forgets=(
         Forgetting(Scope.NOTHING, re.compile(r"\b(?:don't|do not|never|won't|didn't|i|i'll|i always|did you|do you|don't you|why you|you always|you'll) (?:ever )?forget\b|\bforgot(?:ten)?\b|\bforget (?:it|about it|to)\b(?! all| everything)[^,.]*|\b(?:delete|cancel|remove) (?:it|my (?:booking|reservation|table|order|appointment))\b", re.IGNORECASE)),
-        Forgetting(Scope.ALL, re.compile(r"\b(?:forget|delete|erase|remove|wipe)(?: about)? (?:me(?: completely| entirely)?(?=[.,!?]|$)|everything(?: (?:you (?:know|have|saved|stored)|i(?:'ve)? (?:ever )?(?:told|said)|about me)[\w ]*)?|all (?:of )?(?:my|the) (?:data|information|details|memory)(?: you have)?|all (?:that )?you know(?: about me)?|my (?:data|information|profile|memory|history))", re.IGNORECASE)),
+        Forgetting(Scope.TOPIC, re.compile(r"\b(?:forget|delete|erase|remove) (?:what (?:i|you)(?:'ve)? (?:told you|said|mentioned|know|have|saved|stored)|everything(?: (?:i(?:'ve)? (?:told you|said)|you (?:know|have)))?|anything) about (?P<v>(?!me\b)[\w' -]+?)(?=[.,!?]|$| please)", re.IGNORECASE)),
+        Forgetting(
+            Scope.ALL,
+            re.compile(
+                r"\b(?:forget|delete|erase|remove|wipe)(?: about)? (?:me(?: completely| entirely)?(?=[.,!?]|$| please)"
+                r"|(?:everything|all)(?: that)?(?: you (?:know|have|saved|stored)| i(?:'ve)? (?:ever )?(?:told you|said)| about me)(?: about me| so far| today)?+(?! \w)"
+                r"|everything(?=[.,!?]|$| please)|(?:all (?:of )?)?my (?:data|information|profile|memory|history|details)(?: you have)?+(?! \w)"
+                r"|all the (?:data|information|details) you have(?: about me)?+(?! \w))",
+                re.IGNORECASE,
+            ),
+        ),
         Forgetting(Scope.LAST, re.compile(r"\b(?:forget|delete|erase|scratch|strike) (?:that|what i(?:'ve)? just (?:said|told you)|the last (?:thing|part|bit))(?=[.,!?]|$| please)", re.IGNORECASE)),
         Forgetting(Scope.SLOT, re.compile(r"\b(?:forget|delete|erase|remove|lose|don't (?:keep|store|save)|do not (?:keep|store|save)) (?:about )?my (?P<v>[a-z][a-z -]*?)(?: (?:from|that|which|again|please|now|and)\b|(?=[.,!?]|$))", re.IGNORECASE)),
-        Forgetting(Scope.TOPIC, re.compile(r"\b(?:forget|delete|erase|remove) (?:what (?:i|you)(?:'ve)? (?:told you|said|mentioned|know|have|saved|stored)|everything (?:i(?:'ve)? (?:told you|said))|anything) about (?P<v>(?!me\b)[\w' -]+?)(?=[.,!?]|$| please)", re.IGNORECASE)),
     ),
     called={
         "identity.name": "name|full name|first name|last name|surname",

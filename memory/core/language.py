@@ -50,7 +50,8 @@ class Language:
     ``blanked``: stretches that are not the caller's own statement. ``void``: words that void the whole utterance.
     ``question``: how a question begins; ``inverted``: where one begins inside a sentence; ``resumes``: where a statement
     follows a question. ``hedge``: words that make a statement less firm. ``remember``: an explicit request, ``v`` what.
-    ``asked``: how the agent asks for a slot; ``echoed``: how it says a value back. ``called``: how callers call a slot,
+    ``asked``: how the agent asks for a slot; ``echoed``: how it says a value back. ``canonical``: which of two words for one
+    relation or thing names the slot. ``called``: how callers call a slot,
     names separated by ``|``.
     """
 
@@ -63,6 +64,7 @@ class Language:
     inverted: re.Pattern[str]
     resumes: re.Pattern[str]
     asked: Mapping[str, re.Pattern[str]]
+    canonical: Mapping[str, str]
     echoed: Mapping[str, re.Pattern[str]]
     forgets: tuple[Forgetting, ...]
     called: Mapping[str, str]

@@ -30,7 +30,7 @@ from memory.core.decisions import (
     apply,
     fingerprint,
 )
-from memory.core.values import Candidate, Known, Status
+from memory.core.values import Candidate, Kind, Known, Status
 
 #: Whose word stands against a caller's, as the part before the colon of ``operator:NAME``: people at the console, and
 #: programs with a token to write.
@@ -119,7 +119,7 @@ def _decide(facts: Sequence[Known], one: Candidate, told: Sequence[Candidate], h
     decision = _place(line, one, at, how)
     if isinstance(decision, Dispute) and disputed is not None:
         return _reinforce(disputed, one, at)
-    if type(decision) is Add and not one.slot:
+    if type(decision) is Add and not one.slot and one.kind is not Kind.SUMMARY:
         return _compared(facts, one, decision, how)
     return decision
 
@@ -141,7 +141,11 @@ def _refused(one: Candidate, told: Sequence[Candidate], how: Merging) -> Why | N
         return Why.UNKNOWN_SLOT
     if one.slot and not one.value and not one.retracts:
         return Why.NO_VALUE
-    if not one.slot and any(other.seq == one.seq and one.quote in other.quote for other in told):
+    if (
+        not one.slot
+        and one.kind is not Kind.SUMMARY
+        and any(other.seq == one.seq and one.quote in other.quote for other in told)
+    ):
         return Why.TOLD_IN_SLOT
     if how.forgotten(one, _said(one, how)):
         return Why.FORGOTTEN

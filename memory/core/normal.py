@@ -282,7 +282,7 @@ def _capital(word: str) -> str:
         return word
     # "McDonald" and "O'Hara" keep the capitals they came with; "MARIA" and "maria" get the usual ones.
     mixed = word[1:] not in (word[1:].lower(), word[1:].upper())
-    return word if mixed else "-".join(part[:1].upper() + part[1:].lower() for part in word.split("-"))
+    return word if mixed else "-".join(part[:1].title() + part[1:].lower() for part in word.split("-"))
 
 
 _FRINGE = re.compile(

@@ -103,6 +103,22 @@ def instructs(text: str, *, language: str = "en") -> bool:
     return any(pattern.search(text.replace("’", "'")) for pattern in rules.void)
 
 
+def asks(text: str, start: int, end: int, *, language: str = "en") -> bool:
+    """Whether ``text[start:end]`` stands in a question. A language without rules knows none."""
+    known = LANGUAGES.get(language.split("-")[0].lower())
+    if known is None:
+        return False
+    straight = text.replace("’", "'")
+    open_to = "".join(_without_question(straight[at:until], known) for at, until in _sentences(straight))
+    return not open_to[start:end].strip(_EDGES)
+
+
+def sentences(text: str) -> list[tuple[int, int]]:
+    """The sentences of a text as spans without the space and punctuation around them; empty ones are left out."""
+    spans = (_trimmed(text, start, end) for start, end in _sentences(text))
+    return [(start, end) for start, end in spans if start < end]
+
+
 @dataclass(frozen=True, slots=True)
 class _Reading:
     """One utterance while it is read. ``own`` is ``text`` with what is not the caller's statement blanked."""
@@ -152,7 +168,8 @@ class _Reading:
 
     def _candidates(self, rule: Rule, match: re.Match[str], start: int, end: int) -> Iterator[Candidate]:
         named = match.groupdict()
-        name = rule.slot.format(**{key: named[key].lower() for key in ("who", "what") if named.get(key)})
+        words = {key: named[key].lower() for key in ("who", "what") if named.get(key)}
+        name = rule.slot.format(**{key: self.rules.canonical.get(word, word) for key, word in words.items()})
         slot = slots.find(name)
         said = named.get("v") or rule.value
         for one in (

@@ -6,6 +6,7 @@ A slot is a dotted name such as ``contact.time``. A part written ``*`` stands fo
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -15,14 +16,16 @@ from memory.core.values import Kind
 
 
 class Section(StrEnum):
-    """Where a fact stands on the profile card, in this order."""
+    """Where a fact stands on the profile card, in this order. The values are what the assistant reads."""
 
-    WARNING = "Never"
-    IDENTITY = "Who"
-    PREFERENCE = "Wishes"
-    COMMITMENT = "Open"
-    RELATION = "People"
-    FACT = "Known"
+    WARNING = "must never be forgotten"
+    IDENTITY = "the caller"
+    PREFERENCE = "wishes"
+    COMMITMENT = "open"
+    LAST_CALL = "last call"
+    RELATION = "people"
+    FACT = "known"
+    PRIVATE = "on file, never read out unasked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +92,20 @@ def _said(text: str) -> str:
     return normal.plain(normal.shown(text))
 
 
+_PRONOUNS = {
+    "me": "the caller",
+    "my": "the caller's",
+    "myself": "the caller",
+    "i": "the caller",
+    "mine": "the caller's",
+}
+
+
+def _third(text: str) -> str:
+    """Read out about the caller: ``call me at work`` is ``call the caller at work``."""
+    return re.sub(r"[A-Za-z]+", lambda word: _PRONOUNS.get(word[0].lower(), word[0]), normal.shown(text))
+
+
 def _language(text: str) -> str:
     return normal.choice(_LANGUAGES)(text).capitalize()
 
@@ -100,22 +117,23 @@ SLOTS: tuple[Slot, ...] = (
     # What must never be done.
     Slot("health.allergy", _F, Section.WARNING, "Allergic to {value}", many=True, sensitive=True, importance=1.0),
     Slot("diet.avoid", _P, Section.WARNING, "Does not eat {value}", many=True, importance=0.9),
-    Slot("contact.never", _P, Section.WARNING, "Never {value}", _said, many=True, importance=0.95),
+    Slot("contact.never", _P, Section.WARNING, "Never {value}", _said, _third, many=True, importance=0.95),
     Slot("access.need", _F, Section.WARNING, "Needs: {value}", many=True, sensitive=True, importance=0.9),
-    Slot("health.condition", _F, Section.WARNING, "Has {value}", many=True, sensitive=True, importance=0.9),
+    Slot("health.condition", _F, Section.WARNING, "Health: {value}", many=True, sensitive=True, importance=0.9),
     # Who it is.
     Slot("identity.name", _I, Section.IDENTITY, "Name: {value}", normal.person, importance=1.0),
-    Slot("identity.birthday", _I, Section.IDENTITY, "Birthday: {value}", normal.birthday, sensitive=True, importance=0.6),
+    Slot("identity.birthday", _I, Section.PRIVATE, "Birthday: {value}", normal.birthday, sensitive=True, importance=0.6),
+    Slot("anniversary", _I, Section.PRIVATE, "Anniversary: {value}", normal.birthday, importance=0.5),
     Slot("identity.age", _I, Section.IDENTITY, "Age: {value}", normal.count, expires_days=365, importance=0.4),
-    Slot("identity.account", _I, Section.IDENTITY, "Customer number: {value}", normal.code, importance=0.8),
+    Slot("identity.account", _I, Section.PRIVATE, "Customer number: {value}", normal.code, importance=0.8),
     Slot("identity.job", _I, Section.IDENTITY, "Works as {value}", expires_days=1095, importance=0.5),
     Slot("identity.company", _I, Section.IDENTITY, "Works at {value}", normal.person, expires_days=1095, importance=0.5),
     Slot("home.place", _F, Section.IDENTITY, "Lives in {value}", normal.person, importance=0.6),
-    Slot("home.address", _F, Section.IDENTITY, "Address: {value}", _said, normal.shown, sensitive=True, importance=0.7),
+    Slot("home.address", _F, Section.PRIVATE, "Address: {value}", _said, normal.shown, sensitive=True, importance=0.7),
     Slot("language", _P, Section.IDENTITY, "Speaks {value}", _language, importance=0.8),
     # How to reach and to serve.
-    Slot("contact.phone", _I, Section.IDENTITY, "Telephone: {value}", normal.phone, sensitive=True, importance=0.8),
-    Slot("contact.email", _I, Section.IDENTITY, "Email: {value}", normal.email, sensitive=True, importance=0.7),
+    Slot("contact.phone", _I, Section.PRIVATE, "Telephone: {value}", normal.phone, sensitive=True, importance=0.8),
+    Slot("contact.email", _I, Section.PRIVATE, "Email: {value}", normal.email, sensitive=True, importance=0.7),
     Slot("contact.time", _P, Section.PREFERENCE, "Best reached: {value}", normal.hours, importance=0.8),
     Slot("contact.channel", _P, Section.PREFERENCE, "Prefers to be reached by {value}", normal.choice(_CHANNELS), importance=0.8),
     Slot("diet.preference", _P, Section.PREFERENCE, "Is {value}", normal.choice(_DIETS), importance=0.9),
@@ -125,14 +143,15 @@ SLOTS: tuple[Slot, ...] = (
     Slot("likes", _P, Section.PREFERENCE, "Likes {value}", many=True, expires_days=1095, importance=0.4),
     Slot("dislikes", _P, Section.PREFERENCE, "Does not like {value}", many=True, expires_days=1095, importance=0.5),
     # What is open.
-    Slot("commitment", Kind.COMMITMENT, Section.COMMITMENT, "Will {value}", _said, normal.shown, many=True, dated=True, expires_days=30, importance=0.8),
-    Slot("booking.request", Kind.EVENT, Section.COMMITMENT, "Asked for {value}", _said, normal.shown, many=True, dated=True, expires_days=14, importance=0.6),
+    Slot("commitment", Kind.COMMITMENT, Section.COMMITMENT, "Will {value}", _said, _third, many=True, dated=True, expires_days=30, importance=0.8),
+    Slot("booking.request", Kind.EVENT, Section.COMMITMENT, "Asked for {value}", _said, _third, many=True, dated=True, expires_days=14, importance=0.6),
     # Who belongs to the caller.
     Slot("relation.*.name", _R, Section.RELATION, "The caller's {one} is called {value}", normal.person, importance=0.6),
     Slot("relation.*.allergy", _R, Section.RELATION, "The caller's {one} is allergic to {value}", many=True, sensitive=True, importance=0.9),
+    Slot("relation.*.avoid", _R, Section.RELATION, "The caller's {one} does not eat {value}", many=True, importance=0.8),
     Slot("relation.*.diet", _R, Section.RELATION, "The caller's {one} is {value}", normal.choice(_DIETS), importance=0.7),
     Slot("relation.*.birthday", _R, Section.RELATION, "The birthday of the caller's {one}: {value}", normal.birthday, importance=0.6),
-    Slot("relation.*.phone", _R, Section.RELATION, "The telephone of the caller's {one}: {value}", normal.phone, sensitive=True, importance=0.5),
+    Slot("relation.*.phone", _R, Section.PRIVATE, "The telephone of the caller's {one}: {value}", normal.phone, sensitive=True, importance=0.5),
     Slot("relation.*.favourite.*", _R, Section.RELATION, "The favourite {two} of the caller's {one}: {value}", importance=0.5),
     Slot("household.pet", _F, Section.FACT, "Has a {value}", many=True, importance=0.5),
     Slot("household.children", _F, Section.FACT, "Children: {value}", normal.count, importance=0.5),
