@@ -26,6 +26,7 @@ from calls.core.events import (
     ErrorRaised,
     Event,
     HangUpAsked,
+    MemoryRecalled,
     ModelFailed,
     TimerFired,
     ToolSettled,
@@ -35,7 +36,7 @@ from calls.core.policy import POLICY_VERSION
 from calls.core.state import Phase, State
 from calls.media.gate import Gate
 from calls.phrasebook import phrase_audio
-from calls.ports import CallControl, CarrierOut, Ear, Model, Voice
+from calls.ports import CallControl, CallMemory, CarrierOut, Ear, Model, RecallResult, Voice
 from calls.providers.twilio.twiml import dial
 from calls.tools import ToolContext
 
@@ -50,13 +51,17 @@ _log = structlog.get_logger(__name__)
 LAST_REQUEST_S = 1.0
 #: Own failures of the core after which a call is given up.
 MOST_BROKEN_STEPS = 3
+#: How long after its deadline a recall is still let run, to be on record as late.
+LATE_RECALL_S = 1.0
+#: Entries of one recall that go on record.
+MOST_RECALLED = 20
 
 ToolRunner = Callable[[str, str, ToolContext], Awaitable[tuple[str, str]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What an actor works with, all of one call but ``model`` and ``control``."""
+    """What an actor works with, all of one call but ``model`` and ``control``. ``memory`` is there where calls recall."""
 
     ear: Ear
     voice: Voice
@@ -65,6 +70,7 @@ class Parts:
     carrier: CarrierOut
     gate: Gate
     run_tool: ToolRunner
+    memory: CallMemory | None = None
 
 
 class SessionActor:
@@ -79,6 +85,7 @@ class SessionActor:
         clock: Clock,
         bus: Bus,
         today: str = "",
+        recall_ms: int = 0,
     ) -> None:
         self.call_sid = call_sid
         # The record names the rules that it was made by, whatever they were when the agent was saved.
@@ -89,14 +96,17 @@ class SessionActor:
         self._clock = clock
         self._bus = bus
         self._today = today
+        self._recall_ms = recall_ms if parts.memory is not None else 0
         self._seq = 0
         self._broken = 0
         self._group: asyncio.TaskGroup | None = None
         self._model: asyncio.Task[None] | None = None
+        self._recalling: asyncio.Task[None] | None = None
         self._tools: dict[str, asyncio.Task[None]] = {}
         self._requests: list[asyncio.Task[None]] = []
         self._timers: dict[str, asyncio.TimerHandle] = {}
         self._obey: Mapping[type[Command], Callable[[Any], None]] = {
+            c.Recall: self._recall,
             c.AskModel: self._ask_model,
             c.CancelModel: self._cancel_model,
             c.Say: lambda x: parts.voice.say(x.turn, x.epoch, x.text),
@@ -118,7 +128,9 @@ class SessionActor:
 
     async def run(self) -> str:
         """Run the call to its end. Returns the end reason, one of ``calls.core.state.END_REASONS``."""
-        self.mailbox.post(CallStarted(call_sid=self.call_sid, agent=self.agent, today=self._today))
+        self.mailbox.post(
+            CallStarted(call_sid=self.call_sid, agent=self.agent, today=self._today, recall_ms=self._recall_ms)
+        )
         async with asyncio.TaskGroup() as group:
             self._group = group
             children = [self._child("ear", self._parts.ear.run()), self._child("voice", self._parts.voice.run())]
@@ -126,8 +138,9 @@ class SessionActor:
                 self._take(await self.mailbox.get())
             # Nothing follows ``<Connect>``: a carrier that did not carry out our request ends the call at this.
             self._parts.carrier.close()
-            for task in [*children, *self._tools.values(), *([self._model] if self._model else [])]:
-                task.cancel()
+            for task in (*children, *self._tools.values(), self._model, self._recalling):
+                if task is not None:
+                    task.cancel()
             await self._drop_requests()
         for timer in self._timers.values():
             timer.cancel()
@@ -191,7 +204,43 @@ class SessionActor:
         task.add_done_callback(lambda _: work.close())
         return task
 
-    # --- model and voice
+    # --- memory, model and voice
+
+    def _recall(self, recall: c.Recall) -> None:
+        self._drop_recall()
+        self._recalling = self._child("recall", self._recalled(recall))
+
+    async def _recalled(self, recall: c.Recall) -> None:
+        """Always answers unless it is cancelled; what a slow memory found stands in the record, as late."""
+        memory, began_ms = self._parts.memory, self._clock.now_ms()
+        assert memory is not None  # noqa: S101 - the core recalls only in a call that has one
+
+        def answer(found: RecallResult) -> None:
+            self.mailbox.post(
+                MemoryRecalled(
+                    turn=recall.turn,
+                    epoch=recall.epoch,
+                    outcome=found.outcome,
+                    took_ms=found.took_ms,
+                    items=found.items[:MOST_RECALLED],
+                )
+            )
+
+        try:
+            async with asyncio.timeout(recall.deadline_ms / 1000 + LATE_RECALL_S):
+                found = await memory.recall(recall.text, recall.deadline_ms)
+        except TimeoutError:
+            answer(RecallResult(outcome="late", took_ms=self._clock.now_ms() - began_ms))
+        except Exception:
+            answer(RecallResult(outcome="failed", took_ms=self._clock.now_ms() - began_ms))
+            raise
+        else:
+            answer(found)
+
+    def _drop_recall(self) -> None:
+        if self._recalling is not None:
+            self._recalling.cancel()
+            self._recalling = None
 
     def _ask_model(self, ask: c.AskModel) -> None:
         if self._model is not None:
@@ -206,6 +255,7 @@ class SessionActor:
             raise
 
     def _cancel_model(self, _command: c.CancelModel) -> None:
+        self._drop_recall()
         if self._model is not None:
             self._model.cancel()
             self._model = None
@@ -228,14 +278,16 @@ class SessionActor:
             self._tools.pop(command.call_id, None)
             self.mailbox.post(ToolSettled(call_id=command.call_id, outcome=result[0], output=result[1]))
 
-        task = self._child(f"tool:{command.name}", self._tool(command, result))
+        reply = self.state.reply
+        said = reply.user_text if reply is not None else ""
+        context = ToolContext(self.call_sid, command.turn, command.key, said, self._parts.memory)
+        task = self._child(f"tool:{command.name}", self._tool(command, context, result))
         self._tools[command.call_id] = task
         task.add_done_callback(settle)
 
-    async def _tool(self, command: c.RunTool, result: list[str]) -> None:
+    async def _tool(self, command: c.RunTool, context: ToolContext, result: list[str]) -> None:
         try:
             async with asyncio.timeout(command.timeout_ms / 1000):
-                context = ToolContext(self.call_sid, command.turn, command.key)
                 result[:] = await self._parts.run_tool(command.name, command.arguments, context)
         except TimeoutError:
             result[:] = "timeout", json.dumps({"error": "this took too long"})

@@ -15,7 +15,7 @@ from calls.models.agent import E164
 _log = structlog.get_logger(__name__)
 
 DEMO_NUMBER = "+15005550006"
-_DEMO_TOOLS = ("book_table", "end_call")
+_DEMO_TOOLS = ("book_table", "recall", "remember", "forget", "end_call")
 _DEMO_VOICE = "f786b574-daa5-4673-aa0c-cbe3e8534c02"
 _DEMO_INSTRUCTIONS = """\
 You are the receptionist of Bella Vista, a small Italian restaurant, and you are on the phone.
@@ -31,7 +31,12 @@ What you know:
 
 To book a table you need the day, the time, the number of guests and a name. When you have all four, call book_table \
 once, then repeat the booking in one sentence. Use the caller's name once you know it. When the caller has said \
-goodbye, say goodbye and call end_call."""
+goodbye, say goodbye and call end_call.
+
+Some callers have called before; what is on file about them is shown to you. Serve them as somebody who remembers: think of \
+what they cannot eat, offer what they usually have, but ask before you book what you only remember. When a caller refers to \
+something earlier that you do not see, call recall. When they ask you to remember something, call remember with it. When \
+they ask you to forget something, ask whether they are sure; when they are, call forget."""
 
 
 def agent_for_number(number: str) -> tuple[AgentProfile, int] | None:
@@ -63,6 +68,7 @@ def seed_demo_agent() -> AgentVersion | None:
             name="Bella Vista",
             instructions=_DEMO_INSTRUCTIONS,
             greeting="Bella Vista, good day! How can I help you?",
+            returning_greeting="Bella Vista, welcome back, {name}! How can I help you?",
             voice=_DEMO_VOICE,
             tools=list(_DEMO_TOOLS),
             idle_texts=["Are you still there?", "I'm still here if you need anything."],

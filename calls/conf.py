@@ -59,12 +59,13 @@ class TwilioConf:
 
 @dataclass(frozen=True, slots=True)
 class LimitsConf:
-    """Bounds of one process."""
+    """Bounds of one process. ``recall_ms``: how long an answer waits for what its caller's memory may add to it."""
 
     max_calls: int = 50
     start_deadline_ms: int = 5000
     media_silence_ms: int = 8000
     max_message_bytes: int = 65536
+    recall_ms: int = 30
 
 
 @dataclass(frozen=True, slots=True)

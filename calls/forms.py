@@ -95,12 +95,13 @@ class AgentBaseForm(_ModelForm):
     class Meta:
         model = Agent
         fields: ClassVar = [
-            "name", "is_active", "instructions", "greeting", "voice", "language", "model", "tools", "idle_texts",
-            "goodbye_text", "transfer_to",
+            "name", "is_active", "instructions", "greeting", "returning_greeting", "voice", "language", "model", "tools",
+            "idle_texts", "goodbye_text", "transfer_to",
         ]  # fmt: skip
         widgets: ClassVar = {
             "instructions": forms.Textarea(attrs={"rows": 18, "cols": 90}),
             "greeting": forms.Textarea(attrs={"rows": 2, "cols": 90}),
+            "returning_greeting": forms.Textarea(attrs={"rows": 2, "cols": 90}),
             "goodbye_text": forms.Textarea(attrs={"rows": 2, "cols": 90}),
             "voice": forms.TextInput(attrs={"size": 40, **_TIDY}),
             "model": forms.TextInput(attrs={"size": 40, **_TIDY}),

@@ -11,8 +11,17 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter, Gauge, Histogram
 
 from calls.bus import Bus, StepTaken
-from calls.core.commands import CancelModel, CancelVoice, Clear, EndCall, StaleDropped, TurnClosed
-from calls.core.events import EarFailed, ModelFailed, SpeechStarted, TimerFired, TurnOpened, VoiceFailed
+from calls.core.commands import AskModel, CancelModel, CancelVoice, Clear, EndCall, StaleDropped, TurnClosed
+from calls.core.events import (
+    EarFailed,
+    MemoryRecalled,
+    ModelFailed,
+    SpeechStarted,
+    TimerFired,
+    TurnOpened,
+    VoiceFailed,
+)
+from calls.core.recalling import RECALL
 from calls.core.replies import WATCH
 
 if TYPE_CHECKING:
@@ -35,6 +44,16 @@ BARGE_IN = Histogram(
 TTS_ERRORS = Counter("cartesia_tts_error", "Failures of the voice", ["kind"])
 STT_ERRORS = Counter("cartesia_stt_error", "Failures of speech recognition", ["kind"])
 MODEL_ERRORS = Counter("openai_error", "Failures of the model", ["kind"])
+
+RECALL_MS = Histogram(
+    "recall_ms",
+    "What the memory needed for a recall before an answer, by the deepest level that gave something to the prompt",
+    ["level", "outcome"],
+    buckets=(1, 2, 5, 10, 15, 20, 25, 30, 40, 60, 100, 200, 500, 1000),
+)
+RECALLS_MISSED = Counter(
+    "recall_deadline_missed", "Answers that went to the model without waiting longer for the memory"
+)
 
 CALLS_LIVE = Gauge("calls_in_progress", "Calls in progress in this process")
 CALLS_REFUSED = Counter("calls_refused", "Calls not answered by an agent", ["why"])
@@ -75,10 +94,19 @@ class CallMetrics:
         bus.subscribe(EarFailed, lambda failed, _: STT_ERRORS.labels(failed.kind).inc())
         bus.subscribe(ModelFailed, lambda failed, _: MODEL_ERRORS.labels(failed.kind).inc())
 
+        bus.subscribe(MemoryRecalled, self._recalled)
+
     def _step(self, step: StepTaken, _: StepTaken) -> None:
         MAILBOX_DELAY.observe(step.waited_us / 1000)
         if isinstance(step.event, TimerFired) and step.event.timer == WATCH:
             self._overdue(step)
+        elif isinstance(step.event, TimerFired) and step.event.timer == RECALL:
+            RECALLS_MISSED.inc(any(isinstance(command, AskModel) for command in step.commands))
+
+    @staticmethod
+    def _recalled(recalled: MemoryRecalled, _: StepTaken) -> None:
+        level = max((item.level for item in recalled.items if item.in_prompt), default="none")
+        RECALL_MS.labels(level, recalled.outcome).observe(recalled.took_ms)
 
     @staticmethod
     def _overdue(step: StepTaken) -> None:

@@ -7,13 +7,15 @@ the event loop's thread only. No method here raises for a vendor's failure: that
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from calls.core.events import Event
+from calls.core.events import Event, Recalled
 
 if TYPE_CHECKING:
     from calls.core.commands import AskModel
     from calls.core.policy import AgentProfile
+    from calls.core.state import Card
 
 Post = Callable[[Event], None]
 
@@ -106,3 +108,91 @@ class CarrierOut(Protocol):
 
     def close(self, code: int = 1000) -> None:
         """Close the stream."""
+
+
+# --- memory -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class RecallResult:
+    """What was found, the best first, at most 20; those left out of the prompt say why.
+
+    ``outcome`` is that of ``calls.core.events.MemoryRecalled``; ``took_ms`` counts from the call of ``recall``.
+    """
+
+    items: tuple[Recalled, ...] = ()
+    outcome: str = "full"
+    took_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """What became of a wish to remember. ``status``: ``kept`` (for later calls too), ``known`` (it was known already),
+    ``this_call`` (for the rest of this call only: the caller has no memory of their own)."""
+
+    status: str
+    text: str
+    id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """What was forgotten, in words that a caller may hear. Nothing where nothing fitted."""
+
+    texts: tuple[str, ...] = ()
+
+
+class MemoryRefused(Exception):
+    """The memory will not do this; the message is told to the model and holds nothing of another caller."""
+
+
+class CallMemory(Protocol):
+    """What is remembered of one caller, for the length of one call. Used from the event loop's thread.
+
+    What is found belongs to this caller alone: nothing here takes a number or a caller from the model. An exception but
+    ``MemoryRefused`` is a bug; the call goes on without memory. Nothing of it may block the loop for over a millisecond.
+    """
+
+    def card_at_hand(self) -> Card | None:
+        """The caller's card where it has been fetched by now, else ``None``. Never waits."""
+
+    async def card(self) -> Card:
+        """The caller's card as it is now; empty for an unknown caller. After ``remember`` and ``forget`` with their effect."""
+
+    def hear(self, text: str) -> None:
+        """The whole text of the caller's open turn so far: what ``recall`` may be asked next. Cheap, never blocks."""
+
+    async def recall(self, text: str, deadline_ms: int) -> RecallResult:
+        """What may help to answer ``text``, within ``deadline_ms``: what is not found by then is left out.
+
+        What was given to ``note`` or is in the card has ``in_prompt`` off (``duplicate``), for it is before the model already.
+        May be cancelled.
+        """
+
+    def note(self, role: str, text: str, turn: int, at_ms: int) -> None:
+        """Something was said in this call: by the ``user``, or by the ``assistant`` (what was heard of it). ``at_ms``: when, on
+        the call's clock; ``-1`` where that is not known. Cheap, never blocks."""
+
+    async def remember(self, text: str, key: str, turn: int, said: str) -> Remembered:
+        """Remember ``text``, from now on, in this call too. ``key``: the same key has one effect. ``said``: the caller's words
+        in this turn, which must be its source. Raises ``MemoryRefused``."""
+
+    async def forget(self, what: str, key: str, turn: int) -> Forgotten:
+        """Forget what fits ``what``, from now on, in this call too. ``key``: as for ``remember``. Raises ``MemoryRefused``."""
+
+    async def aclose(self) -> None:
+        """The call is over: let go of what was loaded for it. What was said is archived by others."""
+
+
+class Memory(Protocol):
+    """The memory of a process, shared by all calls."""
+
+    async def ring(self, call_sid: str, number: str, locale: str) -> None:
+        """A call rings from this number (empty or a word of the carrier's where it is withheld): fetch what its ``open``
+        will want. ``locale`` is the agent's language. Run beside the webhook, whose answer never waits for it."""
+
+    def open(self, call_sid: str, number: str, locale: str) -> CallMemory:
+        """The memory of a call that begins, whether or not it rang here. Never blocks: what is not there yet is fetched meanwhile."""
+
+    async def aclose(self) -> None:
+        """Close what is open."""

@@ -26,7 +26,7 @@ from calls.core.policy import AgentProfile
 from calls.eventlog import LogWriter
 from calls.loopwatch import LoopWatch
 from calls.media.vad import Batch, VadConf
-from calls.ports import AudioSink, CallControl, Ear, Model, Post, Voice
+from calls.ports import AudioSink, CallControl, CallMemory, Ear, Memory, Model, Post, Voice
 from calls.providers.twilio.signature import SignatureChecker
 from calls.registry import Registry
 from calls.services.carrier import mark_answered
@@ -45,6 +45,8 @@ _LAST_CALL_S = 1.0
 #: How long calls have for their end where nobody drained before the runtime is closed.
 _CLOSING_S = 10.0
 _DRAIN_POLL_S = 0.05
+#: How long a prefetch of a caller's memory may last; by then its call has begun, or never will.
+_PREFETCH_S = 30.0
 
 
 @dataclass
@@ -68,6 +70,7 @@ class Runtime:
     process_name: str
     vad: VadConf = VadConf()
     windows: Batch = field(default_factory=Batch)
+    memory: Memory | None = None
     closers: tuple[Callable[[], Awaitable[object]], ...] = ()
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
@@ -111,6 +114,31 @@ class Runtime:
 
         self._background(guarded(), f"database:{function.__name__}")
 
+    def ring(self, call_sid: str, number: str, locale: str) -> None:
+        """A call will come from this number: have its caller's memory prefetched, without waiting."""
+        memory = self.memory
+        if memory is None:
+            return
+
+        async def guarded() -> None:
+            try:
+                async with asyncio.timeout(_PREFETCH_S):
+                    await memory.ring(call_sid, number, locale)
+            except Exception as error:  # noqa: BLE001 - a call without memory is still a call
+                _log.warning("memory.prefetch_failed", call_sid=call_sid, error=type(error).__name__)
+
+        self._background(guarded(), f"ring:{call_sid}")
+
+    def open_memory(self, ticket: Ticket) -> CallMemory | None:
+        """The memory of the caller whose call begins; ``None`` where there is none to be had."""
+        if self.memory is None:
+            return None
+        try:
+            return self.memory.open(ticket.call_sid, ticket.caller_number, ticket.agent.language)
+        except Exception as error:  # noqa: BLE001 - a call without memory is still a call
+            _log.error("memory.not_opened", call_sid=ticket.call_sid, error=type(error).__name__)
+            return None
+
     def warm_model(self, *_: object) -> None:
         """The caller begins to speak: an answer will be wanted soon."""
         self._background(self.model.warm(), "warm-model")
@@ -147,7 +175,8 @@ class Runtime:
         await self.log_writer.aclose()
         for task in self._tasks:
             task.cancel()
-        for close in (self.model.aclose, self.control.aclose, *self.closers, self.redis.aclose):
+        memory = [self.memory.aclose] if self.memory is not None else []
+        for close in (self.model.aclose, self.control.aclose, *memory, *self.closers, self.redis.aclose):
             try:
                 await close()
             except Exception as error:  # noqa: BLE001 - the rest must be closed all the same

@@ -24,6 +24,7 @@ from calls.mailbox import Clock, Mailbox
 from calls.media.gate import Gate
 from calls.media.recorder import Recorder
 from calls.media.vad import SpeechDetector
+from calls.memoryfeed import MemoryFeed
 from calls.metrics import CallMetrics
 
 if TYPE_CHECKING:
@@ -49,9 +50,12 @@ class Session:
         self._ear = runtime.make_ear(ticket.agent, mailbox.post)
         self._voice = runtime.make_voice(ticket.agent, gate, mailbox.post)
         self._detector = SpeechDetector(mailbox.post, runtime.vad, runtime.windows)
-        parts = Parts(self._ear, self._voice, runtime.model, runtime.control, carrier, gate, runtime.run_tool)
+        memory = runtime.open_memory(ticket)
+        self._memory = MemoryFeed(memory, bus, mailbox.post, ticket.call_sid) if memory is not None else None
+        parts = Parts(self._ear, self._voice, runtime.model, runtime.control, carrier, gate, runtime.run_tool, memory)
         today = datetime.now(UTC).strftime("%A, %d %B %Y")
-        self.actor = SessionActor(ticket.call_sid, ticket.agent, parts, mailbox, clock, bus, today)
+        recall_ms = runtime.conf.limits.recall_ms
+        self.actor = SessionActor(ticket.call_sid, ticket.agent, parts, mailbox, clock, bus, today, recall_ms)
         self._log = runtime.log_writer.open(ticket.call_sid, self._meta())
         bus.subscribe(StepTaken, self._log.on_step)
         bus.subscribe(SpeechStarted, runtime.warm_model)
@@ -63,6 +67,7 @@ class Session:
         self._last_media_ms = 0
         self._least_delay_ms = 1 << 62
         self._watch: asyncio.TimerHandle | None = None
+        self._remembering: asyncio.Task[None] | None = None
 
     # --- from the carrier ---------------------------------------------------------------------------------------------
 
@@ -103,6 +108,7 @@ class Session:
     async def run(self) -> None:
         """Run the call, then finish its recording and its log, whatever happened."""
         self._watch_media()
+        self._remembering = asyncio.ensure_future(self._memory.run()) if self._memory is not None else None
         end_reason = "internal_error"
         try:
             end_reason = await self.actor.run()
@@ -118,7 +124,9 @@ class Session:
         self._gone = True
         with suppress(Exception):
             self._carrier.close()
-        for closing in (self._ear.aclose, self._voice.aclose):
+        if self._remembering is not None:
+            self._remembering.cancel()
+        for closing in (self._ear.aclose, self._voice.aclose, *([self._memory.aclose] if self._memory else [])):
             try:
                 await closing()
             except Exception as error:  # noqa: BLE001 - closing one part must not keep the others open

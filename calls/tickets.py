@@ -32,7 +32,7 @@ _MOST_TOKEN_CHARS = 64
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What the webhook knows and the stream needs."""
+    """What the webhook knows and the stream needs. ``caller_number``: of the person we speak with, whoever called whom."""
 
     call_sid: str
     account_sid: str
@@ -40,6 +40,7 @@ class Ticket:
     to_number: str
     agent_version_id: int
     agent: AgentProfile
+    caller_number: str = ""
 
 
 def _key(token: str) -> str:

@@ -10,6 +10,7 @@ from calls.core.state import END_REASONS
 from calls.models import CallEvent, Turn
 from calls.services.timeline import ANSWER
 from calls.timeline_format import clock, exact_clock, exact_time, milliseconds
+from calls.timeline_memory import Memories, memories
 from calls.timeline_turns import SLOW_MS, Course, Waits, course
 
 if TYPE_CHECKING:
@@ -61,6 +62,7 @@ class Exchange:
     latency: str
     slow_above: str
     waits: Waits | None
+    memories: Memories | None
     heard: str
     unheard: str
     before: list[Note] = field(default_factory=list)
@@ -131,6 +133,7 @@ def _exchange(turn: Turn, title: str, began_ms: int | None, waits: Waits | None)
         latency=milliseconds(turn.latency_ms) if turn.latency_ms is not None else "",
         slow_above=milliseconds(SLOW_MS) if is_slow else "",
         waits=waits,
+        memories=memories(turn.recalled),
         heard=heard,
         unheard=unheard,
     )
@@ -158,6 +161,7 @@ def split_heard(generated: str, heard: str) -> tuple[str, str]:
 _NOTES: dict[str, tuple[Callable[[dict[str, Any]], str], bool]] = {
     "RunTool": (lambda d: f"Tool {d.get('name')} started. {_plain(d.get('arguments'))}", False),
     "ToolSettled": (lambda d: f"Tool finished, {d.get('outcome')}. {_plain(d.get('output'))}", False),
+    "CardLoaded": (lambda d: "The caller's card was loaded" if d.get("text") or d.get("name") else "No card", False),
     "DtmfPressed": (lambda d: f"The caller pressed {d.get('digit')}", False),
     "PlayTones": (lambda d: f"Tones sent: {d.get('digits')}", False),
     "Transfer": (lambda d: f"Transferred to {d.get('to')}", False),

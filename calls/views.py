@@ -81,9 +81,10 @@ async def voice(request: HttpRequest, runtime: Runtime, fields: QueryDict) -> Ht
         "direction": fields.get("Direction", "inbound"),
         "account_sid": fields.get("AccountSid", ""),
     }
+    # A call that we placed has the numbers the other way round: ours is the one it comes from.
+    ours, theirs = (from_number, to_number) if facts["direction"].startswith("outbound") else (to_number, from_number)
     try:
-        # A call that we placed has the numbers the other way round: ours is the one it comes from.
-        found = await _agent(runtime, from_number if facts["direction"].startswith("outbound") else to_number)
+        found = await _agent(runtime, ours)
     except Exception as error:  # noqa: BLE001 - whatever is wrong, the caller gets an answer
         _log.error("webhook.no_database", call_sid=call_sid, error=type(error).__name__)
         return _refuse(runtime, facts, "no_database", twiml.say_and_hang_up(TROUBLE))
@@ -92,7 +93,8 @@ async def voice(request: HttpRequest, runtime: Runtime, fields: QueryDict) -> Ht
     if not runtime.registry.reserve(call_sid):
         return _refuse(runtime, facts, "drain" if runtime.registry.draining else "overload", twiml.busy())
     agent, version_id = found
-    ticket = Ticket(call_sid, facts["account_sid"], from_number, to_number, version_id, agent)
+    runtime.ring(call_sid, theirs, agent.language)
+    ticket = Ticket(call_sid, facts["account_sid"], from_number, to_number, version_id, agent, theirs)
     token = await runtime.tickets.issue(ticket)
     runtime.in_background(open_call, **facts, agent_version_id=version_id)
     base = runtime.conf.twilio.public_base_url.rstrip("/")

@@ -64,7 +64,7 @@ class AgentAdmin(_AgentAdmin):
     save_on_top = True
     fieldsets: ClassVar = [
         (None, {"fields": ["name", "is_active"]}),
-        ("What it says", {"fields": ["instructions", "greeting", "idle_texts", "goodbye_text"]}),
+        ("What it says", {"fields": ["instructions", "greeting", "returning_greeting", "idle_texts", "goodbye_text"]}),
         ("Voice and model", {"fields": ["voice", "language", "model"]}),
         ("What it can do", {"fields": ["tools", "transfer_to"]}),
         *policy_fieldsets(),

@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     from calls.models import AgentVersion
 
 _USUAL = TurnPolicy()
-_PLAIN = ("name", "instructions", "greeting", "voice", "language", "model", "goodbye_text", "transfer_to")
+_PLAIN = (
+    "name",
+    "instructions",
+    "greeting",
+    "returning_greeting",
+    "voice",
+    "language",
+    "model",
+    "goodbye_text",
+    "transfer_to",
+)
 
 
 def values(version: AgentVersion | None) -> dict[str, str]:

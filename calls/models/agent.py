@@ -30,6 +30,12 @@ class Agent(models.Model):
     name = models.CharField(max_length=80, unique=True)
     instructions = models.TextField(help_text="What the model is told before every call: who it is and how it behaves.")
     greeting = models.TextField(blank=True, help_text="Said as soon as the call is answered. Empty: the caller begins.")
+    returning_greeting = models.TextField(
+        "greeting of callers it knows",
+        blank=True,
+        db_default="",
+        help_text="Said instead where the caller's name is on file in time; {name} stands for it. Empty: as everybody.",
+    )
     voice = models.CharField(max_length=100, help_text="The voice's id at the voice vendor.")
     language = models.CharField(max_length=16, default="en", help_text="Two-letter code of the language spoken.")
     model = models.CharField(max_length=80, blank=True, help_text="Language model; empty takes the server's default.")
@@ -99,6 +105,7 @@ class Agent(models.Model):
             version=version,
             instructions=self.instructions,
             greeting=self.greeting,
+            returning_greeting=self.returning_greeting,
             voice=self.voice,
             language=self.language,
             model=self.model,

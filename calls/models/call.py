@@ -91,7 +91,10 @@ class Call(models.Model):
 
 
 class Turn(models.Model):
-    """One exchange: what the caller said, what was generated, and how much of it was heard."""
+    """One exchange: what the caller said, what was generated, and how much of it was heard.
+
+    ``recalled`` is what of the caller's memory was found for it (``calls.services.timeline.TurnFacts``), empty without one.
+    """
 
     class Outcome(models.TextChoices):
         """The one way in which it ended."""
@@ -118,6 +121,7 @@ class Turn(models.Model):
     wasted_chars = models.PositiveIntegerField(default=0)
     wasted_tokens = models.PositiveIntegerField(default=0)
     spoken_words = models.JSONField("what became of each word", default=list, blank=True)
+    recalled = models.JSONField("what was recalled", default=dict, db_default=Value({}, models.JSONField()), blank=True)
     words = models.GeneratedField(
         expression=SearchVector("user_text", "heard_text", config="simple"),
         output_field=SearchVectorField(),

@@ -187,6 +187,7 @@ def _turn(call: Call, turn: TurnFacts) -> Turn:
         wasted_chars=turn.wasted_chars,
         wasted_tokens=turn.wasted_tokens,
         spoken_words=list(turn.spoken_words),
+        recalled=turn.recalled,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from calls.core.commands import AskModel, Clear, Command, EndCall, Say, TurnClosed
+from calls.core.commands import AskModel, Clear, Command, EndCall, Recall, Say, TurnClosed
 from calls.core.events import (
     AudioSent,
     CallStarted,
@@ -18,13 +18,14 @@ from calls.core.events import (
     ErrorRaised,
     Event,
     MarkReturned,
+    MemoryRecalled,
     ModelFailed,
     TimedWord,
     VoiceFailed,
     WordsTimed,
 )
 from calls.core.record import payload
-from calls.services.entries import Entry, clean
+from calls.services.entries import Entry, clean, clean_tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -37,7 +38,12 @@ _FAILURES = (EarFailed, ErrorRaised, ModelFailed, VoiceFailed)
 
 @dataclass(frozen=True, slots=True)
 class TurnFacts:
-    """One turn. Times on the call's clock; ``None`` where it did not happen."""
+    """One turn. Times on the call's clock; ``None`` where it did not happen.
+
+    ``recalled``: ``outcome``, ``took_ms`` and ``items`` of what was found in the caller's memory for its last request, each item as
+    in ``calls.core.events.Recalled``. What came after the model was asked has ``outcome`` ``late`` and is ``in_prompt`` nowhere.
+    Empty where nothing was asked of the memory.
+    """
 
     number: int
     kind: str
@@ -52,6 +58,7 @@ class TurnFacts:
     wasted_chars: int = 0
     wasted_tokens: int = 0
     spoken_words: tuple[dict[str, Any], ...] = ()
+    recalled: dict[str, Any] = field(default_factory=dict)
 
     @property
     def interrupted(self) -> bool:
@@ -127,14 +134,60 @@ class _Open:
     audio: dict[int, _Audio] = field(default_factory=dict)
 
 
+@dataclass(slots=True)
+class _Recall:
+    """What became of the newest recall for a turn; ``is_over`` once the model was asked."""
+
+    epoch: int
+    is_over: bool = False
+    found: MemoryRecalled | None = None
+    is_late: bool = False
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What was recalled for each turn. The last attempt at a turn counts: earlier ones were guesses, or amended."""
+
+    recalls: dict[int, _Recall] = field(default_factory=dict)
+
+    def follow(self, value: Event | Command | None) -> None:
+        """The next entry of the log."""
+        if isinstance(value, Recall):
+            self.recalls[value.turn] = _Recall(value.epoch)
+        elif isinstance(value, (AskModel, MemoryRecalled)):
+            recall = self.recalls.get(value.turn)
+            if recall is None or recall.epoch != value.epoch:
+                return
+            if isinstance(value, AskModel):
+                recall.is_over = True
+            else:
+                recall.found, recall.is_late = value, recall.is_over
+
+    def of(self, turn: int) -> dict[str, Any]:
+        """What was recalled for this turn, as ``TurnFacts.recalled``."""
+        recall = self.recalls.get(turn)
+        if recall is None:
+            return {}
+        found = recall.found
+        if found is None:
+            return {"outcome": "late" if recall.is_over else "dropped", "took_ms": None, "items": []}
+        items: list[dict[str, Any]] = clean_tree(payload(found.items))
+        if recall.is_late:
+            items = [{**item, "in_prompt": False, "why_not": item["why_not"] or "late"} for item in items]
+        outcome = "late" if recall.is_late else found.outcome
+        return {"outcome": clean(outcome), "took_ms": found.took_ms, "items": items}
+
+
 def fold(entries: Sequence[Entry]) -> CallFacts:
     """The turns and totals of a call."""
     closed: dict[int, TurnFacts] = {}
     open_turns: dict[int, _Open] = {}
+    memory = _Memory()
     end_reason = ""
     errors = 0
     for entry in entries:
         value = entry.value
+        memory.follow(value)
         if isinstance(value, TurnClosed):
             closed[value.turn] = _turn(value)
             open_turns.pop(value.turn, None)
@@ -145,9 +198,10 @@ def fold(entries: Sequence[Entry]) -> CallFacts:
         else:
             _follow(open_turns, closed, value)
     lost = {number: _lost_turn(number, turn) for number, turn in open_turns.items() if _is_real(turn)}
+    turns = {number: replace(turn, recalled=memory.of(number)) for number, turn in (closed | lost).items()}
     good = [entry for entry in entries if entry.kind != "broken"]
     return CallFacts(
-        turns=tuple((closed | lost)[number] for number in sorted(closed | lost)),
+        turns=tuple(turns[number] for number in sorted(turns)),
         end_reason=end_reason,
         first_wall_ms=_first_wall(good),
         last_wall_ms=max((entry.wall_ms for entry in good if entry.wall_ms), default=None),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from calls.actor import Parts, SessionActor
@@ -17,10 +17,13 @@ from calls.codecs.twilio import parse_mark_name
 from calls.core import events as e
 from calls.core.commands import AskModel
 from calls.core.speech import BYTES_PER_MS
-from calls.core.state import State
+from calls.core.state import Card, State
 from calls.mailbox import CAPACITY, Clock, Mailbox
 from calls.media.gate import Gate
+from calls.memoryfeed import MemoryFeed
+from calls.ports import Forgotten, MemoryRefused, RecallResult, Remembered
 from calls.replay.invariants import Checker
+from calls.tools import run_tool
 from tests.unit.core.world import MS_PER_CHAR, agent
 
 if TYPE_CHECKING:
@@ -226,10 +229,90 @@ class ScriptedControl:
         """Nothing is open."""
 
 
+class VirtualMemory:
+    """A caller's memory in virtual time: each answer after ``delay_ms``, or an exception; it keeps what it was told.
+
+    Whether a row fits is whether it shares a word; real search is the memory's own affair. What was noted is a double.
+    """
+
+    def __init__(self, card: Card | None = None, rows: tuple[e.Recalled, ...] = ()) -> None:
+        self.known, self.rows = card or Card(), list(rows)
+        self.at_hand: Card | None = card
+        self.delay_ms = 5
+        self.fails: Exception | None = None
+        self.heard: list[str] = []
+        self.noted: list[tuple[str, str, int, int]] = []
+        self.asked: list[tuple[str, int]] = []
+        self.remembered: dict[str, tuple[str, int, str]] = {}
+        self.cancelled = 0
+        self.closed = False
+
+    async def _answer(self) -> None:
+        try:
+            await asyncio.sleep(self.delay_ms / 1000)
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
+        if self.fails is not None:
+            raise self.fails
+
+    def card_at_hand(self) -> Card | None:
+        return self.at_hand
+
+    async def card(self) -> Card:
+        await self._answer()
+        return self.known
+
+    def hear(self, text: str) -> None:
+        self.heard.append(text)
+
+    async def recall(self, text: str, deadline_ms: int) -> RecallResult:
+        self.asked.append((text, deadline_ms))
+        await self._answer()
+        words = set(text.lower().split())
+        said = " ".join(noted for _, noted, _, _ in self.noted)
+        found = []
+        for row in self.rows:
+            if words & set(row.text.lower().split()):
+                double = row.text in said
+                found.append(replace(row, in_prompt=not double, why_not="duplicate" if double else ""))
+        return RecallResult(tuple(found), "full", self.delay_ms)
+
+    def note(self, role: str, text: str, turn: int, at_ms: int) -> None:
+        self.noted.append((role, text, turn, at_ms))
+
+    async def remember(self, text: str, key: str, turn: int, said: str) -> Remembered:
+        await self._answer()
+        if key not in self.remembered:
+            self.remembered[key] = (text, turn, said)
+            self.rows.append(e.Recalled(id=key, level="L1", kind="fact", text=text))
+            self.known = Card(self.known.name, f"{self.known.text}\n{text}".strip())
+        return Remembered("kept", text, key)
+
+    async def forget(self, what: str, key: str, turn: int) -> Forgotten:
+        await self._answer()
+        gone = tuple(row.text for row in self.rows if what in row.text)
+        if not gone:
+            raise MemoryRefused(f"there is nothing about {what}")
+        self.rows = [row for row in self.rows if row.text not in gone]
+        lines = [line for line in self.known.text.splitlines() if what not in line]
+        self.known = Card(self.known.name, "\n".join(lines))
+        return Forgotten(gone)
+
+    async def aclose(self) -> None:
+        self.closed = True
+
+
 class Line:
     """One call with all its parts. ``tools`` says what each function does."""
 
-    def __init__(self, profile: AgentProfile, capacity: int = CAPACITY) -> None:
+    def __init__(
+        self,
+        profile: AgentProfile,
+        capacity: int = CAPACITY,
+        memory: VirtualMemory | None = None,
+        recall_ms: int = 30,
+    ) -> None:
         loop = asyncio.get_running_loop()
         self.clock = Clock(loop.time)
         self.mailbox = Mailbox(self.clock, capacity)
@@ -244,8 +327,10 @@ class Line:
         self.control = ScriptedControl(self.post)
         self.tools: dict[str, Callable[[ToolContext], Awaitable[tuple[str, str]]]] = {}
         self.ran: list[ToolContext] = []
-        parts = Parts(self.ear, self.voice, self.model, self.control, self.carrier, self.gate, self._run_tool)
-        self.actor = SessionActor("CA1", profile, parts, self.mailbox, self.clock, self.bus, "Monday")
+        self.memory = memory
+        self.feed = MemoryFeed(memory, self.bus, self.post, "CA1") if memory is not None else None
+        parts = Parts(self.ear, self.voice, self.model, self.control, self.carrier, self.gate, self._run_tool, memory)
+        self.actor = SessionActor("CA1", profile, parts, self.mailbox, self.clock, self.bus, "Monday", recall_ms)
 
     def post(self, event: e.Event) -> None:
         self.mailbox.post(event)
@@ -255,7 +340,9 @@ class Line:
 
     async def _run_tool(self, name: str, arguments: str, context: ToolContext) -> tuple[str, str]:
         self.ran.append(context)
-        return await self.tools[name](context)
+        if name in self.tools:
+            return await self.tools[name](context)
+        return await run_tool(name, arguments, context)
 
     async def wait(self, ms: int) -> None:
         """Let the time of the call pass."""
@@ -289,21 +376,28 @@ async def call(
     profile: AgentProfile | None = None,
     capacity: int = CAPACITY,
     prepare: Callable[[Line], None] = lambda _: None,
+    memory: VirtualMemory | None = None,
+    recall_ms: int = 30,
 ) -> AsyncIterator[Line]:
     """A running call; at its end the invariants are checked, and that no task is left."""
-    line = Line(profile or agent(), capacity)
+    line = Line(profile or agent(), capacity, memory, recall_ms)
     prepare(line)
     before = asyncio.all_tasks()
+    feeding = asyncio.create_task(line.feed.run()) if line.feed is not None else None
     running = asyncio.create_task(line.actor.run())
     await asyncio.sleep(0)  # nothing arrives before the call's own first event
     try:
         yield line
     except BaseException:
         running.cancel()
+        if feeding is not None:
+            feeding.cancel()
         raise
     if not running.done():
         line.post(e.CarrierGone(how="stop"))
     await running
+    if feeding is not None:
+        feeding.cancel()
     await asyncio.sleep(0)
     left = asyncio.all_tasks() - before
     assert not left, left

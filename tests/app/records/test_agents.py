@@ -40,7 +40,7 @@ def test_the_demonstration_agent_answers_its_number() -> None:
     assert found
     profile, version_id = found
     assert (profile.name, profile.version, profile.policy) == ("Bella Vista", 1, TurnPolicy())
-    assert [tool.name for tool in profile.tools] == ["book_table", "end_call"]
+    assert [tool.name for tool in profile.tools] == ["book_table", "recall", "remember", "forget", "end_call"]
     assert profile.tools[0] == SPECS["book_table"]
     assert version_id == AgentVersion.objects.get().pk
 

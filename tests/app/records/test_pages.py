@@ -54,6 +54,26 @@ def test_a_stranger_is_sent_to_the_login(call: Call, client: Client) -> None:
     assert client.get(PAGE).headers["Location"].startswith("/admin/login/?next=")
 
 
+def test_what_was_recalled_stands_with_its_turn(call: Call, client: Client, cast: Cast) -> None:
+    source = "CA" + "9" * 32
+    item = {
+        "id": "m1", "level": "L2", "kind": "preference", "text": "likes <b>the</b> window", "score_milli": 812,
+        "said_at": "2026-11-02", "conversation": source, "audio_ms": 21_400, "quote": "the window one", "in_prompt": True,
+    }  # fmt: skip
+    late = {**item, "id": "m2", "in_prompt": False, "why_not": "floor"}
+    call.turns.filter(number=1).update(recalled={"outcome": "full", "took_ms": 12, "items": [item, late]})
+    client.force_login(cast.alice)
+    html = page(client)
+    assert "Recalled 1 of 2 found, 12 ms" in html
+    assert "likes &lt;b&gt;the&lt;/b&gt; window" in html
+    assert "left out: fits too little" in html
+    assert f'href="/calls/{source}/audio.wav#t=21.40"' in html
+    client.force_login(cast.bob)
+    html = page(client)
+    assert f'href="/calls/{source}/"' in html
+    assert "audio.wav#t=21.40" not in html
+
+
 def test_words_times_and_what_was_not_heard(call: Call, client: Client, cast: Cast) -> None:
     client.force_login(cast.alice)
 

@@ -9,6 +9,7 @@ import pytest
 
 from calls.models import CallEvent, Turn
 from calls.timeline_format import clock, exact_clock, exact_time, length, milliseconds, moment
+from calls.timeline_memory import memories
 from calls.timeline_page import end_reason, event_line, exchanges
 from calls.timeline_ribbon import ribbon
 from calls.timeline_turns import SLOW_MS, Waits, course
@@ -188,3 +189,39 @@ def test_every_end_has_a_sentence() -> None:
     for reason in (*END_REASONS, *NEVER_CONNECTED.values(), "no_agent"):
         assert end_reason(Call(end_reason=reason)) not in ("", reason.replace("_", " ")), reason
     assert end_reason(Call(end_reason="new_one")) == "new one"
+
+
+# --- what was recalled ------------------------------------------------------------------------------------------------
+
+SID = "CA" + "9" * 32
+ITEM = {
+    "id": "m1", "level": "L2", "kind": "preference", "text": "by the window", "score_milli": 812, "in_prompt": True,
+    "why_not": "", "said_at": "2026-11-02T18:30:00Z", "conversation": SID, "seq": 4, "audio_ms": 21_400, "quote": "by it",
+}  # fmt: skip
+
+
+def test_what_was_recalled_says_where_it_was_said_and_why_it_was_left_out() -> None:
+    items = [ITEM, {**ITEM, "in_prompt": False, "why_not": "floor", "conversation": "import 3", "audio_ms": -1}]
+    shown = memories({"outcome": "full", "took_ms": 12, "items": items})
+    assert shown is not None
+    assert shown.summary == "Recalled 1 of 2 found, 12 ms"
+    first, second = shown.memos
+    assert first.about == "preference, L2, score 0.81, 2026-11-02, m1"
+    assert (first.left_out, first.call_sid, first.at, first.seek_s) == ("", SID, "0:21.4", "21.40")
+    assert (second.left_out, second.call_sid, second.at, second.seek_s) == ("fits too little", "", "", "")
+
+
+SUMMARIES: list[tuple[Any, str | None]] = [
+    ({}, None),
+    ("nonsense", None),
+    ({"outcome": "late", "took_ms": None, "items": []}, "Nothing recalled, too late: the model was asked without it"),
+    ({"outcome": "words", "took_ms": 9, "items": []}, "Nothing recalled, 9 ms, by its words alone: its meaning came too late"),
+    ({"outcome": "full", "took_ms": 9, "items": "nonsense"}, "Nothing recalled, 9 ms"),
+    ({"outcome": "full", "took_ms": "9", "items": [1, {}]}, "Recalled 0 of 1 found"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("recalled", "summary"), SUMMARIES)
+def test_a_recall_in_one_line(recalled: Any, summary: str | None) -> None:
+    shown = memories(recalled)
+    assert (shown.summary if shown else None) == summary

@@ -8,8 +8,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from calls.core.commands import AskModel, Clear, Command, EndCall, Message, Say, SpokenWord, TurnClosed
-from calls.core.events import AudioSent, CallStarted, EarFailed, Event, MarkReturned, TimedWord, WordsTimed
+from calls.core.commands import AskModel, Clear, Command, EndCall, Message, Recall, Say, SpokenWord, TurnClosed
+from calls.core.events import (
+    AudioSent,
+    CallStarted,
+    EarFailed,
+    Event,
+    MarkReturned,
+    MemoryRecalled,
+    Recalled,
+    TimedWord,
+    WordsTimed,
+)
 from calls.core.policy import AgentProfile
 from calls.core.record import dumps
 from calls.services.entries import Entry, read, read_entry
@@ -164,3 +174,60 @@ def test_what_became_of_each_word_is_kept() -> None:
         {"text": "Hello", "state": "heard", "start_ms": 100, "end_ms": 300},
         {"text": "the\ufffdre", "state": "flushed", "start_ms": 300, "end_ms": 500},
     )
+
+
+# --- what was recalled ------------------------------------------------------------------------------------------------
+
+WINDOW = Recalled(
+    id="m1", level="L2", kind="preference", text="by the window", score_milli=812, said_at="2026-11-02T18:30:00Z",
+    conversation="CA9", seq=4, audio_ms=21_400, quote="the one by the window",
+)  # fmt: skip
+RAIN = Recalled(id="m2", level="L3", kind="utterance", text="it rains", in_prompt=False, why_not="floor")
+
+
+def recall(epoch: int, turn: int = 1) -> Recall:
+    return Recall(turn, epoch, "u", 30)
+
+
+def recalled(epoch: int, *items: Recalled, turn: int = 1, outcome: str = "full") -> MemoryRecalled:
+    return MemoryRecalled(turn=turn, epoch=epoch, outcome=outcome, took_ms=12, items=items)
+
+
+def asked(epoch: int, turn: int = 1) -> AskModel:
+    return AskModel(turn, epoch, (Message("user", "u"),))
+
+
+def of_turn(*values: Event | Command) -> dict[str, Any]:
+    return fold(entries(*values, closed(1))).turns[0].recalled
+
+
+def test_a_turn_tells_what_was_recalled_for_it_and_where_that_was_said() -> None:
+    found = of_turn(recall(1), recalled(1, WINDOW, RAIN), asked(1))
+    assert (found["outcome"], found["took_ms"]) == ("full", 12)
+    first, second = found["items"]
+    assert first == {
+        "id": "m1", "level": "L2", "kind": "preference", "text": "by the window", "score_milli": 812, "in_prompt": True,
+        "why_not": "", "said_at": "2026-11-02T18:30:00Z", "conversation": "CA9", "seq": 4, "audio_ms": 21_400,
+        "quote": "the one by the window",
+    }  # fmt: skip
+    assert (second["in_prompt"], second["why_not"]) == (False, "floor")
+
+
+def test_what_came_after_the_model_was_asked_reached_no_prompt() -> None:
+    found = of_turn(recall(1), asked(1), recalled(1, WINDOW, RAIN))
+    assert found["outcome"] == "late"
+    assert [(item["in_prompt"], item["why_not"]) for item in found["items"]] == [(False, "late"), (False, "floor")]
+    assert of_turn(recall(1), asked(1)) == {"outcome": "late", "took_ms": None, "items": []}
+
+
+def test_the_last_attempt_at_a_turn_counts() -> None:
+    guess = (recall(1), recalled(1, RAIN), asked(1))
+    assert [item["id"] for item in of_turn(*guess, recall(2), recalled(2, WINDOW), asked(2))["items"]] == ["m1"]
+    assert of_turn(*guess, recall(2), recalled(1, WINDOW)) == {"outcome": "dropped", "took_ms": None, "items": []}
+    again = (*guess, asked(1), AskModel(1, 3, ()))  # a function's result; a voice that failed
+    assert [item["id"] for item in of_turn(*again)["items"]] == ["m2"]
+
+
+def test_without_a_memory_a_turn_tells_nothing_of_one() -> None:
+    assert of_turn(asked(1)) == {}
+    assert of_turn(recalled(1, WINDOW)) == {}
