@@ -6,10 +6,10 @@ ARGS ?=
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help run call test test-long lint format bench lock
+.PHONY: help run call test test-long lint format bench bench-memory lock
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
 run: ## Start everything; Ctrl-C stops it
 	@.ci/venv $$(.ci/sets)
@@ -44,6 +44,10 @@ format: ## Let ruff mend what it can
 bench: ## Print the benchmarks' figures
 	@.ci/venv base sandbox dev
 	@exec $(BIN)/python -m bench $(ARGS)
+
+bench-memory: ## Print what a caller's memory finds, what it wrongly finds, and how fast
+	@.ci/venv base dev
+	@exec $(BIN)/python -m bench.memory $(ARGS)
 
 COMPILE = $(BIN)/uv pip compile --no-header --no-annotate --python-version 3.12 --quiet $(ARGS)
 lock: ## Compile the pins from pyproject.toml; ARGS=--upgrade takes newer versions

@@ -23,7 +23,7 @@ _SPEAKERS = {"user": "caller", "assistant": "you"}
 _TELLING_WORDS = 5
 _BEFORE_CHARS = 120
 #: An item longer than this is cut, so that one long story does not push out everything else.
-_ITEM_CHARS = 320
+ITEM_CHARS = 320
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +32,9 @@ class Budget:
     ``words_floor`` where the words decided alone."""
 
     tokens: int = 300
-    floor: float = 0.45
-    words_floor: float = 0.3
-    item_chars: int = _ITEM_CHARS
+    floor: float = 0.5
+    words_floor: float = 0.32
+    item_chars: int = ITEM_CHARS
     items: int = 10
 
 
@@ -73,7 +73,7 @@ def lines(hits: Iterable[Hit], budget: Budget | None = None) -> str:
     return "\n".join(line(hit.row, limits.item_chars) for hit in hits if hit.in_prompt)
 
 
-def line(row: Row, item_chars: int = _ITEM_CHARS) -> str:
+def line(row: Row, item_chars: int = ITEM_CHARS) -> str:
     """One item as JSON: its id, its day, who said it or what kind of fact it is, and the text."""
     item = {"id": row.id, "date": row.said_at.date().isoformat()}
     if row.kind is Kind.UTTERANCE:

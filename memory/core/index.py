@@ -10,13 +10,17 @@ One thread at a time may change an index; searches change nothing.
 
 from __future__ import annotations
 
+import math
+import re
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from memory.core import text
 from memory.core.bm25 import Words
+from memory.core.speakers import Speakers
 from memory.core.values import Hit, Kind, Row, Status
 
 if TYPE_CHECKING:
@@ -29,6 +33,8 @@ _DAY_S = 86_400.0
 _FIRST_ROWS = 64
 #: Removed rows stay as holes until there are this many, and more than the rest: then the index is built anew.
 _HOLES = 256
+_ROLES = {"user": 1, "assistant": 2}
+_FIRST_PERSON = re.compile(r"\b(?:i|my|me|mine|myself)\b", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +43,17 @@ class Ranking:
 
     unrelated_cosine: float = 0.0
     #: The share of the words beside the cosine's 1.
-    word_weight: float = 0.8
+    word_weight: float = 0.7
     #: What a word said just before counts against one said in the row itself.
     before_weight: float = 0.3
     #: BM25: how soon repetition stops counting, and how much long texts are discounted.
     saturation: float = 1.2
     length_discount: float = 0.5
+    #: Added for what tells something, in proportion to 1 - exp(-telling words / ``telling_words``).
+    telling_bonus: float = 0.25
+    telling_words: float = 1.5
+    #: Added for what was said by the one speaker whom the question names, or who asks about himself.
+    speaker_bonus: float = 0.1
     #: Added for a row of this moment, halved every ``recency_half_days``.
     recency_bonus: float = 0.02
     recency_half_days: float = 30.0
@@ -57,10 +68,14 @@ class CallerIndex:
 
     def __init__(self, rows: Iterable[Row] = (), ranking: Ranking | None = None) -> None:
         self.ranking = ranking or Ranking()
+        # While an index is built each line is looked at once: what was said is in the next row's context again.
+        self._lines: dict[str, list[str]] = {}
+        self._stems: dict[str, str] = {}
         self._corrected: dict[str, tuple[str, int]] = {}
         self._begin()
         for row in rows:
-            self.put(row)
+            self._put(row)
+        self._lines.clear()
 
     def __len__(self) -> int:
         return len(self._place)
@@ -74,6 +89,10 @@ class CallerIndex:
         A row that is not active is never offered. Of a superseded one it is remembered that the utterance it came from
         was corrected. Raises ``ValueError`` for a vector that is not of the other rows' dimension.
         """
+        self._put(row)
+        self._lines.clear()
+
+    def _put(self, row: Row) -> None:
         vector = np.frombuffer(row.vector, dtype=np.float32)
         if vector.size and self._vectors.shape[1] not in (0, vector.size):
             raise ValueError(
@@ -95,6 +114,8 @@ class CallerIndex:
         origin = (self._rows[place].origin.conversation, self._rows[place].origin.seq)
         if self._said.get(origin) == place:
             del self._said[origin]
+        if self._rows[place].kind is Kind.UTTERANCE:
+            self._speakers.remove(self._rows[place])
         self._words.remove(place)
         self._gone[place] = True
         if len(self._rows) - len(self._place) > max(_HOLES, len(self._place)):
@@ -102,12 +123,17 @@ class CallerIndex:
             self._begin()
             for row in kept:
                 self._append(row, np.frombuffer(row.vector, dtype=np.float32))
+            self._lines.clear()
+
+    def in_first_person(self, asked: str) -> str:
+        """The form of a question that is embedded: as the one it is about would put it. See ``memory.core.speakers``."""
+        return self._speakers.in_first_person(asked)
 
     def search(self, asked: str, vector: NDArray[np.float32] | None, now: datetime, limit: int = 20) -> list[Hit]:
         """The ``limit`` best rows for a question, best first, the later said of two with one score.
 
-        ``asked`` is in the form ``text.question`` gives; ``vector`` its embedding, or ``None`` where that is not there:
-        then the words decide alone. An utterance that was corrected since comes lower, with ``why_not`` ``superseded``,
+        ``asked`` is in the form ``text.question`` gives; ``vector`` the embedding of ``in_first_person`` of it, or ``None``
+        where that is not there: then the words decide alone. An utterance that was corrected since comes lower, with ``why_not`` ``superseded``,
         unless the question is about the past. A row without any word or meaning in common with the question may be
         among the last. Raises ``ValueError`` for a vector of a wrong dimension.
         """
@@ -121,11 +147,13 @@ class CallerIndex:
                 raise ValueError(
                     f"the question has a vector of dimension {vector.size}, rows have {self._vectors.shape[1]}"
                 )
-            cosines = self._vectors[:count] @ vector
+            # Not a product of BLAS: its threads wait for one another when the cores are busy, for milliseconds.
+            cosines = np.einsum("ij,j->i", self._vectors[:count], vector)
             scores += np.maximum((cosines - rank.unrelated_cosine) / (1 - rank.unrelated_cosine), 0)
         days = np.maximum(now.timestamp() - self._said_at[:count], 0) / _DAY_S
         scores += rank.recency_bonus * np.exp2(-days / rank.recency_half_days)
-        scores += rank.importance_bonus * self._importance[:count]
+        scores += self._standing[:count]
+        scores += rank.speaker_bonus * (self._roles[:count] == self._asked_role(asked))
         corrected: set[int] = set() if text.asks_past(asked) else self._corrected_places()
         scores[list(corrected)] -= rank.corrected_penalty
         scores[self._gone[:count]] = -np.inf
@@ -144,7 +172,9 @@ class CallerIndex:
         self._words = Words(rank.saturation, rank.length_discount, rank.before_weight)
         self._vectors: NDArray[np.float32] = np.zeros((_FIRST_ROWS, 0), dtype=np.float32)
         self._said_at: NDArray[np.float64] = np.zeros(_FIRST_ROWS)
-        self._importance: NDArray[np.float32] = np.zeros(_FIRST_ROWS, dtype=np.float32)
+        self._standing: NDArray[np.float32] = np.zeros(_FIRST_ROWS, dtype=np.float32)
+        self._roles: NDArray[np.int8] = np.zeros(_FIRST_ROWS, dtype=np.int8)
+        self._speakers = Speakers()
         self._gone: NDArray[np.bool_] = np.zeros(_FIRST_ROWS, dtype=np.bool_)
 
     def _append(self, row: Row, vector: NDArray[np.float32]) -> None:
@@ -152,19 +182,38 @@ class CallerIndex:
         if place == len(self._gone):
             self._vectors = _doubled(self._vectors)
             self._said_at = _doubled(self._said_at)
-            self._importance = _doubled(self._importance)
+            self._standing = _doubled(self._standing)
+            self._roles = _doubled(self._roles)
             self._gone = _doubled(self._gone)
         if vector.size:
             if not self._vectors.shape[1]:
                 self._vectors = np.zeros((len(self._gone), vector.size), dtype=np.float32)
             self._vectors[place] = vector
         self._said_at[place] = row.said_at.timestamp()
-        self._importance[place] = row.importance
+        own = self._tokens(row.text)
+        told = self._tokens(text.statements(row.text)) if row.kind is Kind.UTTERANCE else own
+        self._standing[place] = self.ranking.importance_bonus * row.importance
+        self._standing[place] += self.ranking.telling_bonus * (1 - math.exp(-len(told) / self.ranking.telling_words))
+        self._roles[place] = _ROLES.get(row.role, 0)
         self._rows.append(row)
         self._place[row.id] = place
-        if row.kind is Kind.UTTERANCE and row.origin.seq >= 0:
+        if row.kind is Kind.UTTERANCE:
+            self._speakers.add(row)
             self._said[row.origin.conversation, row.origin.seq] = place
-        self._words.append(text.tokens(row.text), text.tokens(row.before))
+        self._words.append(own, chain.from_iterable(self._tokens(line) for line in row.before.splitlines()))
+
+    def _tokens(self, line: str) -> list[str]:
+        found = self._lines.get(line)
+        if found is None:
+            found = self._lines[line] = text.tokens(line, self._stems)
+        return found
+
+    def _asked_role(self, asked: str) -> int:
+        """The number of the one role that the question is about, -1 where that is nobody or several."""
+        named = {_ROLES.get(role, 0) for role in self._speakers.named(asked).values() if role}
+        if not named and _FIRST_PERSON.search(asked):
+            named = {_ROLES["user"]}
+        return named.pop() if len(named) == 1 else -1
 
     def _corrected_places(self) -> set[int]:
         """Where the utterances are that something superseded was taken from."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from memory.core import words
@@ -29,7 +28,8 @@ _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\b)")
 # Digits and letters apart ("10am"), apostrophes inside words, scripts without spaces character by character.
 _UNSPACED = "\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff"
 _TOKEN = re.compile(rf"\d+|[{_UNSPACED}]|[^\W\d_{_UNSPACED}]+(?:'[^\W\d_]+)*")
-_APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'"})
+_APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'"})
+_SENTENCE = re.compile(r"[^.!?…]+[.!?…]*")
 _FILLERS = re.compile(
     r"[\s,]*\b(?:u+[hm]+|e+r+m*|h+m+|a+h+|you know|i mean|sort of|kind of|let me see|well|okay|ok|so|hello|hi|hey)\b[\s,.…]*",
     re.IGNORECASE,
@@ -50,25 +50,34 @@ def same(text: str) -> str:
     return " ".join(_raw_tokens(text))
 
 
-def tokens(text: str) -> list[str]:
+def tokens(text: str, stems: dict[str, str] | None = None) -> list[str]:
     """The telling words of a text in order, stemmed: what BM25 counts. Function words are left out, number words are
-    digits."""
-    return [stem(token) for token in _raw_tokens(text) if token not in words.STOP]
+    digits. ``stems`` remembers stems from one text to the next; it belongs to the caller, as the words do."""
+    told = [token for token in _raw_tokens(text) if token not in words.STOP]
+    if stems is None:
+        return [stem(token) for token in told]
+    for token in told:
+        if token not in stems:
+            stems[token] = stem(token)
+    return [stems[token] for token in told]
 
 
 def _raw_tokens(text: str) -> list[str]:
-    text = clean(text).casefold().translate(_APOSTROPHES)
+    text = clean(text).casefold()
     if not text.isascii():
+        text = text.translate(_APOSTROPHES)
         marked = unicodedata.normalize("NFKD", text)
         text = "".join(char for char in marked if not unicodedata.category(char).startswith("M"))
-    return [_plain(token) for token in _TOKEN.findall(_THOUSANDS.sub("", text))]
+    if "," in text:
+        text = _THOUSANDS.sub("", text)
+    found = _TOKEN.findall(text)
+    return [_plain(token) if "'" in token else token for token in found]
 
 
 def _plain(token: str) -> str:
     return token.removesuffix("'s").replace("'", "")
 
 
-@lru_cache(maxsize=65_536)
 def stem(word: str) -> str:
     """The word without its inflection: ``allergies`` and ``allergy``, ``went`` and ``go`` are one.
 
@@ -103,6 +112,14 @@ def _without_tense(word: str) -> str:
         doubled = len(base) > 3 and base[-1] == base[-2] and base[-1] not in "lsz"
         return base[:-1] if doubled else base
     return word
+
+
+def statements(text: str) -> str:
+    """A text without its questions: who only asks tells nothing."""
+    if "?" not in text:
+        return text
+    said = (part for part in _SENTENCE.findall(clean(text)) if not part.rstrip().endswith("?"))
+    return "".join(said)
 
 
 def before_of(previous: Sequence[str]) -> str:

@@ -97,8 +97,17 @@ def test_a_row_is_embedded_alone_and_with_what_was_said_before_it(model):
     assert vectors_for([], model) == []
 
 
+def test_what_was_said_about_something_else_leaves_a_row_as_it_is(model):
+    plain, apart = (
+        np.frombuffer(data, dtype=np.float32)
+        for data in vectors_for([row("I keep bees."), row("I keep bees.", "The printer is out of paper.")], model)
+    )
+    assert np.allclose(plain, apart, atol=1e-6)
+
+
 def test_one_model_per_process_by_name():
     assert registry.local("minilm") is registry.local()
+    assert registry.LOCAL_NAMES == ("minilm", "multilingual")
     with pytest.raises(ValueError, match="LOCAL_EMBEDDING_MODEL is 'gpt'; it can be minilm or multilingual"):
         registry.local("gpt")
 
