@@ -30,7 +30,7 @@ _NO_NAME = (
     "really|very|so|too|still|also|please|thanks|thank|hello|hi|allergic|vegetarian|vegan|for|to|from|with|under|on|in|at|"
     "tomorrow|today|tonight|later|soon|again|now|right|maybe|correct|perfect|wrong|spelled|spelt|irrelevant|private|unknown|is|was|if|"
     "english|german|french|italian|spanish|american|british|mum|mom|dad|god|jesus|because|but|or|as|we|you|he|she|they|"
-    "muslim|jewish|catholic|hindu|sikh|buddhist|protestant|orthodox|irish|scottish|welsh|dutch|polish|greek|turkish|indian|"
+    "mr|mrs|ms|miss|dr|doctor|anonymous|nobody|someone|muslim|jewish|catholic|hindu|sikh|buddhist|protestant|orthodox|irish|scottish|welsh|dutch|polish|greek|turkish|indian|"
     "chinese|japanese|korean|russian|canadian|australian|mexican|brazilian|portuguese|swiss|austrian|texan|european|african|asian|"
     "secret|nothing|none|never|going|kidding|joking|friend|customer|guest|member|vip|exactly|absolutely|indeed|definitely|certainly|"
     "whatever|sounds|nice|cool|alright|yep|yup|nope|nah|uh|um|hm|hmm|mhm|bye|goodbye|hang|hold|wait|one|two|three|four|five|six|seven|eight|nine|ten|"
@@ -56,7 +56,7 @@ _STREET = r"(?P<v>(?:\d+[a-z]?|[a-z-]+)(?: [\w'-]+){1,4}? (?:street|road|avenue|
 _DATE = r"(?P<v>[\w ,-]{3,40}?)(?=[.!?;]|$| and\b| but\b)"
 _NO_FOOD = rf"(?!{NUMBER}\b|a |much|out\b|breakfast|lunch|dinner|late\b|early|here|alone|enough|lots|well\b|people|guests|visitors|children|kids|time|another|more\b|meetings?\b|calls?\b|that|there)"
 #: A statement that holds always, not "on Fridays" or "before noon".
-_ALWAYS = r"(?! (?:on|before|after|when|at|in|during|if|unless|today|tonight|tomorrow|until|while|right now)\b)"
+_ALWAYS = r"(?! (?:\ufffc|on|before|after|when|at|in|during|if|unless|today|tonight|tomorrow|until|while|right now|sometimes)(?:\b|(?<=\ufffc)))"
 _I_AM = r"\b(?:i'm|i am|im)"
 _DO = r"\bi (?:really |usually |always |generally |normally |much |actually |still )?"
 
@@ -88,7 +88,7 @@ RULES: tuple[Rule, ...] = (
     _r("identity.name", rf"\bnot {_CAPITAL}[,.]? (?:it's|but|i'm)? ?{_CAPITALS}", 0.95, corrects=True),
     _r("contact.phone", rf"{_NOPE}(?:it's |it is |the number is )?{_PHONE}{_END}", 0.95, asked=True, corrects=True),
     _r("identity.name", rf"\b(?:my name(?:'s not| is not| isn't)|(?:have|got|had) my name wrong|(?:got|have|had) me (?:down )?as)(?: {_CAPITAL})?[,.]? (?:but |it's |it is |actually |really |i'm )+{_CAPITALS}", 0.95),
-    _r("contact.never", r"(?:\bplease )?\b(?:never|don't ever|do not ever|you must never|you must not|please don't|please do not|don't|do not) (?P<v>(?:(?:call|ring|phone|text|e-?mail|contact|write to|send|leave|give|tell|mention|use|put) (?:me|my|it|anything|messages?|a message)|(?:call|ring|phone) (?:before|after|during|at|on))\b[\w ,'-]*?(?=[.!?;]|$| because| but| please))", 0.95),
+    _r("contact.never", r"(?:\bplease )?\b(?:never|don't ever|do not ever|you must never|you must not|please don't|please do not|don't|do not) (?P<v>(?:(?:call|ring|phone|text|e-?mail|contact|write to|send|leave|give|tell|mention|use|put) (?:me|my|it|anything|messages?|a message)|(?:call|ring|phone) (?:before|after|during|at|on))\b[\w '-]*?(?=[.,!?;]|$| because| but| please))", 0.95),
     # The name.
     _r("identity.name", rf"\bmy (?:full |first |last |real |correct |actual )?name(?:'s| is| would be)(?: actually| really| still)?,? {_SLIP}{_NAME}"),
     _r("identity.name", rf"\b(?:under|on|in) (?:the )?name (?:of )?{_SLIP}{_NAME}"),
@@ -100,7 +100,7 @@ RULES: tuple[Rule, ...] = (
     _r("identity.name", rf"{_GREETED}(?:i'm|i am) {_CAPITALS}(?=[,.!]|$| and i\b| from | speaking| calling)", 0.85),
     _r("identity.name", rf"{_GREETED}this is {_NAME} speaking\b", 0.75),
     _r("identity.name", rf"{_GREETED}{_CAPITALS} (?:speaking|here)\b(?! (?:is|are|was|and)\b)", 0.85),
-    _r("identity.name", rf"{_FILLER}{_SLIP}{_TWICE}{_CAPITALS}{_END}", asked=True),
+    _r("identity.name", rf"{_FILLER}(?:under |in the name of )?{_SLIP}{_TWICE}{_CAPITALS}{_END}", asked=True),
     _r("identity.name", rf"{_FILLER}(?P<v>{_NAME_WORD}(?: {_NAME_WORD})?){_END}", 0.7, asked=True),
     # How to reach the caller.
     _r("contact.phone", rf"\bmy (?:new |mobile |cell |cellphone |home |work |phone |telephone |contact |current |best |correct )*(?:number|phone|mobile|cell|telephone)(?:'s| is)(?: now| actually)?,? {_PHONE}"),
@@ -119,14 +119,14 @@ RULES: tuple[Rule, ...] = (
     _r("contact.channel", r"\bplease (?:just |always |only )(?P<v>text|e-?mail|call|ring) me\b(?! (?:back|when|if|tomorrow|today|on|at|before|after))"),
     _r("contact.channel", rf"{_FILLER}(?:i(?:'d)? prefer |by |via |on )?(?P<v>text(?: messages?)?|sms|whatsapp|e-?mail|phone|letter){_END}", asked=True),
     # What the caller eats.
-    _r("diet.preference", rf"{_I_AM} (?:a |an |strictly |strict |now |actually |also |completely |fully |mostly |still )*(?P<v>vegetarian|vegan|pescatarian|pescetarian|flexitarian)\b(?! restaurant| menu| option| place| meal| cook| chef)"),
+    _r("diet.preference", rf"{_I_AM} (?:a |an |strictly |strict |now |actually |also |completely |fully |mostly |still )*(?P<v>vegetarian|vegan|pescatarian|pescetarian|flexitarian)\b{_ALWAYS}(?! restaurant| menu| option| place| meal| cook| chef)"),
     _r("diet.preference", r"\b(?:i|we)(?:'ve| have)? (?:only |always |just |recently |now )*(?:eat|keep|became|become|gone|went|turned|been) (?:a |an |strictly )?(?P<v>vegetarian|vegan|pescatarian|halal|kosher|plant[- ]based)\b"),
     _r("diet.preference", r"\bi (?:don't|do not|never) eat (?:any |red )?meat or fish\b", value="vegetarian"),
     _r("diet.preference", rf"{_I_AM} (?:not (?:a )?|no longer (?:a )?)(?P<v>vegetarian|vegan|pescatarian)(?: any ?more| these days)", 0.95, retracts=True),
     _r("diet.preference", rf"{_I_AM} no longer (?:a )?(?P<v>vegetarian|vegan|pescatarian)", 0.95, retracts=True),
     _r("diet.preference", r"\bi(?:'ve)? (?:stopped being|gave up being|given up being) (?:a )?(?P<v>vegetarian|vegan|pescatarian)", 0.95, retracts=True),
     _r("diet.preference", r"\bi(?:'ve)? (?:eat|started eating|started to eat) meat (?:again|now)\b", retracts=True),
-    _r("health.allergy", rf"{_I_AM} (?:very |severely |highly |really |badly |terribly |also |slightly |quite |deathly )*(?:allergic|intolerant) to {_LIST}", 0.95),
+    _r("health.allergy", rf"{_I_AM} (?:very |severely |highly |really |badly |terribly |also |slightly |quite |deathly )*(?:allergic|intolerant) to (?!stupid|(?:monday|tuesday|wednesday|thursday|friday|saturday|sunday)s?\b|work\b|exercise|people|early\b|mornings?|waiting|bad\b){_LIST}", 0.95),
     _r("health.allergy", rf"\bi(?:'ve| have)?(?: got| have)? (?:a |an )?(?:severe |bad |serious |strong |slight |mild )*(?P<v>(?!an?\b|the\b|some\b|bad\b|severe\b|food\b|got\b){_WORD}(?: (?!allergy\b|an?\b){_WORD})?) (?:allergy|intolerance)\b", 0.95),
     _r("health.allergy", rf"\bi(?:'ve| have)?(?: got| have)? an? (?:severe |bad |serious |strong |slight |mild )*(?:allergy|intolerance) to {_LIST}", 0.95),
     _r("health.allergy", rf"\b(?P<v>{_WORD}) (?:makes me (?:break out|itch|swell|very ill|sick|ill)|gives me (?:hives|a rash|an allergic reaction))", 0.9),
@@ -144,7 +144,7 @@ RULES: tuple[Rule, ...] = (
     # How the caller likes to be served.
     _r("seating", r"\b(?:i|we)(?:'d| would)? (?:always |usually |really |still |normally |much )*(?:prefer|like to sit|rather sit|sit|want to sit|prefer to sit|like sitting|prefer sitting|like|take) (?:at |by |in |on |a |the |an |near |next to )*(?P<v>window|terrace|patio|garden|(?:corner )?booth|bar|counter|quiet|corner|outside|outdoors|inside|indoors|aisle)(?: table| seat| spot| corner)?s?\b(?! of| and grill)"),
     _r("seating", r"\b(?:always|usually) (?:give us|give me|put us|put me|seat us|seat me) (?:at |by |in |on |a |the |near |next to )*(?P<v>window|terrace|patio|garden|booth|bar|counter|quiet|corner|outside|inside)\b"),
-    _r("seating", rf"{_FILLER}(?:at |by |in |on |a |the |near |i'd prefer |preferably |i prefer )*(?P<v>window|terrace|patio|garden|booth|bar|counter|outside|outdoors|inside|indoors|quiet corner|corner)(?: table| seat)?{_END}", 0.8, asked=True),
+    _r("seating", rf"{_FILLER}(?:at |by |in |on |a |the |near |i'd prefer |preferably |i prefer )*(?P<v>window|terrace|patio|garden|booth|bar|counter|outside|outdoors|inside|indoors|quiet corner|corner)(?: table| seat)?(?! \ufffc){_END}", 0.8, asked=True),
     _r("party.size", rf"\b(?:there are|there're|we're|we are|we) (?:usually|always|normally|generally|typically|come)(?: come| be)?(?: as| with)? (?:a party of )?(?P<v>{NUMBER})(?: of us| people)?(?=[.,!]|$| of us| people| so)"),
     _r("party.size", rf"\bour usual (?:table|party) (?:is )?(?:for|of) (?P<v>{NUMBER})\b"),
     _r("party.size", rf"\bi (?:usually|always|normally) (?:book|come|reserve)(?: a table)? (?:for|with) (?P<v>{NUMBER})\b"),
@@ -170,7 +170,7 @@ RULES: tuple[Rule, ...] = (
     _r("home.address", rf"\b(?:my (?:new |home )?address is|i live at|i(?:'ve)? moved to) {_STREET}"),
     _r("home.address", rf"{_FILLER}{_STREET}{_END}", asked=True),
     # What the caller promised and asked for.
-    _r("commitment", rf"\bi(?:'ll| will) (?:definitely |certainly )?(?P<v>(?:call|ring|phone|text|e-?mail|write|send|bring|pay|pick|drop|come|confirm|let you know|return|transfer|email|decide|be there)\b[\w ,'-]*?{DAY}(?: at {TIME})?)", 0.85),
+    _r("commitment", rf"\bi(?:'ll| will) (?:definitely |certainly )?(?P<v>(?:call|ring|phone|text|e-?mail|write|send|bring|pay|pick|drop|come|confirm|let you know|return|transfer|email|decide|be there)\b[\w ,'-]*?{DAY}(?: at {TIME})?)(?! \ufffc)", 0.85),
     _r("booking.request", rf"\bi(?:'d| would)? (?:like|love|want|need|wanted)(?: to)?(?: book| reserve| make a reservation for| have| get)? (?P<v>(?:an? |the )?(?:table|room|appointment)\b[\w :'-]*?(?:{DAY}|{TIME})(?: (?:at )?{TIME})?)(?=[.,!?]|$| please| if| and)", 0.8),
     # Who belongs to the caller.
     _r("relation.{who}.allergy", rf"{_WHO}(?: {_CAPITAL})?(?:'s| is) (?:also |very |severely |really |quite )*allergic to {_LIST}", 0.9),
@@ -216,7 +216,7 @@ BLANKED = tuple(
 VOID = tuple(
     re.compile(pattern, re.IGNORECASE)
     for pattern in (
-        r"\b(?:just |only )?(?:kidding|joking)\b|\bi'm pulling your leg\b|\bjust testing\b",
+        r"\b(?:just |only )?(?:kidding|joking)\b|\bha ?ha\b|\bi'm pulling your leg\b|\bjust testing\b",
         r"\b(?:ignore|disregard|forget|override|bypass)\b[\w ,]* (?:rules?|instructions?|prompts?|guidelines|guardrails|training|restrictions)\b",
         r"\byou are (?:now|actually|no longer)\b|\bfrom now on,? you\b|\bact as (?:an?|the|my|if)\b|\bpretend (?:to be|you|that you)\b|\brole ?play\b",
         r"\b(?:system|developer) (?:prompt|message|mode|instruction)s?\b|\bjailbreak\b|\b(?:enable|enter) \w+ mode\b",
@@ -271,7 +271,7 @@ ENGLISH = Language(
         "neighbor": "neighbour", "fiancee": "fiance", "color": "colour", "flowers": "flower", "movie": "film",
     },
     echoed={
-        "identity.name": re.compile(r"\b(?i:thank you|thanks|hello|hi|welcome|welcome back|great|perfect|of course|sorry|certainly|all right|goodbye|under(?: the)?|name(?: of| is)?|so|you're|you are)[, ]+(?i:name (?:of )?)?(?:(?:Mr|Mrs|Ms|Dr)\.? )?[A-Z][a-z]+"),
+        "identity.name": re.compile(r"\b(?i:thank you|thanks|hello|hi|welcome|welcome back|great|perfect|of course|sorry|certainly|all right|goodbye|under(?: the)?|name(?: of| is)?|so|you're|you are|that's|that is)[, ]+(?i:name (?:of )?)?(?:(?:Mr|Mrs|Ms|Dr)\.? )?[A-Z][a-z]+"),
         "contact.phone": re.compile(r"\d{3}|\b(?:number|five|seven|nine|zero)\b", re.IGNORECASE),
     },
     forgets=(

@@ -332,15 +332,21 @@ _PARTS = re.compile(
 def hours(text: str) -> str:
     """When somebody may be reached: ``before 10:00``, ``09:00-11:00``, ``evening``, ``weekend``; several joined by ``, ``."""
     said = " ".join(text.casefold().replace("’", "'").strip(" .,").split())
-    found = [f"{clock(match[1] or match[3])}-{clock(match[2] or match[4])}" for match in _SPAN.finditer(said)]
+    found = [f"{_awake(match[1] or match[3])}-{_awake(match[2] or match[4])}" for match in _SPAN.finditer(said)]
     rest = _SPAN.sub(" ", said)
-    found += [f"{_EDGES.get(match[1], match[1])} {clock(match[2])}" for match in _EDGE.finditer(rest)]
+    found += [f"{_EDGES.get(match[1], match[1])} {_awake(match[2])}" for match in _EDGE.finditer(rest)]
     rest = _EDGE.sub(" ", rest)
     found += [
         (match[1] or ("outside work" if match[2] else match[3])).replace("lunchtime", "noon")
         for match in _PARTS.finditer(rest)
     ]
     return ", ".join(dict.fromkeys(found))
+
+
+def _awake(text: str) -> str:
+    """A time at which people are rung up: one to six, said without more, are after noon."""
+    said, late = clock(text), clock(text, evening=True)
+    return late if "01:00" <= said < "07:00" else said
 
 
 def choice(table: Mapping[str, str]) -> Callable[[str], str]:

@@ -153,7 +153,7 @@ SLOTS: tuple[Slot, ...] = (
     Slot("relation.*.birthday", _R, Section.RELATION, "The birthday of the caller's {one}: {value}", normal.birthday, importance=0.6),
     Slot("relation.*.phone", _R, Section.PRIVATE, "The telephone of the caller's {one}: {value}", normal.phone, sensitive=True, importance=0.5),
     Slot("relation.*.favourite.*", _R, Section.RELATION, "The favourite {two} of the caller's {one}: {value}", importance=0.5),
-    Slot("household.pet", _F, Section.FACT, "Has a {value}", many=True, importance=0.5),
+    Slot("household.pet", _F, Section.FACT, "Pet: {value}", shown=normal.thing, many=True, importance=0.5),
     Slot("household.children", _F, Section.FACT, "Children: {value}", normal.count, importance=0.5),
 )  # fmt: skip
 

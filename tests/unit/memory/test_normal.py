@@ -160,7 +160,7 @@ def test_things_are_the_parts_of_a_list() -> None:
     [
         ("only before ten in the morning", "before 10:00"), ("between nine and eleven", "09:00-11:00"), ("from 9 to noon", "09:00-12:00"),
         ("on weekends after six p.m.", "after 18:00, weekend"), ("mornings and Fridays", "morning, friday"), ("after work", "outside work"),
-        ("during office hours", "office hours"), ("around lunchtime", "noon"), ("by half past seven", "before 07:30"), ("whenever", ""),
+        ("during office hours", "office hours"), ("around lunchtime", "noon"), ("after five", "after 17:00"), ("between nine and 5", "09:00-17:00"), ("before five a.m.", "before 05:00"), ("by half past seven", "before 07:30"), ("whenever", ""),
     ],
 )  # fmt: skip
 def test_hours(text: str, value: str) -> None:
