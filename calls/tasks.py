@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import structlog
 from celery import shared_task
+from kombu.exceptions import OperationalError as BrokerError
 
 from calls import surroundings
 from calls.services import archive as archiving
+from calls.services import remembering
 from calls.services.sweep import sweep as sweep_once
+
+_log = structlog.get_logger(__name__)
 
 _SWEEP_LOCK = "calls:sweeping"
 _SWEEP_LOCK_S = 120
@@ -16,7 +21,24 @@ _SWEEP_LOCK_S = 120
 def archive(call_sid: str) -> str:
     """Archive a call that ended. A failure is logged; the call stays in ``calls:live`` and the sweeper tries again."""
     with surroundings.redis_client() as client:
-        return archiving.archive_call(call_sid, client).value
+        result = archiving.archive_call(call_sid, client)
+    if result in (archiving.Archived.ARCHIVED, archiving.Archived.ALREADY):
+        _send_remember(call_sid)
+    return result.value
+
+
+@shared_task(name="calls.tasks.remember", acks_late=True, reject_on_worker_lost=True, ignore_result=True)
+def remember(call_sid: str) -> str:
+    """Hand what was said in an archived call to the memory. A failure is logged, and the sweeper tries again."""
+    return remembering.remember(call_sid).value
+
+
+def _send_remember(call_sid: str) -> None:
+    """Queue ``remember``. The call is archived whether this works or not: what is due stands in its row."""
+    try:
+        remember.apply_async((call_sid,), retry=False)
+    except BrokerError as error:
+        _log.warning("remember.not_queued", call_sid=call_sid, error=type(error).__name__)
 
 
 @shared_task(name="calls.tasks.sweep", ignore_result=True)

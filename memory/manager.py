@@ -20,17 +20,17 @@ from memory import people, selectors, surroundings
 from memory.core import budget
 from memory.core.index import CallerIndex, Ranking
 from memory.core.text import question
-from memory.core.values import Card, Hit, Kind
+from memory.core.values import Card, Hit, Kind, Said
 from memory.live import LOOKED_AT, CallMemory, Outcome, Recollection, index_of
 from memory.selectors import Fact, Line
-from memory.services.writing import write_conversation
+from memory.services import chain
+from memory.services.writing import Erased, write_conversation
 from memory.stores.l1 import L1
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
     from datetime import datetime
 
-    from memory.core.values import Said
     from memory.embedding.port import Embedder
     from memory.people import Person
     from memory.services.writing import Written
@@ -38,12 +38,14 @@ if TYPE_CHECKING:
 __all__ = [
     "CallMemory",
     "Card",
+    "Erased",
     "Fact",
     "Hit",
     "Line",
     "MCPMemoryManager",
     "Outcome",
     "Recollection",
+    "Said",
     "current",
 ]
 
@@ -167,11 +169,13 @@ class MCPMemoryManager:
         ended_at: datetime | None = None,
         locale: str = "en",
     ) -> Written | None:
-        """Write what was said in a call; ``None`` for a withheld number. Raises ``memory.services.writing.Erased``."""
+        """Write what was said in a call, and queue what is done with it; ``None`` for a withheld number. Raises ``Erased``."""
         if not people.hash_of(number):
             return None
         person = people.ensure(number, locale)
-        return write_conversation(person, call_sid, said, began_at=began_at, ended_at=ended_at)
+        written = write_conversation(person, call_sid, said, began_at=began_at, ended_at=ended_at)
+        chain.send(person.id, written.conversation_id)
+        return written
 
     def _asked(self, query: str) -> str:
         if len(query) > MOST_QUERY_CHARS:

@@ -11,6 +11,7 @@ from celery.signals import celeryd_init, setup_logging
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceagent.settings.embedded")
 
 SWEEP_SECONDS = 15
+MEMORY_SWEEP_SECONDS = 60
 HARD_LIMIT_SECONDS = 600
 SOFT_LIMIT_SECONDS = 540
 
@@ -39,6 +40,11 @@ app.conf.update(
             "schedule": SWEEP_SECONDS,
             # A sweep that could not run in time is worth nothing: the next one does the same.
             "options": {"expires": SWEEP_SECONDS},
+        },
+        "sweep-memory": {
+            "task": "memory.tasks.sweep",
+            "schedule": MEMORY_SWEEP_SECONDS,
+            "options": {"expires": MEMORY_SWEEP_SECONDS},
         },
     },
 )

@@ -23,7 +23,8 @@ class Call(models.Model):
     """One phone call, from ring to archive.
 
     ``violations`` lists ``{"invariant": name, "step": number}`` where the invariants were watched as it happened;
-    ``state_layout`` is what the digests of its events are over.
+    ``state_layout`` is what the digests of its events are over. ``remember_due_at``: when what was said is handed to the
+    memory, at the earliest; empty where it was, or where nothing is to be remembered.
     """
 
     class Status(models.TextChoices):
@@ -65,6 +66,7 @@ class Call(models.Model):
     checked = models.BooleanField("invariants watched", default=False, db_default=False)
     violations = models.JSONField("invariants violated", default=list, db_default=Value([], models.JSONField()))
     archived_at = models.DateTimeField("archived", null=True, blank=True)
+    remember_due_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         ordering: ClassVar = ["-started_at", "-pk"]
@@ -84,6 +86,9 @@ class Call(models.Model):
             models.Index(fields=["from_number", "-started_at"], name="call_by_caller"),
             models.Index(fields=["end_reason", "-started_at"], name="call_by_end"),
             models.Index(fields=["started_at"], name="call_open", condition=Q(archived_at__isnull=True)),
+            models.Index(
+                fields=["remember_due_at"], name="call_to_remember", condition=Q(remember_due_at__isnull=False)
+            ),
         ]
 
     def __str__(self) -> str:

@@ -82,7 +82,7 @@ def archive_call(call_sid: str, client: redis.Redis) -> Archived:
         return Archived.ERASED
     facts = timeline.with_reason(facts, source.meta.get("end_reason", "")[:40] or "process_died")
     stored = recordings.write_stereo(surroundings.recordings_dir(), sid)
-    result = write(sid, source, facts, stored)
+    result = write(sid, source, facts, stored, is_remembered=True)
     _let_go(sid, client)
     _log.info(
         "call.archived",
@@ -121,8 +121,10 @@ def _is_alive(source: Source, facts: CallFacts) -> bool:
     return _now_ms() - source.heartbeat_ms < DEAD_AFTER_MS
 
 
-def write(sid: str, source: Source, facts: CallFacts, stored: Stored | None) -> Archived:
-    """Write all rows of a call, unless they are there."""
+def write(
+    sid: str, source: Source, facts: CallFacts, stored: Stored | None, *, is_remembered: bool = False
+) -> Archived:
+    """Write all rows of a call, unless they are there. ``is_remembered``: the memory is to be told, if the caller has one."""
     with transaction.atomic():
         Call.objects.get_or_create(call_sid=sid, defaults=carrier.call_facts(source.meta))
         call = Call.objects.select_for_update(of=("self",)).get(call_sid=sid)
@@ -131,7 +133,7 @@ def write(sid: str, source: Source, facts: CallFacts, stored: Stored | None) -> 
         _write_events(call, source.entries)
         _write_turns(call, facts.turns)
         _write_recording(call, stored)
-        _write_call(call, source, facts)
+        _write_call(call, source, facts, is_remembered=is_remembered)
     return Archived.ARCHIVED
 
 
@@ -205,7 +207,7 @@ def _write_recording(call: Call, stored: Stored | None) -> None:
     )
 
 
-def _write_call(call: Call, source: Source, facts: CallFacts) -> None:
+def _write_call(call: Call, source: Source, facts: CallFacts, *, is_remembered: bool) -> None:
     began = facts.first_wall_ms if facts.first_wall_ms is not None else _whole(source.meta.get("started_wall_ms"))
     call.answered_at = _moment(began) if began else call.answered_at
     if call.answered_at:
@@ -226,6 +228,8 @@ def _write_call(call: Call, source: Source, facts: CallFacts) -> None:
     call.checked = "checked" in source.meta
     call.violations = _parsed(source.meta.get("violations"), list)
     call.archived_at = timezone.now()
+    # With the rows or not at all: what was said cannot get lost between here and the memory.
+    call.remember_due_at = call.archived_at if is_remembered and call.caller_key else None
     call.save()
 
 

@@ -1,4 +1,5 @@
-"""Finds what nobody finished: calls whose process died, calls whose archive task got lost, calls that never began.
+"""Finds what nobody finished: calls whose process died, calls whose archive task got lost, calls that never began, calls
+that the memory was not told of.
 
 A call that cannot be archived is tried again after a growing pause, kept in its meta, so that one bad call does not
 cost every sweep its time.
@@ -19,7 +20,7 @@ from django.utils import timezone
 from calls import surroundings
 from calls.logkeys import DEAD_AFTER_MS, LIVE_KEY, events_key, meta_key
 from calls.models import Call
-from calls.services import recordings
+from calls.services import recordings, remembering
 from calls.services.archive import KEEP_S, archive_call
 
 _log = structlog.get_logger(__name__)
@@ -38,6 +39,7 @@ def sweep(client: redis.Redis) -> Counter[str]:
     for sid in _overdue(client, now_ms):
         done[_attempt(sid, client, now_ms)] += 1
     done["closed"] = _close_abandoned(client, now_ms, done)
+    done.update(remembering.remember_due())
     _drop_raw_files()
     return +done
 

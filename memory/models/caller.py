@@ -59,7 +59,8 @@ class Conversation(models.Model):
     """A call, or a conversation that was imported. ``name`` is the CallSid, or what the import called it.
 
     What was done with it stands here, so that every step of the chain can be run again and a sweeper finds what was
-    left: written, embedded (with which model), distilled (by which version), and into the card.
+    left: written, embedded, distilled (by which version), and into the card. ``due_at``: when a sweeper takes it up, unless
+    it is in the card by then.
     """
 
     class Origin(models.TextChoices):
@@ -82,6 +83,7 @@ class Conversation(models.Model):
     distil_attempts = models.PositiveIntegerField("attempts to distil", default=0)
     distil_error = models.CharField(max_length=200, blank=True)
     card_at = models.DateTimeField("in the card", null=True, blank=True)
+    due_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
         ordering: ClassVar = ["-began_at", "-id"]
@@ -91,7 +93,7 @@ class Conversation(models.Model):
         ]
         indexes: ClassVar = [
             models.Index(fields=["name"], name="conversation_name"),
-            models.Index(fields=["written_at"], name="conversation_open", condition=Q(card_at__isnull=True)),
+            models.Index(fields=["due_at"], name="conversation_due", condition=Q(card_at__isnull=True)),
         ]
 
     def __str__(self) -> str:

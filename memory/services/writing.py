@@ -93,7 +93,11 @@ def _write(
     Utterance.objects.bulk_create(rows, batch_size=_ROWS, ignore_conflicts=True)
     if rows:
         Conversation.objects.filter(pk=conversation.pk).update(
-            embedded_at=None, distilled_at=None, card_at=None, ended_at=ended_at or conversation.ended_at
+            embedded_at=None,
+            distilled_at=None,
+            distil_attempts=0,
+            card_at=None,
+            ended_at=ended_at or conversation.ended_at,
         )
     Caller.objects.filter(pk=person.id).update(
         last_seen_at=Greatest("last_seen_at", Value(ended_at or began_at), Value(began_at))

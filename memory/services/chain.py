@@ -1,0 +1,56 @@
+"""What is done with a conversation once it is written: embed, distil, card; queued here, done by ``memory.tasks``.
+
+The rows say what was done and what is due, the queue is only the fast way there: what it loses, a sweep sends again.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import structlog
+from celery import chain, signature
+from django.db import transaction
+from django.utils import timezone
+from kombu.exceptions import OperationalError as BrokerError
+
+from memory.models import Conversation
+
+if TYPE_CHECKING:
+    from uuid import UUID
+
+_log = structlog.get_logger(__name__)
+
+STEPS = ("memory.tasks.embed",)
+#: How long a chain that was sent has before a sweep sends it again; doubled as time goes on, up to an hour.
+GRACE = timedelta(minutes=3)
+_LONGEST_PAUSE = timedelta(hours=1)
+_AT_ONCE = 100
+
+
+def send(caller_id: UUID, conversation_id: UUID) -> None:
+    """Queue what is to be done with a conversation, after the transaction around this if there is one."""
+    Conversation.objects.filter(pk=conversation_id).update(due_at=timezone.now() + GRACE)
+    transaction.on_commit(lambda: _queue(caller_id, conversation_id))
+
+
+def send_due() -> int:
+    """Queue what is not done and should have been, the longest due first. How many."""
+    now = timezone.now()
+    due = Conversation.objects.filter(card_at__isnull=True, due_at__lt=now).order_by("due_at")[:_AT_ONCE]
+    sent = 0
+    for conversation_id, caller_id, written_at in list(due.values_list("pk", "caller_id", "written_at")):
+        pause = min(max(now - written_at, GRACE), _LONGEST_PAUSE)
+        Conversation.objects.filter(pk=conversation_id).update(due_at=now + pause)
+        sent += _queue(caller_id, conversation_id)
+    return sent
+
+
+def _queue(caller_id: UUID, conversation_id: UUID) -> bool:
+    steps = [signature(step, args=(str(caller_id), str(conversation_id)), immutable=True) for step in STEPS]
+    try:
+        chain(*steps).apply_async(retry=False)
+    except BrokerError as error:
+        _log.warning("memory.not_queued", conversation=str(conversation_id), error=type(error).__name__)
+        return False
+    return True

@@ -1,0 +1,107 @@
+"""Celery's entry to the memory: what is done with a conversation, step by step. Ids in, nothing out.
+
+Each step can run again at any time, and at the same time elsewhere: what it did stands in the rows. A step that may
+succeed later is tried again after growing pauses; one that cannot is logged, and the sweep comes back to it. No error
+text goes on from here, only its kind: it may hold what was said.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NoReturn
+from uuid import UUID
+
+import structlog
+from celery import shared_task
+from django.db import InterfaceError, OperationalError
+from django.utils import timezone
+from redis.exceptions import RedisError
+
+from memory import people
+from memory.db import scoped
+from memory.embedding.port import EmbeddingError
+from memory.models import Conversation
+from memory.services import chain
+from memory.services.embedding import embed_conversation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from celery import Task
+
+    from memory.people import Person
+
+_log = structlog.get_logger(__name__)
+
+_RETRIES = 5
+_FIRST_PAUSE_S = 2
+_LONGEST_PAUSE_S = 300
+#: Whoever is away now may be back in a moment.
+_AWAY = (OperationalError, InterfaceError, RedisError)
+
+
+class StepFailed(Exception):
+    """A step that did not succeed; says the kind of failure only."""
+
+
+class Unfinished(Exception):
+    """A step asks for another try; says the kind of failure only."""
+
+
+def _step(name: str) -> Callable[[Callable[..., None]], Any]:
+    """A task over one conversation of one caller. Nothing is done for a caller or a conversation that is gone."""
+
+    def made(work: Callable[[Task[..., Any], Person, Conversation], None]) -> Any:
+        @shared_task(
+            bind=True, name=name, acks_late=True, reject_on_worker_lost=True, ignore_result=True, max_retries=_RETRIES
+        )
+        def task(self: Task[..., Any], caller_id: str, conversation_id: str) -> None:
+            person = people.by_id(caller_id)
+            if person is None:
+                return
+            with scoped(person.id):
+                conversation = Conversation.objects.filter(caller_id=person.id, pk=UUID(conversation_id)).first()
+            if conversation is None:
+                return
+            away = ""
+            try:
+                work(self, person, conversation)
+            except _AWAY as error:
+                away = type(error).__name__
+            except Unfinished as error:
+                away = str(error)
+            if away:  # outside of the handlers: what is raised here must not carry what they caught
+                _again(self, away)
+
+        return task
+
+    return made
+
+
+def _again(task: Task[..., Any], kind: str) -> NoReturn:
+    """Ask for another try after a pause. Raises Celery's ``Retry``, or ``StepFailed`` after the last one."""
+    pause_s = min(_FIRST_PAUSE_S * 4**task.request.retries, _LONGEST_PAUSE_S)
+    raise task.retry(exc=StepFailed(kind), countdown=pause_s)
+
+
+def _can_retry(task: Task[..., Any]) -> bool:
+    return bool(task.request.retries < _RETRIES)
+
+
+@_step("memory.tasks.embed")
+def embed(task: Task[..., Any], person: Person, conversation: Conversation) -> None:
+    """Give the lines of a conversation their vectors. Where that fails they are found by their words, and the chain goes on."""
+    try:
+        embed_conversation(person, conversation.pk)
+    except EmbeddingError as error:
+        if error.retryable and _can_retry(task):
+            raise Unfinished("EmbeddingError") from None
+        _log.error("memory.not_embedded", conversation=str(conversation.pk), reason=str(error))
+        return
+    with scoped(person.id):
+        Conversation.objects.filter(pk=conversation.pk).update(embedded_at=timezone.now())
+
+
+@shared_task(name="memory.tasks.sweep", ignore_result=True)
+def sweep() -> int:
+    """Send again what a dead worker or a lost queue left undone."""
+    return chain.send_due()
