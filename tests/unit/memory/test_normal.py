@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -194,6 +195,14 @@ def test_every_reader_takes_any_text_and_its_value_is_stable(text: str) -> None:
 
 
 # The table of slots.
+
+
+def test_every_slot_is_documented_as_it_is() -> None:
+    text = (Path(__file__).parents[3] / "docs/memory.md").read_text()
+    for slot in slots.SLOTS:
+        many, days = "many" if slot.many else "one", slot.expires_days or "–"
+        sensitive = "yes" if slot.sensitive else ""
+        assert f"| `{slot.name}` | {slot.kind} | {many} | {days} | {sensitive} | {slot.section} |" in text, slot.name
 
 
 def test_the_table_is_sound() -> None:
