@@ -6,14 +6,14 @@ The memory works beside the call. Whatever it does, late or wrong, the call goes
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import structlog
 
-from calls.core.commands import RunTool, TurnClosed
-from calls.core.events import CardLoaded, EagerEnd, ToolSettled, WordsHeard
+from calls.core.commands import TurnClosed
+from calls.core.events import CardLoaded, EagerEnd, WordsHeard
 from calls.core.state import Card
-from calls.tools import CHANGES_MEMORY
 
 if TYPE_CHECKING:
     from calls.bus import Bus, StepTaken
@@ -26,38 +26,42 @@ _CLOSING_S = 1.0
 
 
 class MemoryFeed:
-    """Feeds one call's memory from its bus; ``run`` posts its card: once it is there, and again when it was changed."""
+    """Feeds one call's memory from its bus, and posts its card: before the call's own first event where it is there by
+    then (``greet``), else as soon as it is (``run``), and again whenever it changes."""
 
     def __init__(self, memory: CallMemory, bus: Bus, post: Post, call_sid: str) -> None:
         self._memory = memory
         self._post = post
         self._call_sid = call_sid
-        self._posted = Card()
-        self._changing: set[str] = set()
-        self._is_due = asyncio.Event()
+        self._shown: Card | None = None
+        memory.on_card = self._show
         bus.subscribe(WordsHeard, lambda heard, _: memory.hear(heard.text))
         bus.subscribe(EagerEnd, lambda heard, _: memory.hear(heard.text))
         bus.subscribe(TurnClosed, self._said)
-        bus.subscribe(RunTool, self._tool_runs)
-        bus.subscribe(ToolSettled, self._tool_settled)
-        self._greet()
 
-    def _greet(self) -> None:
-        """A card that was prefetched stands before the call's own first event, so that the greeting has the name."""
-        card = None
+    async def greet(self) -> None:
+        """Post a card that was prefetched, so that the greeting has the name. Waits for nothing."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                await self._first_card()
+
+    async def run(self) -> None:
+        """Post the first card, whenever it comes."""
+        if self._shown is None:
+            await self._first_card()
+
+    async def _first_card(self) -> None:
         try:
-            card = self._memory.card_at_hand()
+            card = await self._memory.card()
         except Exception as error:  # noqa: BLE001 - without its card the call is still a call
             _log.error("memory.card_failed", call_sid=self._call_sid, error=type(error).__name__)
-        if card is None:
-            self._is_due.set()
         else:
             self._show(card)
 
     def _show(self, card: Card) -> None:
-        if card != self._posted:
-            self._posted = card
+        if card != (self._shown or Card()):
             self._post(CardLoaded(name=card.name, text=card.text))
+        self._shown = card
 
     def _said(self, turn: TurnClosed, _: StepTaken) -> None:
         """Both sides of a turn that is over: what the caller said, what they heard."""
@@ -65,26 +69,6 @@ class MemoryFeed:
             self._memory.note("user", turn.user_text, turn.turn, turn.speech_ended_ms)
         if turn.heard_text:
             self._memory.note("assistant", turn.heard_text, turn.turn, turn.first_audio_ms)
-
-    def _tool_runs(self, tool: RunTool, _: StepTaken) -> None:
-        if tool.name in CHANGES_MEMORY:
-            self._changing.add(tool.call_id)
-
-    def _tool_settled(self, tool: ToolSettled, _: StepTaken) -> None:
-        """What a tool has changed in the memory holds from the next request on."""
-        if tool.call_id in self._changing:
-            self._changing.discard(tool.call_id)
-            self._is_due.set()
-
-    async def run(self) -> None:
-        """Until it is cancelled. A card that cannot be had is none."""
-        while True:
-            await self._is_due.wait()
-            self._is_due.clear()
-            try:
-                self._show(await self._memory.card())
-            except Exception as error:  # noqa: BLE001 - without its card the call is still a call
-                _log.error("memory.card_failed", call_sid=self._call_sid, error=type(error).__name__)
 
     async def aclose(self) -> None:
         """Let the memory go. Raises what it raises, ``TimeoutError`` where it hangs."""

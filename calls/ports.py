@@ -153,11 +153,12 @@ class CallMemory(Protocol):
     ``MemoryRefused`` is a bug; the call goes on without memory. Nothing of it may block the loop for over a millisecond.
     """
 
-    def card_at_hand(self) -> Card | None:
-        """The caller's card where it has been fetched by now, else ``None``. Never waits."""
+    #: Called with each card that stands in place of the first: somebody corrected, forgot or erased something.
+    on_card: Callable[[Card], object]
 
     async def card(self) -> Card:
-        """The caller's card as it is now; empty for an unknown caller. After ``remember`` and ``forget`` with their effect."""
+        """The caller's card as soon as it is there, at once where it was prefetched; empty for an unknown caller. May be
+        cancelled."""
 
     def hear(self, text: str) -> None:
         """The whole text of the caller's open turn so far: what ``recall`` may be asked next. Cheap, never blocks."""
@@ -165,7 +166,7 @@ class CallMemory(Protocol):
     async def recall(self, text: str, deadline_ms: int) -> RecallResult:
         """What may help to answer ``text``, within ``deadline_ms``: what is not found by then is left out.
 
-        What was given to ``note`` or is in the card has ``in_prompt`` off (``duplicate``), for it is before the model already.
+        What was given to ``note`` or is in the card has ``in_prompt`` off, for it is before the model already.
         May be cancelled.
         """
 

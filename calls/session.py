@@ -108,9 +108,11 @@ class Session:
     async def run(self) -> None:
         """Run the call, then finish its recording and its log, whatever happened."""
         self._watch_media()
-        self._remembering = asyncio.ensure_future(self._memory.run()) if self._memory is not None else None
         end_reason = "internal_error"
         try:
+            if self._memory is not None:
+                await self._memory.greet()
+                self._remembering = asyncio.ensure_future(self._memory.run())
             end_reason = await self.actor.run()
         except (Exception, BaseExceptionGroup):  # noqa: BLE001 - a library's panic is no Exception; the record goes on
             _log.exception("call.crashed", call_sid=self.ticket.call_sid)

@@ -18,12 +18,14 @@ _WHY_NOT = {
     "floor": "fits too little",
     "budget": "no room",
     "duplicate": "before the model already",
+    "history": "said in this call",
     "superseded": "no longer true",
     "late": "too late",
 }
 _OUTCOMES = {
     "words": "by its words alone: its meaning came too late",
     "late": "too late: the model was asked without it",
+    "empty": "nothing is known of this caller",
     "failed": "failed: the model was asked without it",
     "dropped": "not needed any more",
 }

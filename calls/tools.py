@@ -145,10 +145,6 @@ async def forget(context: ToolContext, arguments: ForgetFact) -> Mapping[str, An
     return {"status": "forgotten" if gone.texts else "nothing_found", "forgotten": list(gone.texts)}
 
 
-#: Functions after which the caller's card may be another.
-CHANGES_MEMORY = frozenset({"remember", "forget"})
-
-
 def _tool(
     name: str,
     description: str,

@@ -157,7 +157,7 @@ class CardLoaded(Event):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MemoryRecalled(Event):
     """The answer to ``Recall``. ``outcome``: ``full`` (by meaning and words), ``words`` (the meaning came too late),
-    ``late`` (nothing in time), ``failed``. ``took_ms``: what the memory needed."""
+    ``late`` (nothing in time), ``empty`` (nothing is known of this caller), ``failed``. ``took_ms``: what the memory needed."""
 
     turn: int
     epoch: int

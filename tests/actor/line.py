@@ -237,7 +237,8 @@ class VirtualMemory:
 
     def __init__(self, card: Card | None = None, rows: tuple[e.Recalled, ...] = ()) -> None:
         self.known, self.rows = card or Card(), list(rows)
-        self.at_hand: Card | None = card
+        self.is_at_hand = card is not None
+        self.on_card: Callable[[Card], object] = lambda _: None
         self.delay_ms = 5
         self.fails: Exception | None = None
         self.heard: list[str] = []
@@ -248,19 +249,13 @@ class VirtualMemory:
         self.closed = False
 
     async def _answer(self) -> None:
-        try:
-            await asyncio.sleep(self.delay_ms / 1000)
-        except asyncio.CancelledError:
-            self.cancelled += 1
-            raise
+        await asyncio.sleep(self.delay_ms / 1000)
         if self.fails is not None:
             raise self.fails
 
-    def card_at_hand(self) -> Card | None:
-        return self.at_hand
-
     async def card(self) -> Card:
-        await self._answer()
+        if not self.is_at_hand:
+            await self._answer()
         return self.known
 
     def hear(self, text: str) -> None:
@@ -268,7 +263,11 @@ class VirtualMemory:
 
     async def recall(self, text: str, deadline_ms: int) -> RecallResult:
         self.asked.append((text, deadline_ms))
-        await self._answer()
+        try:
+            await self._answer()
+        except asyncio.CancelledError:
+            self.cancelled += 1
+            raise
         words = set(text.lower().split())
         said = " ".join(noted for _, noted, _, _ in self.noted)
         found = []
@@ -286,7 +285,7 @@ class VirtualMemory:
         if key not in self.remembered:
             self.remembered[key] = (text, turn, said)
             self.rows.append(e.Recalled(id=key, level="L1", kind="fact", text=text))
-            self.known = Card(self.known.name, f"{self.known.text}\n{text}".strip())
+            self._change(f"{self.known.text}\n{text}".strip())
         return Remembered("kept", text, key)
 
     async def forget(self, what: str, key: str, turn: int) -> Forgotten:
@@ -296,8 +295,12 @@ class VirtualMemory:
             raise MemoryRefused(f"there is nothing about {what}")
         self.rows = [row for row in self.rows if row.text not in gone]
         lines = [line for line in self.known.text.splitlines() if what not in line]
-        self.known = Card(self.known.name, "\n".join(lines))
+        self._change("\n".join(lines))
         return Forgotten(gone)
+
+    def _change(self, text: str) -> None:
+        self.known = Card(self.known.name, text)
+        self.on_card(self.known)
 
     async def aclose(self) -> None:
         self.closed = True
@@ -383,7 +386,10 @@ async def call(
     line = Line(profile or agent(), capacity, memory, recall_ms)
     prepare(line)
     before = asyncio.all_tasks()
-    feeding = asyncio.create_task(line.feed.run()) if line.feed is not None else None
+    feeding = None
+    if line.feed is not None:
+        await line.feed.greet()
+        feeding = asyncio.create_task(line.feed.run())
     running = asyncio.create_task(line.actor.run())
     await asyncio.sleep(0)  # nothing arrives before the call's own first event
     try:

@@ -189,7 +189,7 @@ def test_a_card_at_hand_greets_by_name() -> None:
 
 def test_a_card_that_comes_later_never_holds_the_greeting_up() -> None:
     memory = VirtualMemory(MARIA)
-    memory.at_hand, memory.delay_ms = None, 700
+    memory.is_at_hand, memory.delay_ms = False, 700
 
     async def conversation() -> Line:
         async with call(remembering(**WELCOME), memory=memory) as line:
@@ -206,12 +206,8 @@ def test_a_card_that_comes_later_never_holds_the_greeting_up() -> None:
 
 
 def test_a_card_that_cannot_be_had_is_none() -> None:
-    class Broken(VirtualMemory):
-        def card_at_hand(self) -> Card | None:
-            raise RuntimeError("no card")
-
-    memory = Broken(MARIA)
-    memory.fails = RuntimeError("no card")
+    memory = VirtualMemory(MARIA)
+    memory.is_at_hand, memory.fails = False, RuntimeError("no card")
 
     async def conversation() -> Line:
         async with call(remembering(**WELCOME), memory=memory) as line:
