@@ -215,16 +215,16 @@ def _retract(line: _Line, one: Candidate, at: datetime, how: Merging) -> Decisio
 def _new(one: Candidate, at: datetime, how: Merging) -> Add:
     slot = slots.find(one.slot)
     began = one.valid_from if one.valid_from and one.valid_from < at and (slot is None or slot.many) else at
-    return Add(one, how.new_id(), at, one.firm, began, expires_at=_expiry(one, at))
+    return Add(one, how.new_id(), at, one.firm, began, expires_at=expiry(one, at))
 
 
 def _supersede(one: Candidate, at: datetime, fact: Known, how: Merging) -> Supersede:
-    return Supersede(one, how.new_id(), at, one.firm, at, expires_at=_expiry(one, at), ends=(fact.id,))
+    return Supersede(one, how.new_id(), at, one.firm, at, expires_at=expiry(one, at), ends=(fact.id,))
 
 
 def _dispute(one: Candidate, at: datetime, fact: Known, how: Merging) -> Dispute:
     return Dispute(
-        one, how.new_id(), at, one.firm, at, status=Status.DISPUTED, expires_at=_expiry(one, at), against=fact.id
+        one, how.new_id(), at, one.firm, at, status=Status.DISPUTED, expires_at=expiry(one, at), against=fact.id
     )
 
 
@@ -242,22 +242,24 @@ def _reinforce(fact: Known, one: Candidate, at: datetime) -> Reinforce:
         importance=max(fact.importance, one.importance),
         said_at=last,
         valid_from=min(_start(fact), at),
-        expires_at=max(filter(None, (fact.expires_at, _expiry(one, at))), default=None),
+        expires_at=max(filter(None, (fact.expires_at, expiry(one, at))), default=None),
     )
 
 
 def _firmer(fact: Known, one: Candidate) -> bool:
     """Whether a known fact outweighs what contradicts it. An authority is outweighed by an authority alone."""
-    if _authority(one.extractor):
+    if is_authority(one.extractor):
         return False
-    return _authority(fact.extractor) or fact.confidence - one.firm > DISPUTE_MARGIN
+    return is_authority(fact.extractor) or fact.confidence - one.firm > DISPUTE_MARGIN
 
 
-def _authority(extractor: str) -> bool:
+def is_authority(extractor: str) -> bool:
+    """Whether this one's word outweighs what was distilled."""
     return extractor.partition(":")[0] in AUTHORITIES
 
 
-def _expiry(one: Candidate, at: datetime) -> datetime | None:
+def expiry(one: Candidate, at: datetime) -> datetime | None:
+    """When a fact that is said now stops to be told without being asked for; ``None`` for never."""
     slot = slots.find(one.slot)
     if one.valid_to is not None or slot is None or not slot.expires_days:
         return one.valid_to

@@ -1,0 +1,196 @@
+"""What somebody enters: an operator in the admin, a program with a token, or the caller in words of their own.
+
+An operator's or a token's word is firmer than what was distilled: it supersedes and is never disputed, until the next
+authority says otherwise. Every change is told to calls in progress, which look again at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import structlog
+from django.db import transaction
+
+from memory import keys, selectors
+from memory.core import merge as deciding
+from memory.core import slots
+from memory.core.decisions import Ask, Decision, Ignore, Reinforce, Supersede, fingerprint
+from memory.core.values import Candidate, Kind, Known, Status
+from memory.models import Card, Memory, MemoryEvent
+from memory.services.bench import ENTERED, Applied, Bench, bench
+from memory.services.checking import Bad, checked_text
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from memory.people import Person
+    from memory.selectors import Fact
+
+_log = structlog.get_logger(__name__)
+
+#: How sure what was entered is, 0 to 1.
+_FIRM = 0.97
+#: How long a fact may be, in characters.
+MOST_FACT_CHARS = 2_000
+_STANDING = (Status.ACTIVE, Status.DISPUTED)
+
+
+class NoSuchFact(LookupError):
+    """This caller has no such fact, or it does not stand any more."""
+
+
+def store(person: Person, kind: str, text: str, *, slot: str = "", value: str = "", by: str, now: datetime) -> Fact:
+    """Enter a fact. In a slot the value decides (``text`` is read where none is given), and kind and wording are the slot's.
+
+    What is known already is made firmer. Raises ``memory.services.checking.Bad`` for what makes no sense, and
+    ``memory.services.writing.Erased`` where the caller is gone.
+    """
+    candidate = _candidate(kind, text, slot, value, by)
+    with bench(person, None, by=by, now=now) as work:
+        done = _carry_out(work, _decided(work, candidate))
+        _settle_dispute(work, candidate, done.fact_id)
+    _tell(person)
+    return _fact(person, done.fact_id)
+
+
+def supersede(
+    person: Person,
+    memory_id: UUID | str,
+    text: str,
+    value: str = "",
+    *,
+    by: str,
+    now: datetime,
+    was_wrong: bool = False,
+) -> Fact:
+    """Put another fact in the place of one that stands, from now on. ``was_wrong``: it never was true, and the other one
+    is since then. Raises ``NoSuchFact``, and what ``store`` raises.
+    """
+    with bench(person, None, by=by, now=now) as work:
+        old = _standing(work, memory_id)
+        candidate = _candidate(old.kind, text, old.slot, value, by)
+        if _key(candidate) == _key(old):
+            raise Bad("that is what is known already")
+        if was_wrong:
+            Memory.objects.filter(pk=UUID(old.id)).update(retired_at=now)
+            work.event(UUID(old.id), MemoryEvent.What.CORRECTED)
+        decision = _replacing(work, old, candidate, was_wrong=was_wrong)
+        done = _carry_out(work, decision)
+        if isinstance(decision, Reinforce) and not was_wrong:
+            _end(work, old, done.fact_id)
+        _settle_dispute(work, candidate, done.fact_id)
+    _tell(person)
+    return _fact(person, done.fact_id)
+
+
+def retract(person: Person, memory_id: UUID | str, *, by: str, now: datetime) -> Fact:
+    """A fact is true no more. It stays in the history; ``erasure.forget_fact`` is what removes it. Raises ``NoSuchFact``."""
+    with bench(person, None, by=by, now=now) as work:
+        old = _standing(work, memory_id)
+        Memory.objects.filter(pk=UUID(old.id)).update(
+            status=Status.RETRACTED.value, valid_to=max(now, old.valid_from or now)
+        )
+        work.event(UUID(old.id), MemoryEvent.What.RETRACTED)
+    _tell(person)
+    return _fact(person, old.id)
+
+
+def _candidate(kind: str, text: str, slot: str, value: str, by: str) -> Candidate:
+    """What was entered as the merge takes it. Raises ``Bad``."""
+    said = checked_text(value or text, "the value" if value else "the text", MOST_FACT_CHARS)
+    if not slot:
+        if value:
+            raise Bad("a value needs a slot")
+        known = {one.value for one in Kind} - {Kind.UTTERANCE.value}
+        if kind not in known:
+            raise Bad(f"the kind must be one of {', '.join(sorted(known))}")
+        return Candidate(Kind(kind), said, ENTERED, "", firm=_FIRM, extractor=by)
+    found = slots.find(slot)
+    if found is None:
+        raise Bad(f"there is no slot {slot[:80]!r}")
+    normal, reads = slots.reads(slot, said)
+    if not normal:
+        raise Bad(f"this is no value that {slot} can take")
+    return Candidate(
+        found.kind, reads, ENTERED, "", slot=slot, value=normal, importance=found.importance, firm=_FIRM, extractor=by
+    )
+
+
+def _decided(work: Bench, candidate: Candidate) -> Decision:
+    """What becomes of it. Nothing is near what was entered: somebody meant it as it stands."""
+    (decision,) = deciding.merge(work.facts, [candidate], work.how)
+    if isinstance(decision, Ask):
+        return deciding.settle(work.facts, decision, {}, work.how)
+    if isinstance(decision, Ignore):
+        raise Bad(f"this was not entered: {decision.why.replace('_', ' ')}")
+    return decision
+
+
+def _replacing(work: Bench, old: Known, candidate: Candidate, *, was_wrong: bool) -> Decision:
+    """What takes the place of ``old``: a fact that is known already, or a new one, which ends it."""
+    since = old.valid_from if was_wrong and old.valid_from else work.now
+    same = next((one for one in work.facts if _key(one) == _key(candidate) and one.status is Status.ACTIVE), None)
+    if same is not None:
+        return Reinforce(
+            candidate,
+            same.id,
+            confidence=max(same.confidence, _FIRM),
+            importance=max(same.importance, candidate.importance),
+            said_at=work.now,
+            valid_from=same.valid_from or since,
+            expires_at=same.expires_at,
+        )
+    ends = () if was_wrong else (old.id,)
+    return Supersede(
+        candidate, work.how.new_id(), work.now, _FIRM, since, expires_at=deciding.expiry(candidate, work.now), ends=ends
+    )
+
+
+def _carry_out(work: Bench, decision: Decision) -> Applied:
+    """Write it; a fact that was only made firmer has its word from now on."""
+    done = work.carry_out(decision)
+    if isinstance(decision, Reinforce):
+        Memory.objects.filter(pk=UUID(done.fact_id)).update(extractor=work.by[:120])
+    return done
+
+
+def _end(work: Bench, old: Known, by_fact: str) -> None:
+    """``old`` held until now; what is known since longer holds in its place."""
+    Memory.objects.filter(pk=UUID(old.id)).update(
+        status=Status.SUPERSEDED.value, valid_to=work.now, superseded_by=UUID(by_fact)
+    )
+    work.event(UUID(old.id), MemoryEvent.What.SUPERSEDED, by_fact=by_fact)
+
+
+def _settle_dispute(work: Bench, candidate: Candidate, stands: str) -> None:
+    """An authority has spoken: what was disputed in this slot is not any more."""
+    slot = slots.find(candidate.slot)
+    if slot is None or slot.many or not deciding.is_authority(candidate.extractor):
+        return
+    for fact in work.facts:
+        if fact.slot == candidate.slot and fact.status is Status.DISPUTED and fact.id != stands:
+            Memory.objects.filter(pk=UUID(fact.id)).update(status=Status.RETRACTED.value, valid_to=work.now)
+            work.event(UUID(fact.id), MemoryEvent.What.RETRACTED, by_fact=stands)
+
+
+def _standing(work: Bench, memory_id: UUID | str) -> Known:
+    wanted = str(memory_id)
+    found = next((one for one in work.facts if one.id == wanted and one.status in _STANDING), None)
+    if found is None:
+        raise NoSuchFact("this caller has no such fact that still stands")
+    return found
+
+
+def _key(one: Candidate | Known) -> str:
+    return fingerprint(one.slot, one.value, one.text)
+
+
+def _fact(person: Person, fact_id: str) -> Fact:
+    return selectors.facts(person, ids=[UUID(fact_id)])[0]
+
+
+def _tell(person: Person) -> None:
+    """Drop what was made of the old facts, and let calls in progress look again, once it is committed."""
+    Card.objects.filter(caller_id=person.id).delete()
+    transaction.on_commit(lambda: keys.announce(person.key_hash, person.id, keys.What.CHANGED))
