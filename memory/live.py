@@ -190,7 +190,8 @@ class CallMemory:
     def hear(self, text: str) -> None:
         """Interim words of the caller: what they mean is wanted soon."""
         if not self._is_erased and (self._index is None or len(self._index)):
-            self._meaning.expect(question(text, self._before))
+            asked = question(text, self._before)
+            self._meaning.expect(asked if self._index is None else self._index.in_first_person(asked))
 
     def note(self, role: str, text: str, seq: int) -> None:
         """What was said in this call, so that it is understood with what came before it. ``role``: user or assistant."""
@@ -223,7 +224,7 @@ class CallMemory:
         if not len(index):
             return Recollection(Outcome.EMPTY, self._since(started))
         asked = question(text, self._before)
-        vector = await self._meaning.of(asked, deadline - self._resources.clock())
+        vector = await self._meaning.of(index.in_first_person(asked), deadline - self._resources.clock())
         embedded = self._resources.clock()
         if not self._is_whole:
             await self._fetch(asked, b"" if vector is None else vector.tobytes(), deadline - embedded)

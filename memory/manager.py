@@ -97,9 +97,9 @@ class MCPMemoryManager:
         query without content, or longer than ``MOST_QUERY_CHARS``.
         """
         asked = self._asked(query)
-        vector = self.embedder.embed_query(asked)
         held = selectors.held(person, self.embedder.name, as_of=as_of)
         index = CallerIndex(held.rows, Ranking(unrelated_cosine=self.embedder.unrelated_cosine))
+        vector = self.embedder.embed_query(index.in_first_person(asked))
         if not held.is_whole:
             for row in selectors.legs(person, asked, vector.tobytes(), self.embedder.name):
                 if as_of is None or row.said_at <= as_of:
@@ -142,7 +142,7 @@ class MCPMemoryManager:
         asked = self._asked(text)
         index, is_whole = index_of(person, self.embedder)
         started = time.perf_counter()
-        vector = self.embedder.embed_query(asked)
+        vector = self.embedder.embed_query(index.in_first_person(asked))
         embedded = time.perf_counter()
         if not is_whole:
             for row in selectors.legs(person, asked, vector.tobytes(), self.embedder.name):

@@ -32,8 +32,8 @@ class Budget:
     ``words_floor`` where the words decided alone."""
 
     tokens: int = 300
-    floor: float = 0.5
-    words_floor: float = 0.32
+    floor: float = 0.22
+    words_floor: float = 0.05
     item_chars: int = ITEM_CHARS
     items: int = 10
 

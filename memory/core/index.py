@@ -2,8 +2,9 @@
 
 A row's score is by meaning and by words at once: the cosine of the vectors plus ``word_weight`` times the share that
 its BM25 has of the highest this question could reach here. Both count what was said just before a row: its vector is
-the average of the utterance alone and with it (``memory.embedding.vectors``), its words count at a lower weight. The
-figures behind each number stand in ``docs/decisions`` under ranking.
+the average of the utterance alone and with it (``memory.embedding.vectors``), its words count at a lower weight. Who said
+it, whether it tells anything at all, its age and its importance raise or lower that score in proportion, so that what has
+nothing to do with the question stays at 0. The figures behind each number stand in ``docs/decisions/0007-ranking.md``.
 
 One thread at a time may change an index; searches change nothing.
 """
@@ -49,18 +50,18 @@ class Ranking:
     #: BM25: how soon repetition stops counting, and how much long texts are discounted.
     saturation: float = 1.2
     length_discount: float = 0.5
-    #: Added for what tells something, in proportion to 1 - exp(-telling words / ``telling_words``).
-    telling_bonus: float = 0.25
+    #: The share of its score that an utterance loses for telling nothing: all of it at no telling word outside of
+    #: questions, a third at ``telling_words`` of them, none at many.
+    silence_loss: float = 0.7
     telling_words: float = 1.5
-    #: Added for what was said by the one speaker whom the question names, or who asks about himself.
-    speaker_bonus: float = 0.1
-    #: Added for a row of this moment, halved every ``recency_half_days``.
-    recency_bonus: float = 0.02
+    #: Parts of the score that are added: for what was said by the one speaker whom the question names, or who asks about
+    #: himself; for a row of this moment, halved every ``recency_half_days``; for importance 1, in proportion.
+    speaker_bonus: float = 0.3
+    recency_bonus: float = 0.03
     recency_half_days: float = 30.0
-    #: Added for importance 1, in proportion.
-    importance_bonus: float = 0.04
-    #: Taken from what was corrected since, unless the question is about the past.
-    corrected_penalty: float = 0.3
+    importance_bonus: float = 0.1
+    #: The part that is taken from what was corrected since, unless the question is about the past.
+    corrected_loss: float = 0.4
 
 
 class CallerIndex:
@@ -134,8 +135,7 @@ class CallerIndex:
 
         ``asked`` is in the form ``text.question`` gives; ``vector`` the embedding of ``in_first_person`` of it, or ``None``
         where that is not there: then the words decide alone. An utterance that was corrected since comes lower, with ``why_not`` ``superseded``,
-        unless the question is about the past. A row without any word or meaning in common with the question may be
-        among the last. Raises ``ValueError`` for a vector of a wrong dimension.
+        unless the question is about the past. A row without any word or meaning in common with the question has the score 0. Raises ``ValueError`` for a vector of a wrong dimension.
         """
         count = len(self._rows)
         if not self._place or limit < 1:
@@ -151,11 +151,12 @@ class CallerIndex:
             cosines = np.einsum("ij,j->i", self._vectors[:count], vector)
             scores += np.maximum((cosines - rank.unrelated_cosine) / (1 - rank.unrelated_cosine), 0)
         days = np.maximum(now.timestamp() - self._said_at[:count], 0) / _DAY_S
-        scores += rank.recency_bonus * np.exp2(-days / rank.recency_half_days)
-        scores += self._standing[:count]
-        scores += rank.speaker_bonus * (self._roles[:count] == self._asked_role(asked))
+        bonus = 1 + rank.recency_bonus * np.exp2(-days / rank.recency_half_days)
+        bonus += rank.importance_bonus * self._importance[:count]
+        bonus += rank.speaker_bonus * (self._roles[:count] == self._asked_role(asked))
+        scores *= bonus * self._told[:count]
         corrected: set[int] = set() if text.asks_past(asked) else self._corrected_places()
-        scores[list(corrected)] -= rank.corrected_penalty
+        scores[list(corrected)] *= 1 - rank.corrected_loss
         scores[self._gone[:count]] = -np.inf
         best = np.argpartition(-scores, min(limit, count - 1))[:limit] if limit < count else np.arange(count)
         best = best[np.lexsort((-self._said_at[best], -scores[best]))][: len(self._place)]
@@ -172,7 +173,8 @@ class CallerIndex:
         self._words = Words(rank.saturation, rank.length_discount, rank.before_weight)
         self._vectors: NDArray[np.float32] = np.zeros((_FIRST_ROWS, 0), dtype=np.float32)
         self._said_at: NDArray[np.float64] = np.zeros(_FIRST_ROWS)
-        self._standing: NDArray[np.float32] = np.zeros(_FIRST_ROWS, dtype=np.float32)
+        self._importance: NDArray[np.float32] = np.zeros(_FIRST_ROWS, dtype=np.float32)
+        self._told: NDArray[np.float32] = np.zeros(_FIRST_ROWS, dtype=np.float32)
         self._roles: NDArray[np.int8] = np.zeros(_FIRST_ROWS, dtype=np.int8)
         self._speakers = Speakers()
         self._gone: NDArray[np.bool_] = np.zeros(_FIRST_ROWS, dtype=np.bool_)
@@ -182,7 +184,8 @@ class CallerIndex:
         if place == len(self._gone):
             self._vectors = _doubled(self._vectors)
             self._said_at = _doubled(self._said_at)
-            self._standing = _doubled(self._standing)
+            self._importance = _doubled(self._importance)
+            self._told = _doubled(self._told)
             self._roles = _doubled(self._roles)
             self._gone = _doubled(self._gone)
         if vector.size:
@@ -192,8 +195,8 @@ class CallerIndex:
         self._said_at[place] = row.said_at.timestamp()
         own = self._tokens(row.text)
         told = self._tokens(text.statements(row.text)) if row.kind is Kind.UTTERANCE else own
-        self._standing[place] = self.ranking.importance_bonus * row.importance
-        self._standing[place] += self.ranking.telling_bonus * (1 - math.exp(-len(told) / self.ranking.telling_words))
+        self._importance[place] = row.importance
+        self._told[place] = 1 - self.ranking.silence_loss * math.exp(-len(told) / self.ranking.telling_words)
         self._roles[place] = _ROLES.get(row.role, 0)
         self._rows.append(row)
         self._place[row.id] = place

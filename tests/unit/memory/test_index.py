@@ -48,11 +48,11 @@ def test_meaning_finds_what_shares_no_word():
 
 def test_words_and_meaning_add_up_within_their_bounds():
     index = CallerIndex(
-        [row("a", "blue car", vector=vector(1, 0), importance=0.0)], Ranking(word_weight=0.8, telling_bonus=0)
+        [row("a", "blue car", vector=vector(1, 0), importance=0.0)], Ranking(word_weight=0.8, silence_loss=0)
     )
     (hit,) = index.search("blue car", asked(1, 0), NOW)
     (other,) = index.search("blue whale", asked(0, 1), NOW)
-    assert 1.0 < hit.score <= 1.0 + 0.8 + 0.02
+    assert 1.0 < hit.score <= (1.0 + 0.8) * 1.03
     assert 0.0 < other.score < 0.8
     assert hit.why_not == ""
     assert not hit.in_prompt
@@ -67,7 +67,7 @@ def test_a_word_nobody_said_lowers_the_share():
 
 def test_cosines_count_from_what_unrelated_texts_have():
     index = CallerIndex(
-        [row("a", "x", vector=vector(1, 0), importance=0)], Ranking(unrelated_cosine=0.8, telling_bonus=0)
+        [row("a", "x", vector=vector(1, 0), importance=0)], Ranking(unrelated_cosine=0.8, silence_loss=0)
     )
     (low,) = index.search("y", asked(0.7, 0.8), NOW)
     (high,) = index.search("y", asked(1, 0), NOW)
