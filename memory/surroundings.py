@@ -17,8 +17,9 @@ from memory.embedding import registry
 from memory.embedding.openai import OpenAIEmbedding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from memory.conf import McpConf
     from memory.embedding.port import Embedder
 
 _TIMEOUT_S = 2.0
@@ -57,7 +58,7 @@ def second_embedder() -> OpenAIEmbedding | None:
 def new_redis() -> redis.Redis:
     """A client of L1, connected at its first use. Its answers are bytes. A Redis that is away is not waited for."""
     return redis.Redis.from_url(
-        settings.REDIS_URL,
+        redis_url(),
         socket_timeout=_TIMEOUT_S,
         socket_connect_timeout=_TIMEOUT_S,
         retry=Retry(NoBackoff(), 1),
@@ -66,7 +67,23 @@ def new_redis() -> redis.Redis:
 
 def new_async_redis() -> redis.asyncio.Redis:
     """The same for the event loop. Reads wait as long as they are let."""
-    return redis.asyncio.Redis.from_url(settings.REDIS_URL, socket_timeout=None, socket_connect_timeout=_TIMEOUT_S)
+    return redis.asyncio.Redis.from_url(redis_url(), socket_timeout=None, socket_connect_timeout=_TIMEOUT_S)
+
+
+def redis_url() -> str:
+    """Where Redis is."""
+    return str(settings.REDIS_URL)
+
+
+def mcp_conf() -> McpConf:
+    """What the MCP server is told."""
+    conf: McpConf = settings.MCP
+    return conf
+
+
+def allowed_hosts() -> Sequence[str]:
+    """The names under which this server may be asked, as Django takes them."""
+    return tuple(settings.ALLOWED_HOSTS)
 
 
 @contextmanager

@@ -4,6 +4,7 @@
 voiceagent.E001     the carrier would call over plain HTTP (deployment)
 voiceagent.E002     connections kept beside a pool: they leak under ASGI
 voiceagent.E003     a vendor's key would travel unencrypted beyond this machine
+voiceagent.E004     an outside issuer's keys would be fetched unencrypted
 voiceagent.W001     the model has a shutdown date
 voiceagent.W002     callers' words and numbers go into the logs (deployment)
 voiceagent.W003     ``.env`` has a variable that looks like one of ours and is none
@@ -93,6 +94,21 @@ def encrypted_vendors(**_: Any) -> list[CheckMessage]:
         )
         for name, address in addresses.items()
         if address.startswith("http://") and not _is_near(urlsplit(address).hostname or "")
+    ]
+
+
+@register(Tags.security, "voiceagent")
+def encrypted_keys(**_: Any) -> list[CheckMessage]:
+    """E004: whoever can change the keys on their way can issue tokens."""
+    jwt = settings.MCP.jwt
+    if jwt is None or jwt.jwks_url.startswith("https://") or _is_near(urlsplit(jwt.jwks_url).hostname or ""):
+        return []
+    return [
+        Error(
+            "MCP_JWT_JWKS_URL is plain HTTP: on their way the keys could be exchanged, and tokens issued by anybody.",
+            hint="Use https.",
+            id="voiceagent.E004",
+        )
     ]
 
 

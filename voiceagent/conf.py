@@ -7,11 +7,12 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
 from calls.conf import CallsConf, CartesiaConf, LimitsConf, OpenAIConf, TwilioConf
+from memory.conf import ALGORITHMS, JwtConf, McpConf
 from memory.embedding.registry import LOCAL_NAMES
 from voiceagent.bootstrap import BASE_DIR
 from voiceagent.database import database_url
@@ -36,6 +37,11 @@ OUTSIDE_NAMES = (
     "SECRET_KEY",
     "CALLER_HASH_KEY",
     "MEMORY_KEY",
+    "MCP_JWT_ISSUER",
+    "MCP_JWT_JWKS_URL",
+    "MCP_JWT_AUDIENCE",
+    "MCP_JWT_ALGORITHMS",
+    "MCP_JWT_CALLERS_CLAIM",
 )
 
 DEFAULT_PORT = 8000
@@ -127,11 +133,31 @@ def calls_conf(env: Env) -> CallsConf:
     )
 
 
+def mcp_conf(env: Env, public_base_url: str) -> McpConf:
+    """The configuration of the memory's MCP server, which is at ``public_base_url``."""
+    conf = McpConf(public_base_url, rate_per_minute=env.integer("MCP_RATE_PER_MINUTE", 120, 1, 100_000))
+    jwt = JwtConf(
+        issuer=env.text("MCP_JWT_ISSUER", ""),  # to the letter: a slash at the end belongs to it
+        jwks_url=env.url("MCP_JWT_JWKS_URL", ""),
+        audience=env.text("MCP_JWT_AUDIENCE", conf.resource_url),
+        algorithms=tuple(env.words("MCP_JWT_ALGORITHMS", ["RS256", "ES256"])),
+        callers_claim=env.text("MCP_JWT_CALLERS_CLAIM", "callers"),
+    )
+    if bool(jwt.issuer) != bool(jwt.jwks_url):
+        env.refuse("MCP_JWT_ISSUER and MCP_JWT_JWKS_URL go together: who issues tokens, and where its keys are")
+    if jwt.issuer and not jwt.issuer.startswith(("https://", "http://")):
+        env.refuse("MCP_JWT_ISSUER must be an address such as https://host")
+    if not set(jwt.algorithms) <= set(ALGORITHMS):
+        env.refuse(f"MCP_JWT_ALGORITHMS must be some of {', '.join(ALGORITHMS)}")
+    return replace(conf, jwt=jwt) if jwt.issuer else conf
+
+
 def known_names() -> set[str]:
     """Every variable that is read, those included that name a secret's file."""
     env = Env({})
     calls_conf(env)
     site_conf(env)
+    mcp_conf(env, "")
     return env.names
 
 

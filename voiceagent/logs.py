@@ -84,6 +84,7 @@ def logging_conf(level: str, style: str, with_pii: bool) -> dict[str, Any]:
             "django.server": {"handlers": [], "level": level, "propagate": True},
             "uvicorn": {"handlers": [], "level": level, "propagate": True},
             # Libraries that put addresses with queries or whole payloads into their lines.
+            "mcp": {"level": "WARNING"},
             "httpx": {"level": "WARNING"},
             "httpx2": {"level": "WARNING"},
             "cartesia": {"level": "WARNING"},

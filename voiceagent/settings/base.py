@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from django.utils.csp import CSP
 
 from voiceagent.bootstrap import BASE_DIR
-from voiceagent.conf import calls_conf, site_conf
+from voiceagent.conf import calls_conf, mcp_conf, site_conf
 from voiceagent.database import database
 from voiceagent.env import Env
 from voiceagent.logs import logging_conf
@@ -17,6 +17,8 @@ from voiceagent.logs import logging_conf
 _env = Env(os.environ)
 _calls = calls_conf(_env)
 _site = site_conf(_env)
+#: The memory's MCP server: ``memory.conf.McpConf``.
+MCP = mcp_conf(_env, _calls.twilio.public_base_url)
 _env.check()
 DATABASES = {"default": database(_site.database_url, _site.database_pool_size)}
 
