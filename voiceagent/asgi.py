@@ -1,4 +1,5 @@
-"""The ASGI application that every server loads: HTTP by Django, the media stream by its consumer, and the lifespan."""
+"""The ASGI application that every server loads: HTTP by Django, the media stream by its consumer, the
+memory's MCP server, and the lifespan."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Any
 
 import structlog
 from channels.routing import ProtocolTypeRouter, URLRouter
+from django.conf import settings
 from django.core.asgi import get_asgi_application
 from django.urls import path, re_path
 
@@ -16,6 +18,7 @@ _django = get_asgi_application()
 
 from calls import runtime  # noqa: E402 - models can only be imported once Django is set up
 from calls.consumers import MediaStreamConsumer  # noqa: E402 - as above
+from memory.mcp.asgi import Outer, memory_mount  # noqa: E402 - as above
 from voiceagent import wiring  # noqa: E402 - as above
 from voiceagent.body_limit import BodyLimit  # noqa: E402 - as above
 
@@ -45,7 +48,7 @@ async def not_found(_scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "websocket.close"})
 
 
-application = ProtocolTypeRouter(
+_house = ProtocolTypeRouter(
     {
         "http": BodyLimit(_django),
         "websocket": URLRouter(
@@ -58,3 +61,4 @@ application = ProtocolTypeRouter(
         "lifespan": lifespan,
     }
 )
+application = Outer(_house, memory_mount(settings.MCP), settings.MCP)

@@ -7,21 +7,27 @@ starts it; where it sends none, the first request does. What is not addressed to
 from __future__ import annotations
 
 import asyncio
+import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.responses import JSONResponse
+from starlette.types import ASGIApp
+from twisted.internet.defer import Deferred
 
 from memory.conf import METADATA_PATH, PATH, McpConf
-from memory.mcp.gate import MOST_BODY_BYTES, KnownHosts
+from memory.manager import current
+from memory.mcp import desk, server
+from memory.mcp.gate import MOST_BODY_BYTES, Gate, KnownHosts
 from memory.mcp.grants import Scope
+from memory.mcp.tokens import Verifier
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mcp.server.mcpserver import MCPServer
-    from starlette.types import ASGIApp, Receive, Send
+    from starlette.types import Receive, Send
     from starlette.types import Scope as Request
 
 
@@ -61,12 +67,25 @@ class Mount:
         run = self._run
         if run is None or run.task.get_loop() is not asyncio.get_running_loop() or run.task.done():
             run = self._run = self._begin()
+            self._end_with_daphne(run)
         started = asyncio.create_task(run.ready.wait())
         await asyncio.wait({started, run.task}, return_when=asyncio.FIRST_COMPLETED)
         if run.task.done():
             started.cancel()
             run.task.result()
         return run
+
+    def _end_with_daphne(self, run: _Run) -> None:
+        """Daphne ends its reactor, not our task; and as long as that runs, threads of the SDK wait for work and hold up
+        the process's end."""
+        reactor = sys.modules.get("twisted.internet.reactor")
+        if getattr(reactor, "running", False):
+
+            def end() -> Any:
+                run.ending.set()
+                return Deferred.fromFuture(run.task)
+
+            reactor.addSystemEventTrigger("before", "shutdown", end)  # type: ignore[union-attr]
 
     async def stop(self) -> None:
         """End the streams that are open, and the run."""
@@ -76,8 +95,8 @@ class Mount:
             await run.task
 
     def _begin(self) -> _Run:
-        server = self._build()
-        app = server.streamable_http_app(
+        built = self._build()
+        app = built.streamable_http_app(
             streamable_http_path=PATH,
             stateless_http=not self._sessions,
             max_request_body_size=MOST_BODY_BYTES,
@@ -87,7 +106,7 @@ class Mount:
         ready, ending = asyncio.Event(), asyncio.Event()
 
         async def serve() -> None:
-            async with server.session_manager.run():
+            async with built.session_manager.run():
                 ready.set()
                 await ending.wait()
 
@@ -119,6 +138,15 @@ class Outer:
             await self._metadata(scope, receive, send)
         else:
             await self._app(scope, receive, send)
+
+
+def memory_mount(conf: McpConf) -> Mount:
+    """The memory's server, for holders of tokens."""
+    verifier = Verifier(conf)
+    return Mount(
+        lambda: server.build(current()),
+        lambda app: Gate(app, verifier, conf.metadata_url, server.needs, desk.refused),
+    )
 
 
 def metadata(conf: McpConf) -> dict[str, object]:

@@ -104,7 +104,8 @@ class Gate:
             return
         except TokenUnchecked as reason:
             _log.warning("mcp.token_unchecked", reason=str(reason))
-            await self._refusal(503, "temporarily_unavailable", str(reason))(scope, receive, send)
+            refusal = self._refusal(503, "temporarily_unavailable", str(reason), {"Retry-After": "5"})
+            await refusal(scope, receive, send)
             return
         assert isinstance(token, GrantedToken)  # noqa: S101 - what our verifier gives
         grant = token.grant

@@ -5,7 +5,6 @@ Everything it gives is quoted from what callers said: data, which the instructio
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import TYPE_CHECKING, Annotated, Any
 
 from mcp.server.caching import CacheHint
@@ -25,15 +24,12 @@ from memory.mcp.shapes import (
     Hits,
     Id,
     Moment,
-    Page,
     Profile,
-    Receipt,
     Remembered,
     Text,
     Word,
     found,
     plain,
-    receipt,
     remembered,
 )
 
@@ -98,7 +94,6 @@ def build(manager: MCPMemoryManager) -> MCPServer:
     """The memory's server."""
     server = new_server(NAME, title="Memory of the voice agent", instructions=INSTRUCTIONS, middleware=[desk.recorded])
     _reading(server, manager)
-    _writing(server, manager)
     _resources(server, manager)
     return server
 
@@ -172,75 +167,6 @@ def _reading(server: MCPServer, manager: MCPMemoryManager) -> None:
     async def memory_profile(ctx: Context, caller: Caller = "") -> Profile:
         """What an agent knows of a caller before a word was said."""
         return await _tool(ctx, caller, lambda person, _by: _profile(manager, person))
-
-    @server.tool(title="Export a caller's memory", annotations=_annotated(reads=True))
-    async def memory_export(
-        ctx: Context,
-        caller: Caller = "",
-        begin: Annotated[int, Field(description="Where to go on: next of the page before.", ge=0)] = 0,
-    ) -> Page:
-        """Everything that is kept of a caller, in lines that memory_import takes, page by page."""
-
-        def work(person: Person, _by: str) -> Page:
-            lines = list(islice(manager.export(person), begin, begin + PAGE_LINES + 1))
-            more = begin + PAGE_LINES if len(lines) > PAGE_LINES else None
-            return Page.model_validate({"lines": plain(lines[:PAGE_LINES]), "next": more})
-
-        return await _tool(ctx, caller, work, lambda result: len(result.lines))
-
-
-def _writing(server: MCPServer, manager: MCPMemoryManager) -> None:
-    @server.tool(title="Remember a fact", annotations=_annotated())
-    async def memory_store(
-        ctx: Context,
-        kind: Annotated[Kind, Field(description="Any but utterance: what was said comes from calls and imports.")],
-        text: Annotated[Text, Field(description="The fact as one sentence about the caller.")],
-        slot: Annotated[Word, Field(description="What it is a value of, such as contact.time; empty: nothing.")] = "",
-        value: Annotated[Word, Field(description="The slot's value.")] = "",
-        caller: Caller = "",
-    ) -> Facts:
-        """Remember a fact of a caller. One that is known already is strengthened; another value of a slot that has one
-        at a time replaces the older, which stays in the history."""
-
-        def work(person: Person, by: str) -> Facts:
-            return _facts([manager.store(person, kind=kind, text=text, slot=slot, value=value, by=by)])
-
-        return await _tool(ctx, caller, work)
-
-    @server.tool(title="Correct a fact", annotations=_annotated(destroys=True))
-    async def memory_supersede(
-        ctx: Context,
-        id: Id,
-        text: Annotated[Text, Field(description="What is true instead, as one sentence.")],
-        value: Annotated[Word, Field(description="The slot's new value.")] = "",
-        caller: Caller = "",
-    ) -> Facts:
-        """Put a fact in the place of another, which stays in the history. Calls in progress use the new one."""
-
-        def work(person: Person, by: str) -> Facts:
-            return _facts([manager.supersede(person, id, text=text, value=value, by=by)])
-
-        return await _tool(ctx, caller, work)
-
-    @server.tool(title="Forget", annotations=_annotated(destroys=True, once=True))
-    async def memory_forget(
-        ctx: Context,
-        id: Annotated[str, Field(description="A fact to forget.", max_length=64)] = "",
-        conversation: Annotated[Word, Field(description="A conversation to forget, by its name.")] = "",
-        everything: Annotated[bool, Field(description="Forget the caller altogether.")] = False,
-        caller: Caller = "",
-    ) -> Receipt:
-        """Erase one fact, one conversation with what came from it, or the caller: for good, in every store. The answer
-        is a receipt of what was removed where. One of the three must be given."""
-
-        def work(person: Person, by: str) -> Receipt:
-            if [bool(id), bool(conversation), everything].count(True) != 1:
-                raise ValueError("say what to forget: one of id, conversation and everything")
-            if everything:
-                return receipt(manager.erase(person, by=by))
-            return receipt(manager.forget(person, memory_id=id or None, conversation=conversation or None, by=by))
-
-        return await _tool(ctx, caller, work)
 
 
 def _resources(server: MCPServer, manager: MCPMemoryManager) -> None:

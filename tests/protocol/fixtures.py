@@ -9,6 +9,10 @@ import asyncio
 import json
 from typing import TYPE_CHECKING, Any
 
+from mcp.server.mcpserver import Context  # noqa: TC002 - read at run time
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.prompts.base import Message, UserMessage
+from mcp.shared.exceptions import MCPError
 from mcp_types import (
     MISSING_REQUIRED_CLIENT_CAPABILITY,
     AudioContent,
@@ -31,10 +35,6 @@ from mcp_types import (
 )
 from pydantic import BaseModel, Field
 
-from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.exceptions import ToolError
-from mcp.server.mcpserver.prompts.base import Message, UserMessage
-from mcp.shared.exceptions import MCPError
 from memory.mcp.server import new_server
 
 if TYPE_CHECKING:
