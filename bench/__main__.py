@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from bench import latency, load, parts, speculation
+from bench import latency, load, parts, recall, speculation
 
-BENCHES = {"parts": parts.main, "latency": latency.main, "speculation": speculation.main, "load": load.main}
+BENCHES = {
+    "parts": parts.main,
+    "latency": latency.main,
+    "speculation": speculation.main,
+    "load": load.main,
+    "recall": recall.main,
+}
 
 
 def main() -> int:

@@ -23,11 +23,12 @@ from memory import people, selectors
 from memory.core import budget
 from memory.core.index import CallerIndex, Ranking
 from memory.core.text import question
-from memory.core.values import Card, Hit, Kind, Level, Origin, Row
+from memory.core.values import Card, Hit, Kind, Known, Level, Origin, Row
 from memory.embedding.port import Embedder
 from memory.embedding.vectors import vectors_for
 from memory.keys import What
 from memory.meaning import Meaning
+from memory.services import wishes
 from memory.services.uses import count_uses
 from memory.stores.l1 import L1, Told
 
@@ -193,20 +194,12 @@ class CallMemory:
             asked = question(text, self._before)
             self._meaning.expect(asked if self._index is None else self._index.in_first_person(asked))
 
-    def note(self, role: str, text: str, seq: int) -> None:
-        """What was said in this call, so that it is understood with what came before it. ``role``: user or assistant."""
+    def note(self, role: str, text: str, seq: int, at_ms: int = -1) -> None:
+        """What was said in this call, so that it is understood with what came before it. ``role``: user or assistant;
+        ``at_ms``: where in the call's recording."""
         self._before = text if role == "assistant" else self._before
-        row_id = f"{self.call_sid}:{seq}:{role}"
-        self._put(
-            Row(
-                row_id,
-                Kind.UTTERANCE,
-                text,
-                self._resources.now(),
-                role,
-                origin=Origin(self.call_sid, seq, 0, len(text)),
-            )
-        )
+        origin = Origin(self.call_sid, seq, 0, len(text), at_ms, text)
+        self._put(Row(f"{self.call_sid}:{seq}", Kind.UTTERANCE, text, self._resources.now(), role, origin=origin))
 
     async def recall(self, text: str, deadline_ms: int) -> Recollection:
         """What of the memory may help with ``text``, within ``deadline_ms``. Never raises."""
@@ -261,21 +254,45 @@ class CallMemory:
     async def remember(self, text: str, key: str, turn: int = 0) -> bool:
         """Keep what the caller asked to be remembered: found from now on in this call, a fact after it.
 
-        The same ``key`` once. ``False`` where there is nobody to remember it for: a withheld number, an erased caller.
+        The same ``key`` once. ``False`` where it is kept for this call only: the number is withheld, or was erased.
         """
-        row_id = f"told:{key}"
-        if self._is_erased or not self.key_hash or row_id in self._own:
-            return row_id in self._own
+        row_id, is_known = f"told:{key}", bool(self.key_hash) and not self._is_erased
+        if row_id in self._own:
+            return is_known
         text = text.strip()[:_MOST_TOLD_CHARS]
         row = Row(row_id, Kind.FACT, text, self._resources.now(), importance=0.8)
         self._put(row)
-        await self._resources.in_database(self._tell, Told(key, turn, text))
+        if is_known:
+            await self._resources.in_database(self._tell, Told(key, turn, text))
         vectors = await asyncio.get_running_loop().run_in_executor(
             self._resources.embedding, vectors_for, [row], self._resources.embedder
         )
         if row_id in self._own:
             self._put(replace(row, vector=vectors[0]))
-        return True
+        return is_known
+
+    async def forget(self, what: str) -> list[str]:
+        """Forget what the caller means by ``what``, here and everywhere. The texts of what was forgotten; empty where
+        nothing fits. Raises what the database raises: then nothing may be said to be forgotten."""
+        person = self._person
+        gone = [row for row in self._own.values() if row.kind is not Kind.UTTERANCE and self._fits(what, row)]
+        for row in gone:
+            del self._own[row.id]
+            if self._index is not None:
+                self._index.discard(row.id)
+        texts = [row.text for row in gone]
+        if person is None:
+            return texts
+        if gone:
+            keys = {row.id.partition(":")[2] for row in gone}
+            await asyncio.to_thread(self._resources.l1.untell, person, self.call_sid, keys)
+        return texts + await self._resources.in_database(wishes.forget, person, what, now=self._resources.now())
+
+    def _fits(self, what: str, row: Row) -> bool:
+        """Whether something that was told in this call is meant."""
+        told = Known(row.id, row.kind, row.text)
+        found = wishes.meant(what, [told], now=self._resources.now(), language=self._locale)
+        return found is None or bool(found)
 
     def _tell(self, told: Told) -> None:
         self._person = self._person or people.ensure(self._number, self._locale)

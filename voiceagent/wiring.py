@@ -14,6 +14,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from calls import phrasebook, runtime, surroundings
+from calls.callermemory import CallerMemory
 from calls.eventlog import LogWriter
 from calls.media import vad
 from calls.providers.cartesia.client import CartesiaClient
@@ -27,6 +28,8 @@ from calls.runtime import Runtime
 from calls.tasks import send_archive
 from calls.tickets import Tickets
 from calls.tools import run_tool
+from memory import manager
+from memory.ringing import CallMemories
 from voiceagent import conf as site
 from voiceagent import health
 
@@ -60,6 +63,8 @@ def build_for(conf: CallsConf, archive: Callable[[str], None] = send_archive) ->
     database = ThreadPoolExecutor(_DATABASE_THREADS, "call-database")
     cartesia = CartesiaClient(conf.cartesia)
     twilio = conf.twilio
+    memories = CallMemories(manager.current(), database)
+    memories.start()
     built = Runtime(
         conf=conf,
         redis=client,
@@ -75,6 +80,7 @@ def build_for(conf: CallsConf, archive: Callable[[str], None] = send_archive) ->
         disk=disk,
         database=database,
         recordings_dir=surroundings.recordings_dir(),
+        memory=CallerMemory(memories),
         process_name=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
         closers=(cartesia.aclose,),
     )

@@ -27,7 +27,7 @@ from memory.keys import card_key, told_key
 from memory.people import Person
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection, Iterable
 
 _log = structlog.get_logger(__name__)
 
@@ -142,6 +142,13 @@ class L1:
                 continue
             found.setdefault(item["key"], Told(item["key"], item["turn"], item["text"]))
         return list(found.values())
+
+    def untell(self, person: Person, call_sid: str, gone: Collection[str]) -> None:
+        """Let go of what was told under these ``key``s: the caller took it back. Raises ``RedisError``."""
+        kept = [told for told in self.told(person, call_sid) if told.key not in gone]
+        self.drop_told([call_sid])
+        for told in kept:
+            self.tell(person, call_sid, told)
 
     def drop_told(self, call_sids: Iterable[str]) -> int:
         """Forget what was told in these calls. How many of them had something."""

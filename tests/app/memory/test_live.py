@@ -132,7 +132,7 @@ async def test_a_late_embedding_leaves_the_words(calls: CallMemories, monkeypatc
     found = await memory.recall("my dog", 4)
 
     assert found.outcome is Outcome.WORDS
-    assert shown(found) == [TALK[3]]
+    assert shown(found)[0] == TALK[3]
 
 
 async def test_interim_words_give_the_meaning_in_time(calls: CallMemories) -> None:
@@ -183,7 +183,7 @@ async def test_what_is_told_is_found_at_once_and_kept_for_the_chain(
     assert await memory.remember("Parking is always behind the house.", "key-1", turn=2)
 
     found = await memory.recall("Where do I park?", LONG_MS)
-    assert shown(found) == ["Parking is always behind the house."]
+    assert shown(found)[0] == "Parking is always behind the house."
     assert found.hits[0].level is Level.L1
     person = await in_database(john)()
     told = await asyncio.to_thread(manager.l1.told, person, "CA9")

@@ -1,0 +1,107 @@
+"""The port ``calls.ports.Memory``, served by the memory's own door: the one place where ``calls`` meets ``memory``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from calls.core.events import Recalled
+from calls.core.state import Card
+from calls.ports import Forgotten, MemoryRefused, RecallResult, Remembered
+from memory.core.rules import instructs
+from memory.core.text import tokens
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from memory.manager import CallMemory as Held
+    from memory.manager import Hit
+    from memory.ringing import CallMemories
+
+#: What of a fact's telling words the caller must have said in the turn in which it is remembered: a model may mishear
+#: itself into a fact, and nothing that only the agent said is remembered.
+_GROUNDED = 0.5
+_TOO_LITTLE = "the caller did not say that: remember only what they said, in their own words"
+_INSTRUCTION = "that is an instruction, not a fact about the caller"
+
+
+class CallerMemory:
+    """All callers' memory, for the calls of this process."""
+
+    def __init__(self, memories: CallMemories) -> None:
+        self._memories = memories
+
+    async def ring(self, call_sid: str, number: str, locale: str) -> None:
+        """See ``calls.ports.Memory``."""
+        self._memories.ring(call_sid, number, locale)
+
+    def open(self, call_sid: str, number: str, locale: str) -> OneCaller:
+        """See ``calls.ports.Memory``."""
+        return OneCaller(self._memories.open(call_sid, number, locale), locale)
+
+    async def aclose(self) -> None:
+        """See ``calls.ports.Memory``."""
+        await self._memories.aclose()
+
+
+class OneCaller:
+    """One caller's memory for one call, as ``calls.ports.CallMemory`` describes it."""
+
+    def __init__(self, held: Held, locale: str) -> None:
+        self._held = held
+        self._locale = locale
+        self.on_card: Callable[[Card], object] = lambda _: None
+        held.on_card = lambda card: self.on_card(Card(card.name, card.text))
+
+    async def card(self) -> Card:
+        """See ``calls.ports.CallMemory``, as all below."""
+        card = await self._held.card()
+        return Card(card.name, card.text)
+
+    def hear(self, text: str) -> None:
+        """The caller's words so far."""
+        self._held.hear(text)
+
+    async def recall(self, text: str, deadline_ms: int) -> RecallResult:
+        """What may help, within the deadline."""
+        found = await self._held.recall(text, deadline_ms)
+        return RecallResult(tuple(map(_item, found.hits)), found.outcome, found.took_ms)
+
+    def note(self, role: str, text: str, turn: int, at_ms: int) -> None:
+        """What was said in this call."""
+        self._held.note(role, text, 2 * turn + (role != "user"), at_ms)
+
+    async def remember(self, text: str, key: str, turn: int, said: str) -> Remembered:
+        """What the caller said, and nothing else. Raises ``MemoryRefused``."""
+        if instructs(text, language=self._locale):
+            raise MemoryRefused(_INSTRUCTION)
+        telling, heard = tokens(text), set(tokens(said))
+        if sum(word in heard for word in telling) < len(telling) * _GROUNDED:
+            raise MemoryRefused(_TOO_LITTLE)
+        kept = await self._held.remember(text, key, turn)
+        return Remembered("kept" if kept else "this_call", text)
+
+    async def forget(self, what: str, key: str, turn: int) -> Forgotten:
+        """What the caller means by ``what``."""
+        return Forgotten(tuple(await self._held.forget(what)))
+
+    async def aclose(self) -> None:
+        """Let go of it."""
+        await self._held.aclose()
+
+
+def _item(hit: Hit) -> Recalled:
+    row, origin = hit.row, hit.row.origin
+    return Recalled(
+        id=row.id,
+        level=hit.level.value,
+        kind=row.kind.value,
+        text=row.text,
+        score_milli=round(hit.score * 1000),
+        said_at=row.said_at.isoformat(timespec="seconds"),
+        conversation=origin.conversation,
+        seq=origin.seq,
+        audio_ms=origin.audio_ms,
+        quote=origin.quote,
+        in_prompt=hit.in_prompt,
+        why_not=hit.why_not,
+    )
