@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from memory.embedding.port import Embedder
+    from memory.models import ErasureRequest
     from memory.people import Person
     from memory.services.writing import Written
 
@@ -176,6 +177,34 @@ class MCPMemoryManager:
         written = write_conversation(person, call_sid, said, began_at=began_at, ended_at=ended_at)
         chain.send(person.id, written.conversation_id)
         return written
+
+    def store(self, person: Person, *, kind: str, text: str, slot: str = "", value: str = "", by: str) -> Fact:
+        """Enter a fact. Raises ``ValueError`` that says what makes no sense, ``memory.services.writing.Erased``."""
+        return correcting.store(person, kind, text, slot=slot, value=value, by=by, now=timezone.now())
+
+    def supersede(
+        self, person: Person, fact_id: str, *, text: str, value: str = "", was_wrong: bool = False, by: str
+    ) -> Fact:
+        """Put another fact in the place of one. ``was_wrong``: it never was true. Raises ``LookupError``, ``ValueError``."""
+        return correcting.supersede(person, fact_id, text, value, by=by, now=timezone.now(), was_wrong=was_wrong)
+
+    def retract(self, person: Person, fact_id: str, *, by: str) -> Fact:
+        """A fact is true no more; it stays in the history. Raises ``LookupError``."""
+        return correcting.retract(person, fact_id, by=by, now=timezone.now())
+
+    # --- forgetting: with a tombstone and a receipt -------------------------------------------------------------------
+
+    def forget(self, person: Person, fact_id: str, *, by: str) -> ErasureRequest:
+        """Forget a fact, what it replaced, and the words it was heard in. Raises ``LookupError``."""
+        return erasure.forget_fact(person, fact_id, by=by, now=timezone.now())
+
+    def forget_conversation(self, person: Person, name: str, *, by: str) -> ErasureRequest:
+        """Forget a conversation and what was heard nowhere else. Raises ``LookupError``."""
+        return erasure.forget_conversation(person, name, by=by, now=timezone.now())
+
+    def erase(self, person: Person, *, by: str) -> ErasureRequest:
+        """Forget a caller."""
+        return erasure.erase_caller(person, by=by, now=timezone.now())
 
     def _asked(self, query: str) -> str:
         if len(query) > MOST_QUERY_CHARS:
