@@ -23,7 +23,7 @@ from memory.core.text import question
 from memory.core.values import Card, Hit, Kind, Said
 from memory.live import LOOKED_AT, CallMemory, Outcome, Recollection, index_of
 from memory.selectors import Fact, Line
-from memory.services import chain
+from memory.services import chain, correcting, erasure
 from memory.services.writing import Erased, write_conversation
 from memory.stores.l1 import L1
 
