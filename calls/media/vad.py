@@ -36,7 +36,14 @@ WINDOW_MS = WINDOW_SAMPLES * 1000 // SAMPLE_RATE
 BATCH_WAIT_MS = 6
 BATCH_WINDOWS = 24
 _CONTEXT_SAMPLES = 32
-_SILENT_CONTEXT = mulaw.SILENCE_BYTE * _CONTEXT_SAMPLES
+_SPAN_SAMPLES = _CONTEXT_SAMPLES + WINDOW_SAMPLES
+#: Below this nobody begins to speak.
+GLANCE_DBFS = -45.0
+_GLANCE_SAMPLES = 80
+#: What is so much fainter than the loudest of what was said (30 dB) is no voice: the model goes on for 130 ms after its end.
+_VOICE_RANGE = 1e-3
+_STEP_MS = 8
+_STEPS = WINDOW_MS // _STEP_MS
 _RATE = np.array(SAMPLE_RATE, dtype=np.int64)
 _WEIGHTS = "data/silero_vad_op18_ifless.onnx"
 
@@ -47,13 +54,18 @@ class VadConf:
 
     A window above ``sure_threshold`` begins speech by itself: a window is up to 32 ms of a barge-in's reaction, and clicks,
     tones, keys and noise stay below it (``tests/unit/media/test_vad.py``).
+
+    The model's memory drifts in silence: after four seconds of it every fifth caller was heard more than 100 ms late. So it
+    rests after ``rest_windows`` in a row below ``rest_threshold``, as it was just after the last words.
     """
 
-    start_threshold: float = 0.42
-    sure_threshold: float = 0.75
+    start_threshold: float = 0.5
+    sure_threshold: float = 0.8
     end_threshold: float = 0.35
+    rest_threshold: float = 0.2
     start_windows: int = 2
     end_windows: int = 8
+    rest_windows: int = 8
 
 
 @cache
@@ -70,9 +82,19 @@ def session() -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"], sess_options=options)
 
 
-class _Window(NamedTuple):
+class Window(NamedTuple):
+    """Context and 256 samples as µ-law; the last arrived at ``end_ms``. A glance leaves the model's memory as it was."""
+
     audio: bytes
     end_ms: int
+    is_glance: bool = False
+
+
+def _powers(window: Window) -> NDArray[np.float32]:
+    """The power of each 8 ms of a window."""
+    parts = mulaw.to_float(window.audio[_CONTEXT_SAMPLES:]).reshape(_STEPS, -1)
+    powers: NDArray[np.float32] = np.einsum("ij,ij->i", parts, parts)
+    return powers
 
 
 class Batch:
@@ -84,13 +106,16 @@ class Batch:
 
     def __init__(self, wait_ms: int = BATCH_WAIT_MS) -> None:
         self._wait_s = wait_ms / 1000
-        self._waiting: dict[SpeechDetector, deque[_Window]] = {}
+        self._waiting: dict[SpeechDetector, deque[Window]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._run = session().run
 
-    def submit(self, owner: SpeechDetector, audio: bytes, end_ms: int) -> None:
-        """Judge this window soon: context and 256 samples as µ-law, its last sample arrived at ``end_ms``."""
-        self._waiting.setdefault(owner, deque()).append(_Window(audio, end_ms))
+    def submit(self, owner: SpeechDetector, window: Window) -> None:
+        """Judge this window soon, unless it is a glance that the next one overtakes: a loop that is behind has no time."""
+        waiting = self._waiting.setdefault(owner, deque())
+        if waiting and waiting[-1].is_glance:
+            waiting.pop()
+        waiting.append(window)
         if not self._wait_s:
             self.flush()
         elif self._timer is None:
@@ -105,7 +130,7 @@ class Batch:
             owners = list(itertools.islice(self._waiting, BATCH_WINDOWS))
             self._judge(owners, [self._next(owner) for owner in owners])
 
-    def _next(self, owner: SpeechDetector) -> _Window:
+    def _next(self, owner: SpeechDetector) -> Window:
         """The oldest window of a call, which then stands behind the others."""
         windows = self._waiting.pop(owner)
         window = windows.popleft()
@@ -113,14 +138,15 @@ class Batch:
             self._waiting[owner] = windows
         return window
 
-    def _judge(self, owners: list[SpeechDetector], windows: list[_Window]) -> None:
+    def _judge(self, owners: list[SpeechDetector], windows: list[Window]) -> None:
         samples = mulaw.to_float(b"".join(window.audio for window in windows)).reshape(len(windows), -1)
         states = np.concatenate([owner.model_state for owner in owners], axis=1)
         output, states = self._run(None, {"input": samples, "state": states, "sr": _RATE})
         probabilities = output[:, 0].tolist()
         for index, (owner, window) in enumerate(zip(owners, windows, strict=True)):
-            owner.model_state = states[:, index : index + 1]
-            owner.judge(probabilities[index], window.end_ms)
+            owner.judge(probabilities[index], window)
+            if not (window.is_glance or owner.rests):
+                owner.model_state = states[:, index : index + 1]
 
 
 class SpeechDetector:
@@ -131,28 +157,51 @@ class SpeechDetector:
         self._post = post
         self._conf = conf or VadConf()
         self._batch = batch or Batch(wait_ms=0)
-        # The model wants the last samples of the window before: they stay in front of what is pending.
-        self._pending = bytearray(_SILENT_CONTEXT)
+        # A window and its context stay in front of what is pending: the model wants the context, a glance all of it.
+        self._pending = bytearray(mulaw.SILENCE_BYTE * _SPAN_SAMPLES)
         self._speaking = False
         self._run_windows = 0
+        self._quiet_windows = 0
         self._first_voiced_ms = 0
         self._last_voiced_ms = 0
+        self._loudest = 0.0
+        self._glanced_samples = 0
+
+    @property
+    def rests(self) -> bool:
+        """Whether it has been quiet for so long that the model's memory stays as it is."""
+        return self._quiet_windows >= self._conf.rest_windows
 
     def feed(self, audio: bytes, now_ms: int) -> None:
         """Take µ-law that arrived at ``now_ms``; posts at most a few events, now or a few milliseconds later."""
         pending = self._pending
         pending += audio
-        while len(pending) >= _CONTEXT_SAMPLES + WINDOW_SAMPLES:
-            window = bytes(pending[: _CONTEXT_SAMPLES + WINDOW_SAMPLES])
+        while len(pending) >= _SPAN_SAMPLES + WINDOW_SAMPLES:
+            window = bytes(pending[WINDOW_SAMPLES : WINDOW_SAMPLES + _SPAN_SAMPLES])
             del pending[:WINDOW_SAMPLES]
-            late_ms = (len(pending) - _CONTEXT_SAMPLES) * 1000 // SAMPLE_RATE
-            self._batch.submit(self, window, now_ms - late_ms)
+            late_ms = (len(pending) - _SPAN_SAMPLES) * 1000 // SAMPLE_RATE
+            self._batch.submit(self, Window(window, now_ms - late_ms))
+            self._glanced_samples = 0
+        # Voice may begin anywhere in a window: while somebody may be beginning, the last 32 ms are looked at in between too.
+        waiting = len(pending) - _SPAN_SAMPLES
+        if (
+            not self._speaking
+            and waiting - self._glanced_samples >= _GLANCE_SAMPLES
+            and mulaw.level_dbfs(audio) > GLANCE_DBFS
+        ):
+            self._glanced_samples = waiting
+            self._batch.submit(self, Window(bytes(pending[-_SPAN_SAMPLES:]), now_ms, is_glance=True))
 
-    def judge(self, probability: float, window_end_ms: int) -> None:
-        """The model's verdict on the next window of this call."""
+    def judge(self, probability: float, window: Window) -> None:
+        """The model's verdict on the next window of this call, or on a glance between two."""
         conf = self._conf
-        if probability >= conf.start_threshold or (self._speaking and probability >= conf.end_threshold):
-            self._voiced(probability, window_end_ms)
+        if window.is_glance:
+            if not self._speaking and probability >= conf.start_threshold:
+                self._voiced(probability, window)
+            return
+        self._quiet_windows = self._quiet_windows + 1 if probability < conf.rest_threshold else 0
+        if probability >= (conf.end_threshold if self._speaking else conf.start_threshold):
+            self._voiced(probability, window)
         elif self._speaking:
             self._run_windows += 1
             if self._run_windows >= conf.end_windows:
@@ -161,13 +210,19 @@ class SpeechDetector:
         else:
             self._run_windows = 0
 
-    def _voiced(self, probability: float, window_end_ms: int) -> None:
-        self._last_voiced_ms = window_end_ms
+    def _voiced(self, probability: float, window: Window) -> None:
+        powers = _powers(window)
+        begins = not self._speaking and self._run_windows == 0
+        self._loudest = max(float(powers.max()), 0.0 if begins else self._loudest)
+        voiced = np.flatnonzero(powers >= self._loudest * _VOICE_RANGE)
+        begun_ms = window.end_ms - WINDOW_MS
+        if len(voiced):
+            self._last_voiced_ms = begun_ms + (int(voiced[-1]) + 1) * _STEP_MS
         if self._speaking:
             self._run_windows = 0
             return
-        if self._run_windows == 0:
-            self._first_voiced_ms = max(0, window_end_ms - WINDOW_MS)
+        if begins:
+            self._first_voiced_ms = max(0, begun_ms + (int(voiced[0]) + 1) * _STEP_MS)
         self._run_windows += 1
         if probability >= self._conf.sure_threshold or self._run_windows >= self._conf.start_windows:
             self._speaking, self._run_windows = True, 0
