@@ -44,10 +44,19 @@ def opening(state: State) -> tuple[Message, ...]:
 
 
 def _of_card(card: Card) -> str:
-    notes = [line.strip() for line in card.text.splitlines() if line.strip()]
+    notes = [_note(line.strip()) for line in card.text.splitlines() if line.strip()]
     if not (card.name or notes):
         return ""
     return f"\n\n{CARD_NOTE}\n{_quoted({'name': card.name, 'notes': notes})}"
+
+
+def _note(line: str) -> Any:
+    """A line of the card; one that is an object of JSON itself stays one, and needs no second quoting."""
+    try:
+        value = json.loads(line)
+    except (ValueError, RecursionError):
+        return line
+    return value if isinstance(value, dict) else line
 
 
 def of_recalled(items: tuple[Recalled, ...]) -> tuple[Message, ...]:

@@ -293,6 +293,13 @@ def card_of(messages: tuple[Message, ...]) -> object:
     return json.loads(text.splitlines()[-1]) if CARD_NOTE in text else None
 
 
+def test_a_line_of_the_card_that_is_an_object_stays_one() -> None:
+    lines = ('{"wishes": ["Likes \\"quiet\\" tables"]}', '["not an object"]', "{" * 10, "[" * 100_000)
+    w = Watched(card=("Maria", "\n".join(lines)))
+    w.say("a table please")
+    assert card_of(w.ask.messages) == {"name": "Maria", "notes": [{"wishes": ['Likes "quiet" tables']}, *lines[1:]]}
+
+
 def greeting(w: World) -> str:
     return "".join(say.text for say in w.of(Say) if say.epoch == 1)
 

@@ -107,3 +107,22 @@ def same_arguments(first: Call, second: Call) -> bool:
         return bool(orjson.loads(first.arguments) == orjson.loads(second.arguments))
     except orjson.JSONDecodeError:
         return False
+
+
+def first_text(call: Call) -> str:
+    """The first text among a call's arguments."""
+    try:
+        given = orjson.loads(call.arguments)
+    except orjson.JSONDecodeError:
+        return ""
+    values = given.values() if isinstance(given, dict) else ()
+    return next((value for value in values if isinstance(value, str)), "")
+
+
+def status_of(result: str) -> str:
+    """The ``status`` that a function's result names; empty without one."""
+    try:
+        value = orjson.loads(result)
+    except orjson.JSONDecodeError:
+        return ""
+    return str(value.get("status", "")) if isinstance(value, dict) else ""

@@ -4,34 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from voiceagent.sandbox.openai.conversation import Answer, Call, Conversation
-from voiceagent.sandbox.persona import booking, facts, slots, words
-from voiceagent.sandbox.persona.slots import Slots
+from voiceagent.sandbox.persona import booking, facts, memory, remembering, words
+from voiceagent.sandbox.persona.scene import Scene, agent_said, join, read_scene
 
-if TYPE_CHECKING:
-    from voiceagent.sandbox.openai.conversation import Turn
-
-_INTENTS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-    (name, re.compile(pattern, re.I))
-    for name, pattern in (
-        ("goodbye", r"\b(?:good ?bye|bye(?:[ -]bye)?|see you|have a (?:nice|good|great|lovely)|talk to you later|farewell)\b"),
-        ("go_on", r"\b(?:go on|go ahead|carry on|continue|keep going|you were saying|what were you (?:saying|going to say)|and then|finish (?:your|the) sentence)\b"),
-        ("repeat", r"\b(?:repeat|say (?:that|it) again|pardon|come again|didn't (?:catch|hear|understand)|what did you say|sorry\?$|excuse me\?)"),
-        ("human", r"\b(?:real person|human|manager|owner|somebody else|speak (?:to|with) (?:a|the|some)|transfer|put me through)\b"),
-        ("my_booking", r"\b(?:what did i (?:book|say)|my (?:booking|reservation)|when is (?:it|my)|what(?:'s| is) my name|who am i|remember (?:me|my name))\b"),
-        ("identity", r"\b(?:who are you|are you (?:a )?(?:robot|machine|real|human|computer)|your name|who am i (?:speaking|talking))\b"),
-        ("book", r"\b(?:book|reserve|reservation|booking|(?:have|get|need|want|like|take) (?:a|the) table|table for|come (?:in|over|by)|cook a table)\b"),
-        ("change", r"\b(?:change|actually|instead|make (?:it|that)|rather|move it|correct(?:ion)?)\b"),
-        ("deny", r"^\W*(?:no\b|nope|nothing|not really|that(?:'s| is| was| will be) (?:all|it|everything)|i'm (?:good|fine))"),
-        ("done", r"\b(?:that(?:'s| is| was| will be) (?:all|it|everything)|nothing else)\b"),
-        ("thanks", r"\b(?:thank you|thanks|cheers|much appreciated)\b"),
-        ("affirm", r"^\W*(?:yes|yeah|yep|sure|of course|please|right|correct|exactly|okay|ok|perfect|great|lovely|sounds good)\b"),
-        ("greeting", r"\b(?:hello|hi|hey|good (?:morning|afternoon|evening|day))\b"),
-    )
-)  # fmt: skip
 _QUESTIONS = {
     "party_size": "For how many people?",
     "date": "For what day would you like the table?",
@@ -44,54 +21,6 @@ _LAST_TABLE, _FIRST_TABLE = dt.time(21, 30), dt.time(12, 0)
 _LARGEST = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Scene:
-    """A request, read."""
-
-    conversation: Conversation
-    said: str
-    intents: frozenset[str]
-    before: Slots
-    slots: Slots
-    today: dt.date
-
-    @property
-    def name(self) -> str:
-        """``, Sarah`` or nothing."""
-        return f", {self.slots.first_name}" if self.slots.first_name else ""
-
-    @property
-    def wants_table(self) -> bool:
-        """Whether the caller has ever asked for a table."""
-        book = dict(_INTENTS)["book"]
-        return any(book.search(turn.text) for turn in self.conversation.turns if turn.role == "user")
-
-
-def read_scene(conversation: Conversation) -> Scene:
-    """Understand a request."""
-    stated = facts.stated_date(conversation.instructions)
-    today = dt.date.fromisoformat(stated) if stated else dt.datetime.now(tz=dt.UTC).astimezone().date()
-    turns = conversation.turns
-    last = max((at for at, turn in enumerate(turns) if turn.role == "user"), default=-1)
-    # Several utterances in a row, with no answer between them, are one.
-    first = last
-    while first > 0 and turns[first - 1].role == "user":
-        first -= 1
-    said = " ".join(turn.text for turn in turns[max(first, 0) : last + 1] if turn.role == "user")
-    known = facts.caller_name(conversation.instructions)
-    before = slots.read(turns[: max(first, 0)], today, known)
-    now = slots.read(turns[: last + 1], today, known)
-    intents = frozenset(name for name, pattern in _INTENTS if pattern.search(said))
-    if facts.topics_in(said) and not intents & {"book", "change"} and slots.asked_for(_agent_said(turns)) is None:
-        # "Are you open on Sunday?" books nothing.
-        now = before if now.name == before.name else slots.Slots(before.party_size, before.date, before.time, now.name)
-    return Scene(conversation, said, intents, before, now, today)
-
-
-def _agent_said(turns: tuple[Turn, ...]) -> str:
-    return next((turn.text for turn in reversed(turns) if turn.role == "assistant" and turn.text), "")
-
-
 def respond(conversation: Conversation) -> Answer:
     """The answer of the stand-in's model."""
     scene = read_scene(conversation)
@@ -102,6 +31,8 @@ def respond(conversation: Conversation) -> Answer:
             return reply(scene)
     if not scene.said.strip():
         return Answer(_greeting(scene))
+    if (wish := remembering.about_memory(scene)) is not None:
+        return wish
     if facts.is_restaurant(conversation.instructions):
         return _receptionist(scene)
     return _anybody(scene)
@@ -109,7 +40,7 @@ def respond(conversation: Conversation) -> Answer:
 
 def _greeting(scene: Scene) -> str:
     house = facts.house(scene.conversation.instructions)
-    return f"{house or 'Hello'}, good day! How can I help you?"
+    return f"{house or 'Hello'}, good day{scene.name}! How can I help you?"
 
 
 # A restaurant ---------------------------------------------------------------------------------------------------------
@@ -122,7 +53,7 @@ def _receptionist(scene: Scene) -> Answer:
     if "identity" in scene.intents:
         house = facts.house(scene.conversation.instructions) or "the restaurant"
         answers.append(f"I'm the telephone assistant of {house}.")
-    booked = _booked(scene)
+    booked = scene.booked
     learned = scene.slots != scene.before
     if scene.wants_table and (booked is None or (learned and _differs(scene, booked))):
         return _take_booking(scene, answers)
@@ -131,23 +62,30 @@ def _receptionist(scene: Scene) -> Answer:
         parts.append(_small_talk(scene, booked is not None))
     elif booked is None and not scene.wants_table and len(" ".join(answers)) < 120:
         parts.append("Would you like to book a table?")
-    return Answer(_join(parts))
+    return Answer(join(parts))
 
 
 def _take_booking(scene: Scene, answers: list[str]) -> Answer:
     objection = _objection(scene)
     parts = [_thanks_for_name(scene), *answers]
+    known = remembering.from_memory(scene)
     if objection:
-        return Answer(_join([*parts, objection]))
+        return Answer(join([*parts, objection]))
     missing = scene.slots.missing
     tool = booking.booking_tool(scene.conversation)
     if missing:
         opening = "" if answers or parts[0] else _acknowledge(scene)
-        return Answer(_join([*parts, opening, _QUESTIONS[missing[0]]]))
+        return Answer(join([*parts, opening, known, _question(scene, missing[0])]))
     if tool is None:
-        return Answer(_join([*parts, _summary(scene), "We'll confirm it by text message."]))
+        return Answer(join([*parts, known, _summary(scene), "We'll confirm it by text message."]))
     moment = "One moment, I'll put that in the book." if not answers else "And I'm putting the table in the book."
-    return Answer(_join([*parts, moment]), (booking.booking_call(tool, scene.slots),))
+    return Answer(join([*parts, known, moment]), (booking.booking_call(tool, scene.slots),))
+
+
+def _question(scene: Scene, missing: str) -> str:
+    """How to ask for what is missing; what is usual for the caller is proposed."""
+    usual = memory.usual_party(scene.memory, words.to_number) if missing == "party_size" else None
+    return f"For {words.say_number(usual)} people, {memory.AS_USUAL}" if usual else _QUESTIONS[missing]
 
 
 def _objection(scene: Scene) -> str | None:
@@ -194,12 +132,6 @@ def _summary(scene: Scene) -> str:
     return f"That's a table{size}{day}{time}, under the name {wanted.name}."
 
 
-def _booked(scene: Scene) -> Call | None:
-    """The booking that stands, if one does."""
-    found = booking.last_booking(scene.conversation.turns)
-    return found[0] if found and booking.went_well(found[1]) else None
-
-
 def _differs(scene: Scene, booked: Call) -> bool:
     tool = booking.booking_tool(scene.conversation)
     return tool is not None and not booking.same_arguments(booked, booking.booking_call(tool, scene.slots))
@@ -209,6 +141,9 @@ def _after_function(scene: Scene) -> Answer:
     turns = scene.conversation.turns
     called = next((turn.calls[-1].name for turn in reversed(turns) if turn.calls), "")
     result = turns[-1].text
+    if kind := memory.kind_of(called):
+        call = next(turn.calls[-1] for turn in reversed(turns) if turn.calls)
+        return remembering.after_memory(scene, kind, call, result)
     if not re.search(r"book|reserv", called, re.I):
         if re.search(r"end_?call|hang_?up", called, re.I):
             return Answer("Goodbye!")
@@ -225,7 +160,7 @@ def _after_function(scene: Scene) -> Answer:
 
 
 def _own_booking(scene: Scene) -> str:
-    if _booked(scene) is not None:
+    if scene.booked is not None:
         return f"Of course{scene.name}. {_summary(scene)}"
     if scene.slots.name:
         return f"You're {scene.slots.name}, and I have no booking for you yet. Would you like a table?"
@@ -239,7 +174,7 @@ def _small_talk(scene: Scene, booked: bool) -> str:
         return f"You're welcome{scene.name}. We look forward to seeing you{day}."
     if "thanks" in intents:
         return "You're welcome. Is there anything else?"
-    if "affirm" in intents and "book a table?" in _agent_said(scene.conversation.turns):
+    if "affirm" in intents and "book a table?" in agent_said(scene.conversation.turns):
         return f"Gladly. {_QUESTIONS[scene.slots.missing[0]] if scene.slots.missing else ''}"
     if "greeting" in intents:
         return f"Hello{scene.name}! How can I help you?"
@@ -272,14 +207,14 @@ def _anybody(scene: Scene) -> Answer:
         parts.append("That I don't know, but I'll note your question and somebody will call you back.")
     else:
         parts.append("I see. I've noted that. What else can I do for you?")
-    return Answer(_join(parts))
+    return Answer(join(parts))
 
 
 # What every agent can do ------------------------------------------------------------------------------------------------
 
 
 def _goodbye(scene: Scene) -> Answer:
-    booked = _booked(scene)
+    booked = scene.booked
     day = f" {words.say_date(scene.slots.date, scene.today)}" if booked is not None and scene.slots.date else ""
     seeing = f" We look forward to seeing you{day}." if booked is not None else ""
     tool = booking.ending_tool(scene.conversation)
@@ -295,7 +230,7 @@ def _human(scene: Scene) -> Answer:
 
 
 def _repeat(scene: Scene) -> Answer:
-    last = _INTERRUPTED.sub("", _agent_said(scene.conversation.turns))
+    last = _INTERRUPTED.sub("", agent_said(scene.conversation.turns))
     return Answer(f"Of course. {_whole(last)}" if last else _greeting(scene))
 
 
@@ -326,7 +261,3 @@ def _from_sentence_start(whole: str, position: int) -> str:
     starts = [match.end() for match in re.finditer(r"[.!?:,]\s+", whole[:position])]
     rest = whole[starts[-1] if starts else 0 :]
     return rest[0].upper() + rest[1:]
-
-
-def _join(parts: list[str]) -> str:
-    return " ".join(part.strip() for part in parts if part and part.strip())
