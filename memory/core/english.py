@@ -16,7 +16,7 @@ _STOP = (
     "although|is|are|was|too|as|for|at|on|in|when|where|while|actually|also|then|there|it|it's|he|she|they|with|to|"
     "not|no|never|who|what|have|has|would|will|thanks|thank|okay|ok|right|anymore|any more|now|by|from|until|before|"
     "after|this|these|today|tonight|tomorrow|obviously|either|unless|except|anyway|hello|hi|let|let's|ideally|usually|always|"
-    "and|or|nor|none|nothing|everything|anything|something|yes|yeah|nope|maybe|why|how|during|sorry|them|him|her|me|us"
+    "again|and|or|nor|none|nothing|everything|anything|something|yes|yeah|nope|maybe|why|how|during|sorry|them|him|her|me|us"
 )
 _WORD = rf"(?!(?:{_STOP})\b)[a-zà-ÿ][a-zà-ÿ'-]*"
 #: One thing, up to four words; a list of them.
@@ -51,7 +51,8 @@ _SLIP = rf"(?:{_NAME_WORD},? (?:no|sorry|i mean|wait|or rather)[,.]? (?:(?:no|so
 
 _GREETED = r"(?:^|[,.!] |\b(?:hello|hi|hey|yes|yeah|morning|afternoon|evening),? )"
 _PHONE = rf"(?P<v>(?:plus |\+)?(?:(?:\d[\d() ./-]*|(?:double|triple|{NUMBER}|oh|o|nought)\b)[ ,-]*){{1,20}})"
-_PLACE = r"(?P<v>(?-i:[A-ZÀ-Þ])[\wà-ÿ'-]*(?: (?:(?:de|la|am|on|upon) )*(?-i:[A-ZÀ-Þ])[\wà-ÿ'-]*)*)"
+_PLACE_NAME = r"(?-i:[A-ZÀ-Þ])[\wà-ÿ'-]*(?: (?:(?:de|la|am|on|upon) )*(?-i:[A-ZÀ-Þ])[\wà-ÿ'-]*)*"
+_PLACE = rf"(?P<v>{_PLACE_NAME})"
 _STREET = r"(?P<v>(?:\d+[a-z]?|[a-z-]+)(?: [\w'-]+){1,4}? (?:street|road|avenue|lane|square|drive|close|way|court|place|boulevard)(?:,? (?-i:[A-Z])[\w'-]*)*)"
 _DATE = r"(?P<v>[\w ,-]{3,40}?)(?=[.!?;]|$| and\b| but\b)"
 _NO_FOOD = rf"(?!{NUMBER}\b|a |much|out\b|breakfast|lunch|dinner|late\b|early|here|alone|enough|lots|well\b|people|guests|visitors|children|kids|time|another|more\b|meetings?\b|calls?\b|that|there)"
@@ -139,7 +140,7 @@ RULES: tuple[Rule, ...] = (
     _r("health.condition", r"\bi(?:'ve| have)(?: got)? (?P<v>(?:type (?:one|two|1|2) )?diabetes|coeliac disease|celiac disease|asthma|epilepsy|a heart condition|a pacemaker|high blood pressure)\b", 0.95),
     _r("diet.avoid", rf"\bi (?:(?:really |just |also |actually )?(?:don't|do not|never|can't|cannot|mustn't|must not) (?:eat|drink)|(?:can't|cannot|mustn't|must not) have) {_NO_FOOD}{_LIST}{_ALWAYS}"),
     _r("diet.avoid", rf"\bi (?:avoid|stay away from|keep off) (?:eating |drinking ){_NO_FOOD}{_LIST}{_ALWAYS}"),
-    _r("diet.avoid", rf"\bi (?:eat|drink) {_LIST} again\b", retracts=True),
+    _r("diet.avoid", rf"\bi(?:'ve)? (?:can |started to |started )?(?:eat|eating|drink|drinking|have) {_LIST} again\b", retracts=True),
     _r("favourite.{what}", rf"\b(?:my|our) (?:all-time |absolute )?fav(?:ou|o)rite {_FAVOURITES}(?:'s| is| are| was always) {_THING}"),
     # How the caller likes to be served.
     _r("seating", r"\b(?:i|we)(?:'d| would)? (?:always |usually |really |still |normally |much )*(?:prefer|like to sit|rather sit|sit|want to sit|prefer to sit|like sitting|prefer sitting|like|take) (?:at |by |in |on |a |the |an |near |next to )*(?P<v>window|terrace|patio|garden|(?:corner )?booth|bar|counter|quiet|corner|outside|outdoors|inside|indoors|aisle)(?: table| seat| spot| corner)?s?\b(?! of| and grill)"),
@@ -164,7 +165,7 @@ RULES: tuple[Rule, ...] = (
     _r("identity.account", rf"{_FILLER}(?P<v>[\w -]+?){_END}", asked=True),
     _r("identity.job", rf"\bi work as an? {_THING}"),
     _r("identity.company", rf"\bi work (?:for|at) {_PLACE}"),
-    _r("home.place", rf"\bi(?:'ve| have)? (?:just |recently |now )*moved to {_PLACE}", 0.95),
+    _r("home.place", rf"\b(?:i|we)(?:'ve| have)? (?:just |recently |now )*moved (?:from {_PLACE_NAME} )?to {_PLACE}", 0.95),
     _r("home.place", rf"\b(?:i|we) (?:now |still |actually |currently )?live in {_PLACE}"),
     _r("home.place", rf"\bi(?:'m| am) (?:living|based) in {_PLACE}"),
     _r("home.address", rf"\b(?:my (?:new |home )?address is|i live at|i(?:'ve)? moved to) {_STREET}"),

@@ -173,7 +173,7 @@ class _Line:
 
     def after(self, when: datetime) -> Known | None:
         """The first fact that begins later."""
-        return next((f for f in self.facts if _start(f) > when and f.valid_to != f.valid_from), None)
+        return next((f for f in self.facts if _start(f) > when), None)
 
     def retracted_after(self, when: datetime) -> datetime | None:
         """When this value was first taken back later."""

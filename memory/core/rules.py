@@ -155,11 +155,20 @@ class _Reading:
             for match in rule.pattern.finditer(sentence):
                 start, end = _trimmed(self.text, offset + match.start(), offset + match.end())
                 found = list(self._candidates(rule, match, start, end))
-                words = match.span("v") if "v" in match.groupdict() else match.span()
-                if not found or not _take(self.taken, offset + words[0], offset + words[1]):
+                if not found or not self._reads_first(rule, match, offset):
                     continue
                 unsure = hedge is not None and hedge.start() <= match.start()
                 yield from (replace(one, firm=min(one.firm, 0.6)) if unsure else one for one in found)
+
+    def _reads_first(self, rule: Rule, match: re.Match[str], offset: int) -> bool:
+        if "v" in match.groupdict():
+            start, end = match.span("v")
+        elif rule.value:
+            start, end = match.span()
+        else:
+            # It takes back whatever there is and names nothing: another rule may say what.
+            return True
+        return _take(self.taken, offset + start, offset + end)
 
     def _applies(self, rule: Rule) -> bool:
         if not (rule.asked or rule.corrects):

@@ -173,6 +173,14 @@ def test_what_is_true_no_more_ends(value: str) -> None:
     assert memory.active("diet.preference") == []
 
 
+def test_said_again_in_the_moment_of_taking_it_back_it_holds() -> None:
+    memory = Memory()
+    how = Merging("CA1", {1: day(1), 2: day(1)}, NOW, lambda: next(memory.ids))
+    candidates = [said("diet.preference", "vegan", seq=1, retracts=True), said("diet.preference", "vegan", seq=2)]
+    memory.facts = apply([], merge([], candidates, how), "CA1")
+    assert memory.active("diet.preference") == ["vegan"]
+
+
 def test_taking_back_what_was_said_again_later_does_nothing() -> None:
     memory = Memory()
     memory.hear("CA1", 0, said("diet.preference", "vegan"))

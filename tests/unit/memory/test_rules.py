@@ -90,7 +90,7 @@ def test_a_day_is_resolved_and_the_fact_ends_with_it() -> None:
 
 def test_facts_are_told_about_the_caller_in_the_third_person() -> None:
     assert found("Please never call me at my office.")[0].text == "Never call the caller at the caller's office"
-    assert found("I eat meat again.")[0].text == "No longer: diet.preference"
+    assert found("I eat meat now.")[0].text == "No longer: diet.preference"
 
 
 def test_ten_wordings_of_an_allergy_have_one_value() -> None:
