@@ -93,9 +93,10 @@ class ToolCall(_Value):
 
 
 class Reply(_Value):
-    """A scripted answer of the model."""
+    """A scripted answer of the model. ``refusal`` stands in place of an answer in a fixed form."""
 
     text: str = ""
+    refusal: str = ""
     tool_calls: list[ToolCall] = Field(default_factory=list)
     finish_reason: str | None = None
     first_token_ms: float | None = None
@@ -114,12 +115,17 @@ class Rule(_Value):
 
 
 class LlmSettings(_Value):
-    """The model: ``replies`` are consumed in order, then ``rules`` are tried, then the persona answers."""
+    """The model: ``replies`` are consumed in order, then ``rules`` are tried, then the persona answers.
+
+    ``structured`` are consumed by requests for an answer in a fixed form, and by those alone; then they get the least
+    answer that keeps to it.
+    """
 
     first_token_ms: float = Field(default=40, ge=0)
     inter_token_ms: float = Field(default=4, ge=0)
     replies: list[Reply] = Field(default_factory=list)
     rules: list[Rule] = Field(default_factory=list)
+    structured: list[Reply] = Field(default_factory=list)
     models: dict[str, str | None] = Field(default_factory=dict)
 
 

@@ -2,7 +2,7 @@
 
 Endpoint names for faults and the journal: ``cartesia.stt.turns``, ``cartesia.stt.manual``, ``cartesia.stt.batch``,
 ``cartesia.tts.socket``, ``cartesia.tts.context``, ``cartesia.tts.bytes``, ``openai.chat``, ``openai.responses``,
-``openai.embeddings``, ``openai.models``, ``twilio.calls``, ``twilio.recordings``.
+``openai.structured``, ``openai.embeddings``, ``openai.models``, ``twilio.calls``, ``twilio.recordings``.
 """
 
 from __future__ import annotations

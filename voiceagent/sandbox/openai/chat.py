@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from voiceagent.sandbox import mishaps
-from voiceagent.sandbox.openai import checks, wire
+from voiceagent.sandbox.openai import checks, structured, wire
 from voiceagent.sandbox.openai.conversation import Answer, Call, Conversation, Tool, Turn, choose, count_tokens, tokens
 from voiceagent.sandbox.openai.wire import ApiError, EventStream, identifier
 
@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from voiceagent.sandbox.state import Entry, Namespace
 
 ENDPOINT = "openai.chat"
+
+
+def _name(body: dict[str, Any]) -> str:
+    return structured.ENDPOINT if structured.is_asked(body) else ENDPOINT
 
 
 def text_of(content: Any) -> str:
@@ -122,16 +126,17 @@ def _read(body: dict[str, Any], namespace: Namespace) -> tuple[Conversation, int
             "To use function tools, use /v1/responses or set reasoning_effort to 'none'.", param="reasoning_effort",
         )  # fmt: skip
     limit = checks.check_limit(body, "max_completion_tokens") or checks.check_limit(body, "max_tokens")
-    return Conversation(instructions, turns, tools, str(body.get("tool_choice", "auto"))), limit
+    schema = structured.schema_of(body.get("response_format"), "response_format", "json_schema")
+    return Conversation(instructions, turns, tools, str(body.get("tool_choice", "auto")), schema), limit
 
 
 async def completions(request: web.Request) -> web.StreamResponse:
     """The endpoint."""
     try:
-        namespace, body, entry, (conversation, limit) = await wire.opened(request, ENDPOINT, _read)
+        namespace, body, entry, (conversation, limit) = await wire.opened(request, _name, _read)
     except ApiError as error:
         return error.response()
-    fault = namespace.strike(ENDPOINT, mishaps.STREAMING)
+    fault = namespace.strike(_name(body), mishaps.STREAMING)
     answer = apply_answer_fault(choose(conversation, namespace.settings.llm), fault, limit)
     completion = _Completion(body, conversation, answer)
     if not body.get("stream"):
@@ -202,7 +207,7 @@ class _Completion:
         message: dict[str, Any] = {
             "role": "assistant",
             "content": self.answer.text or None,
-            "refusal": None,
+            "refusal": self.answer.refusal or None,
             "annotations": [],
         }
         if self.calls:
@@ -210,7 +215,7 @@ class _Completion:
                 {"id": call_id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
                 for call_id, call in self.calls
             ]
-        elif self.answer.text == "":
+        elif self.answer.text == "" and not self.answer.refusal:
             message["content"] = ""
         choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": self.finish}
         return self._object("chat.completion", [choice], self._usage())
@@ -264,6 +269,8 @@ async def _stream(stream: EventStream, namespace: Namespace, completion: _Comple
     try:
         for token in tokens(answer.text):
             await unit({"content": token})
+        for token in tokens(answer.refusal):
+            await unit({"refusal": token})
         for index, (call_id, call) in enumerate(completion.calls):
             head = {"index": index, "id": call_id, "type": "function", "function": {"name": call.name, "arguments": ""}}
             await stream.send(completion.chunk({"tool_calls": [head]}))

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from voiceagent.sandbox.openai import structured
+
 if TYPE_CHECKING:
     from voiceagent.sandbox.script import LlmSettings, Reply
 
@@ -50,12 +52,13 @@ class Tool:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """All that a model knows when it is asked."""
+    """All that a model knows when it is asked. ``schema`` is what its answer must keep to, ``None`` for free text."""
 
     instructions: str
     turns: tuple[Turn, ...]
     tools: tuple[Tool, ...] = ()
     tool_choice: str = "auto"
+    schema: dict[str, Any] | None = None
 
     @property
     def last_user_text(self) -> str:
@@ -65,13 +68,14 @@ class Conversation:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the model says and calls."""
+    """What the model says and calls. ``refusal``: it does not want to answer, and says so instead."""
 
     text: str = ""
     calls: tuple[Call, ...] = ()
     finish_reason: str | None = None
     first_token_ms: float | None = None
     inter_token_ms: float | None = None
+    refusal: str = ""
 
 
 def tokens(text: str) -> list[str]:
@@ -85,9 +89,17 @@ def count_tokens(text: str) -> int:
 
 
 def choose(conversation: Conversation, settings: LlmSettings) -> Answer:
-    """The scripted reply that is due, else the first rule that fits, else what the persona says."""
+    """The scripted reply that is due, else the first rule that fits, else what the persona says.
+
+    An answer in a fixed form has scripts of its own, and is else the least that keeps to it: whoever reads calls for
+    facts must not take the replies of a call.
+    """
     from voiceagent.sandbox.persona import respond
 
+    if conversation.schema is not None:
+        if settings.structured:
+            return _scripted(settings.structured.pop(0))
+        return Answer(structured.least(conversation.schema))
     if settings.replies:
         return _scripted(settings.replies.pop(0))
     said = conversation.last_user_text.lower()
@@ -103,4 +115,4 @@ def _scripted(reply: Reply) -> Answer:
         Call(call.name, call.arguments if isinstance(call.arguments, str) else orjson.dumps(call.arguments).decode())
         for call in reply.tool_calls
     )
-    return Answer(reply.text, calls, reply.finish_reason, reply.first_token_ms, reply.inter_token_ms)
+    return Answer(reply.text, calls, reply.finish_reason, reply.first_token_ms, reply.inter_token_ms, reply.refusal)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from voiceagent.sandbox import mishaps
-from voiceagent.sandbox.openai import checks, wire
+from voiceagent.sandbox.openai import checks, structured, wire
 from voiceagent.sandbox.openai.chat import apply_answer_fault, pieces_of, text_of
 from voiceagent.sandbox.openai.conversation import Answer, Call, Conversation, Tool, Turn, choose, count_tokens, tokens
 from voiceagent.sandbox.openai.wire import ApiError, EventStream, identifier
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from voiceagent.sandbox.state import Entry, Namespace
 
 ENDPOINT = "openai.responses"
+
+
+def _name(body: dict[str, Any]) -> str:
+    return structured.ENDPOINT if structured.is_asked(body) else ENDPOINT
+
+
 _IGNORED_ITEMS = ("reasoning", "configuration_update", "item_reference")
 
 
@@ -99,9 +105,9 @@ def _read(body: dict[str, Any], namespace: Namespace) -> tuple[Conversation, int
     more, turns = read_input(body.get("input"))
     instructions = "\n".join(filter(None, [body.get("instructions") or "", *more]))
     tools = read_tools(body.get("tools"))
-    return Conversation(instructions, turns, tools, str(body.get("tool_choice", "auto"))), checks.check_limit(
-        body, "max_output_tokens"
-    )
+    schema = structured.schema_of(text.get("format"), "text.format")
+    conversation = Conversation(instructions, turns, tools, str(body.get("tool_choice", "auto")), schema)
+    return conversation, checks.check_limit(body, "max_output_tokens")
 
 
 class _Response:
@@ -136,7 +142,10 @@ class _Response:
             "service_tier": "default",
             "store": body.get("store", True),
             "temperature": body.get("temperature", 1.0),
-            "text": {"format": {"type": "text"}, "verbosity": (body.get("text") or {}).get("verbosity", "medium")},
+            "text": {
+                "format": (body.get("text") or {}).get("format") or {"type": "text"},
+                "verbosity": (body.get("text") or {}).get("verbosity", "medium"),
+            },
             "tool_choice": body.get("tool_choice", "auto"),
             "tools": body.get("tools") or [],
             "top_p": body.get("top_p", 1.0),
@@ -272,10 +281,10 @@ class _Narrator:
 async def responses(request: web.Request) -> web.StreamResponse:
     """The endpoint."""
     try:
-        namespace, body, entry, (conversation, limit) = await wire.opened(request, ENDPOINT, _read)
+        namespace, body, entry, (conversation, limit) = await wire.opened(request, _name, _read)
     except ApiError as error:
         return error.response()
-    fault = namespace.strike(ENDPOINT, mishaps.STREAMING)
+    fault = namespace.strike(_name(body), mishaps.STREAMING)
     answer = apply_answer_fault(choose(conversation, namespace.settings.llm), fault, limit)
     response = _Response(body, conversation)
     if not body.get("stream"):

@@ -117,15 +117,16 @@ async def json_body(request: web.Request) -> dict[str, Any]:
 
 
 async def opened[R](
-    request: web.Request, endpoint: str, read: Callable[[dict[str, Any], Namespace], R]
+    request: web.Request, name: Callable[[dict[str, Any]], str], read: Callable[[dict[str, Any], Namespace], R]
 ) -> tuple[Namespace, dict[str, Any], Entry, R]:
     """How a request for a model's answer begins: namespace, body, journal entry and what ``read`` makes of the body.
 
-    Raises :class:`ApiError` for a request that is refused; its entry, if it came to one, says so.
+    ``name`` gives the endpoint for a body. Raises :class:`ApiError` for a request that is refused; its entry, if it came to one, says so.
     """
     namespace = admit(request)
     body = await json_body(request)
     retry = request.headers.get("x-stainless-retry-count")
+    endpoint = name(body)
     entry = namespace.journal.open(endpoint, body=body, tokens_sent=0, retry=retry)
     try:
         await opening_fault(request, namespace, endpoint)
