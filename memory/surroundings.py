@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,15 @@ if TYPE_CHECKING:
 _TIMEOUT_S = 2.0
 #: What the column of the second embedding holds (``memory.models.caller.OPENAI_DIMENSIONS``).
 _SECOND_DIMENSIONS = 1536
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """A language model, and where it is. ``base_url`` ends in ``/v1``."""
+
+    api_key: str = field(repr=False)
+    base_url: str
+    model: str
 
 
 def caller_secret() -> str:
@@ -53,6 +63,12 @@ def second_embedder() -> OpenAIEmbedding | None:
     if not model:
         return None
     return OpenAIEmbedding(settings.OPENAI_API_KEY, settings.OPENAI_BASE_URL, model, _SECOND_DIMENSIONS)
+
+
+def distil_access() -> Access | None:
+    """The model that reads conversations for facts; ``None`` where the rules do it alone."""
+    model = settings.OPENAI_DISTIL_MODEL
+    return Access(settings.OPENAI_API_KEY, settings.OPENAI_BASE_URL, model) if model else None
 
 
 def new_redis() -> redis.Redis:

@@ -13,15 +13,18 @@ from uuid import UUID
 import structlog
 from celery import shared_task
 from django.db import InterfaceError, OperationalError
+from django.db.models import Q
 from django.utils import timezone
 from redis.exceptions import RedisError
 
-from memory import people
+from memory import keys, manager, people, surroundings
 from memory.db import scoped
 from memory.embedding.port import EmbeddingError
 from memory.models import Conversation
-from memory.services import chain
-from memory.services.embedding import embed_conversation
+from memory.services import cards, chain, distilling
+from memory.services.asking import AskFailed
+from memory.services.embedding import embed_conversation, embed_facts
+from memory.services.writing import Erased
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,17 +72,20 @@ def _step(name: str) -> Callable[[Callable[..., None]], Any]:
                 away = type(error).__name__
             except Unfinished as error:
                 away = str(error)
+            except Erased:
+                _log.info("memory.erased_meanwhile", conversation=conversation_id)
             if away:  # outside of the handlers: what is raised here must not carry what they caught
-                _again(self, away)
+                _again(self, away, conversation)
 
         return task
 
     return made
 
 
-def _again(task: Task[..., Any], kind: str) -> NoReturn:
+def _again(task: Task[..., Any], kind: str, conversation: Conversation) -> NoReturn:
     """Ask for another try after a pause. Raises Celery's ``Retry``, or ``StepFailed`` after the last one."""
     pause_s = min(_FIRST_PAUSE_S * 4**task.request.retries, _LONGEST_PAUSE_S)
+    chain.postpone(conversation.pk, pause_s)
     raise task.retry(exc=StepFailed(kind), countdown=pause_s)
 
 
@@ -99,6 +105,37 @@ def embed(task: Task[..., Any], person: Person, conversation: Conversation) -> N
         return
     with scoped(person.id):
         Conversation.objects.filter(pk=conversation.pk).update(embedded_at=timezone.now())
+
+
+@_step("memory.tasks.distil")
+def distil(task: Task[..., Any], person: Person, conversation: Conversation) -> None:
+    """Read a conversation for facts. A model that stays away leaves what the rules found."""
+    l1 = manager.current().l1
+    # The caller's line of a turn has twice its number: ``calls.services.remembering``.
+    told = [(2 * item.turn, item.text) for item in l1.told(person, conversation.name)]
+    try:
+        distilling.distil(person, conversation.pk, now=timezone.now(), told=told)
+    except AskFailed as error:
+        if error.retryable and _can_retry(task):
+            raise Unfinished(error.kind) from None
+        distilling.give_up(person, conversation.pk, error.kind, now=timezone.now())
+    l1.drop_told([conversation.name])
+    try:
+        embed_facts(person)
+    except EmbeddingError as error:
+        _log.error("memory.facts_not_embedded", conversation=str(conversation.pk), reason=str(error))
+
+
+@_step("memory.tasks.card")
+def card(_task: Task[..., Any], person: Person, conversation: Conversation) -> None:
+    """Lay the caller's card ready for the next call, and tell those in progress that more is known."""
+    cards.build(person, now=timezone.now(), lay=manager.current().l1.put_card)
+    with surroundings.redis_client() as client:
+        keys.publish(client, person.id, keys.What.CHANGED)
+    with scoped(person.id):
+        # What was written meanwhile is not in the card: its own chain will be.
+        read = Q(distilled_at__isnull=False) | Q(distil_attempts__gt=distilling.MOST_ATTEMPTS)
+        Conversation.objects.filter(read, pk=conversation.pk).update(card_at=timezone.now())
 
 
 @shared_task(name="memory.tasks.sweep", ignore_result=True)

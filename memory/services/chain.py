@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-STEPS = ("memory.tasks.embed",)
+STEPS = ("memory.tasks.embed", "memory.tasks.distil", "memory.tasks.card")
 #: How long a chain that was sent has before a sweep sends it again; doubled as time goes on, up to an hour.
 GRACE = timedelta(minutes=3)
 _LONGEST_PAUSE = timedelta(hours=1)
@@ -32,6 +32,12 @@ def send(caller_id: UUID, conversation_id: UUID) -> None:
     """Queue what is to be done with a conversation, after the transaction around this if there is one."""
     Conversation.objects.filter(pk=conversation_id).update(due_at=timezone.now() + GRACE)
     transaction.on_commit(lambda: _queue(caller_id, conversation_id))
+
+
+def postpone(conversation_id: UUID, pause_s: float) -> None:
+    """A step comes again by itself after this pause: no sweep is needed before."""
+    due_at = timezone.now() + timedelta(seconds=pause_s) + GRACE
+    Conversation.objects.filter(pk=conversation_id).update(due_at=due_at)
 
 
 def send_due() -> int:

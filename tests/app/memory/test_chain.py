@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
@@ -22,12 +22,16 @@ from memory import manager, selectors, tasks
 from memory.core.values import Said
 from memory.db import erasing
 from memory.embedding.port import EmbeddingError
-from memory.models import Caller, Conversation, Utterance
-from memory.services import chain
+from memory.keys import CHANGES
+from memory.models import Caller, Conversation, Memory, MemoryEvent, Source, Utterance
+from memory.services import asking, chain
+from memory.stores.l1 import L1, Told
 from tests.app.memory.people import MARIA, MONDAY, maria
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from voiceagent.sandbox.control import Handle
 
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
 TALK = (
@@ -41,13 +45,6 @@ def queue(redis_url: str) -> Iterator[redis.Redis]:
     """An empty broker."""
     with redis.Redis.from_url(redis_url) as client:
         yield client
-
-
-@contextmanager
-def worker() -> Iterator[None]:
-    """A real worker on the real broker, in a thread of this process."""
-    with start_worker(current_app, pool="solo", perform_ping_check=False, shutdown_timeout=20):
-        yield
 
 
 def write(name: str = "CA1", *said: Said) -> Conversation:
@@ -146,16 +143,132 @@ def test_a_caller_or_a_conversation_that_is_gone_is_nobodys_business(queue: redi
 @pytest.mark.django_db(transaction=True)
 def test_a_real_worker_does_it_all(queue: redis.Redis) -> None:
     conversation = write()
+
+    _work()
+
+    conversation.refresh_from_db()
+    assert conversation.embedded_at
+    assert conversation.distilled_at
+    assert conversation.card_at
+    assert not Utterance.objects.filter(vector=None).exists()
+    assert not Memory.objects.filter(vector=None).exists()
+    (allergy,) = manager.current().timeline(maria(), slot="health.allergy")
+    (source,) = allergy.sources
+    assert (source.quote, source.seq, source.audio_ms) == ("I am allergic to peanuts", 2, 4200)
+    laid = L1(queue).card(maria().key_hash)
+    assert laid is not None
+    assert laid.card.name == "Maria"
+    assert "Allergic to peanuts" in laid.card.text
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("done", [0, 1, 2])
+def test_what_a_worker_that_died_between_the_steps_left_is_taken_up(queue: redis.Redis, done: int) -> None:
+    conversation = write()
+    queue.delete("celery")
+    for step in chain.STEPS[:done]:
+        current_app.tasks[step](*ids(conversation))
+    facts = Memory.objects.count()
+    assert tasks.sweep() == 0, "the worker has its time"
+    Conversation.objects.update(due_at=LONG_AGO)
+
+    assert tasks.sweep() == 1
+    _work()
+
+    conversation.refresh_from_db()
+    assert conversation.card_at
+    assert Memory.objects.count() == 3, "name, allergy, summary"
+    assert facts in (0, 3)
+    assert tasks.sweep() == 0
+
+
+@pytest.mark.django_db
+def test_every_step_twice_changes_nothing(queue: redis.Redis) -> None:
+    conversation = write()
+    for step in chain.STEPS:
+        current_app.tasks[step](*ids(conversation))
+    before = [list(kind._default_manager.order_by("pk").values()) for kind in (Memory, Source, MemoryEvent)]
+
+    for step in chain.STEPS:
+        current_app.tasks[step](*ids(conversation))
+
+    assert [list(kind._default_manager.order_by("pk").values()) for kind in (Memory, Source, MemoryEvent)] == before
+
+
+@pytest.mark.django_db
+def test_lines_that_came_while_the_card_was_built_have_a_chain_of_their_own(queue: redis.Redis) -> None:
+    conversation = write()
+    for step in chain.STEPS[:2]:
+        current_app.tasks[step](*ids(conversation))
+    write("CA1", *TALK, Said(4, "user", "I am vegan.", MONDAY))
+
+    tasks.card(*ids(conversation))
+
+    conversation.refresh_from_db()
+    assert conversation.card_at is None
+
+
+@pytest.mark.django_db
+def test_what_was_told_in_the_call_becomes_a_fact_after_it_and_is_let_go(queue: redis.Redis) -> None:
+    code = "The parking code of my building is four seven one one, please remember it."
+    conversation = write("CA1", Said(6, "user", code, MONDAY))
+    l1 = L1(queue)
+    l1.tell(maria(), "CA1", Told("k1", 3, "The parking code of the caller's building is 4711"))
+
+    tasks.distil(*ids(conversation))
+
+    assert "The parking code of the caller's building is 4711" in [
+        fact.text for fact in manager.current().timeline(maria())
+    ]
+    assert l1.told(maria(), "CA1") == []
+
+
+@pytest.mark.django_db
+def test_calls_in_progress_hear_that_more_is_known(queue: redis.Redis) -> None:
+    conversation = write()
+    tasks.distil(*ids(conversation))
+    with queue.pubsub() as heard:
+        heard.subscribe(CHANGES)
+        heard.get_message(timeout=5)
+
+        tasks.card(*ids(conversation))
+
+        message = heard.get_message(timeout=5)
+        assert message is not None
+        assert json.loads(message["data"])["caller"] == str(conversation.caller_id)
+
+
+@pytest.mark.django_db
+def test_a_model_that_stays_away_is_given_up_and_the_card_is_built(
+    queue: redis.Redis, openai_at: Handle, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "_LONGEST_WAIT_S", 0)
+    settings.OPENAI_DISTIL_MODEL = "gpt-6-luna"
+    openai_at.fault("openai.structured", "refuse", status=503, times=0)
+    conversation = write()
+
+    with pytest.raises(Retry):
+        tasks.distil.apply(ids(conversation), throw=True)
+    conversation.refresh_from_db()
+    assert conversation.due_at > timezone.now() + chain.GRACE - timedelta(seconds=5)
+    assert conversation.distilled_at is None
+    tasks.distil.apply(ids(conversation), throw=True, retries=5)
+
+    conversation.refresh_from_db()
+    assert (conversation.distil_error, conversation.distilled_by) == ("status_503", "rules-1")
+    tasks.card(*ids(conversation))
+    assert manager.current().profile(maria()).name == "Maria"
+
+
+def _work() -> None:
+    """Let a real worker on the real broker, in a thread, come to the end of the chain."""
+    last = current_app.tasks[chain.STEPS[-1]]
     ended = threading.Event()
 
-    @task_success.connect(sender=current_app.tasks[chain.STEPS[-1]], weak=False)
+    @task_success.connect(sender=last, weak=False)
     def _note(**_: object) -> None:
         ended.set()
 
-    with worker():
+    with start_worker(current_app, pool="solo", perform_ping_check=False, shutdown_timeout=20):
         assert ended.wait(50)
-    task_success.disconnect(_note, sender=current_app.tasks[chain.STEPS[-1]])
-
-    assert Utterance.objects.filter(vector=None).count() == 0
-    conversation.refresh_from_db()
-    assert conversation.embedded_at
+    task_success.disconnect(_note, sender=last)
