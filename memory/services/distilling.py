@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from memory.core.decisions import Ask, Verdict
     from memory.core.values import Candidate, Known
     from memory.people import Person
-    from memory.services.merging import Applied, Judge
+    from memory.services.bench import Applied
+    from memory.services.merging import Judge
     from memory.surroundings import Access
 
 _log = structlog.get_logger(__name__)
