@@ -11,7 +11,7 @@ import selectors
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Coroutine
+    from collections.abc import Callable, Coroutine
 
 
 class Stuck(RuntimeError):
@@ -22,13 +22,20 @@ class _JumpingSelector(selectors.DefaultSelector):
     """Never waits: what it was asked to wait for is added to ``now_s``."""
 
     now_s = 0.0
+    until_s: float | None = None
+    reached: Callable[[], None]
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         ready = super().select(0)
-        if not ready and timeout is None:
+        if ready or timeout == 0:
+            return ready
+        if self.until_s is not None and (timeout is None or self.now_s + timeout > self.until_s + 1e-9):
+            self.now_s = self.until_s
+            self.reached()
+            return ready
+        if timeout is None:
             raise Stuck("nothing is ready and no timer is set")
-        if not ready and timeout:
-            self.now_s = round(self.now_s + timeout, 9)
+        self.now_s = round(self.now_s + timeout, 9)
         return ready
 
 
@@ -39,8 +46,18 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._jumping = _JumpingSelector()
         super().__init__(self._jumping)
 
+        self._jumping.reached = self.stop
+
     def time(self) -> float:
         return self._jumping.now_s
+
+    def run_for(self, ms: int) -> None:
+        """From outside: run what is ready, and what becomes so within this time, and stop there. 0 ms pass as well."""
+        self._jumping.until_s = round(self.time() + ms / 1000, 9)
+        try:
+            self.run_forever()
+        finally:
+            self._jumping.until_s = None
 
 
 def run[T](main: Coroutine[Any, Any, T]) -> T:

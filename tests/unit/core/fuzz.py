@@ -160,6 +160,10 @@ class Watched(World):
 
     def _step(self, event: e.Event) -> None:
         super()._step(event)
+        self._watch()
+
+    def _watch(self) -> None:
+        """Hold the newest step against the invariants and against what was heard."""
         before, stamped, commands, after = self.steps[-1]
         self.checker.watch(before, stamped, commands, after)
         for command in commands:

@@ -57,6 +57,18 @@ def test_a_caller_who_interrupts_the_goodbye_may_speak_for_as_long_as_it_takes()
     assert w.of(HangUp) == []
 
 
+def test_who_speaks_is_not_asked_whether_they_are_there() -> None:
+    """What is said over a notice leaves its words open when the notice ends and the idle time begins."""
+    w = World(agent(greeting="This call is recorded. ", greeting_interruptible=False))
+    w.voice()
+    w.starts()
+    w.feed(e.WordsHeard(text="I have a long story"))
+    w.wait(20_000)
+    assert [say.text for say in w.of(Say)] == ["This call is recorded. "]
+    w.feed(e.TurnEnded(text="I have a long story"))
+    assert w.ask.turn == 1
+
+
 def test_a_silent_caller_is_asked_and_then_left() -> None:
     w = World(agent(idle_prompts=2))
     for _ in range(3):

@@ -1,13 +1,16 @@
 """The acceptance scenarios of the session core, each as one conversation. Every one happened to some voice agent.
 
-J, two calls for one slot, is the registry's and stands in ``tests/unit/test_registry.py``.
+Each is held twice in virtual time: with the core alone, and through the real actor, mailbox and gate around it. J, two calls
+for one slot, is the registry's and stands in ``tests/unit/test_registry.py``.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -29,19 +32,33 @@ from calls.core.commands import (
 )
 from calls.core.history import INTERRUPTED_NOTE
 from calls.core.state import Mode, Phase
+from tests.actor.stage import stages
 from tests.unit.core.fuzz import Watched
 from tests.unit.core.test_interleavings import STORIES
 from tests.unit.core.world import MS_PER_CHAR, World, agent
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 LONG = "We have a table for two at seven and another one at eight, both are by the window. "
 QUESTION = "We are open on that day. Does Tuesday work? "
 SPOKEN_MS = len(LONG) * MS_PER_CHAR
 
 
+@pytest.fixture(params=["core", "actor"])
+def call(request: pytest.FixtureRequest) -> Iterator[Callable[..., World]]:
+    """Makes a call under the eyes of the invariants."""
+    if request.param == "core":
+        yield Watched
+        return
+    with stages() as stage:
+        yield stage
+
+
 @pytest.fixture
-def w() -> World:
-    """A call under the eyes of the invariants, without a greeting."""
-    return Watched()
+def w(call: Callable[..., World]) -> World:
+    """A call without a greeting."""
+    return call()
 
 
 def speaking(w: World, text: str = LONG, *, finish: str = "stop") -> None:
@@ -156,15 +173,7 @@ def test_B2_a_sentence_heard_in_the_tick_of_the_interruption_is_in_the_history(w
     w.say("is there a table")
     w.model("Yes, there is. ", finish="")
     w.voice()
-    turn, epoch = w.ask.turn, w.ask.epoch
-    w.wait(w.plays_until - w.now - 1)
-    last = w.queue[-1]
-    w.now += 1
-    if mark_first:
-        w.queue.clear()
-        w.feed(e.MarkReturned(turn=turn, epoch=epoch, piece=last.number))
-    w.starts()
-    w.feed(e.MarkReturned(turn=turn, epoch=epoch, piece=last.number))
+    w.at_the_last_mark(w.starts, mark_first=mark_first)
     w.feed(e.WordsHeard(text="and at eight"))
     w.stops()
     w.feed(e.TurnEnded(text="and at eight"))
@@ -284,7 +293,7 @@ def test_D3_a_caller_who_goes_on_after_a_pause_gets_an_audible_reply(w: World) -
 
 def test_D3_a_reply_without_media_does_not_outlast_its_deadline(w: World) -> None:
     speaking(w)
-    w.queue.clear()
+    w.lose_marks()
     w.wait(SPOKEN_MS + 1500 + 10)
     assert w.state.mode is Mode.LISTENING
     assert w.closed[-1].outcome == "answered"
@@ -304,8 +313,8 @@ def test_D4_a_failure_of_ours_in_one_turn_does_not_touch_the_next(w: World) -> N
     assert w.closed[-1].outcome == "answered"
 
 
-def test_D6_words_over_a_notice_that_may_not_be_interrupted_are_answered_after_it() -> None:
-    w = Watched(agent(greeting="This call is recorded. How can I help you? ", greeting_interruptible=False))
+def test_D6_words_over_a_notice_that_may_not_be_interrupted_are_answered_after_it(call: Callable[..., World]) -> None:
+    w = call(agent(greeting="This call is recorded. How can I help you? ", greeting_interruptible=False))
     w.voice()
     w.wait(300)
     w.say("I want a table", ms=300, settle_ms=200)
@@ -349,8 +358,8 @@ def test_E2_a_tool_settles_whatever_order_cancel_and_outcome_take(w: World, firs
         assert [c.call_id for c in w.of(CancelTool)] == [run.call_id]
         w.feed(e.ToolSettled(call_id=run.call_id, outcome="cancelled", output='{"error":"cancelled"}'))
     assert w.state.running_tools == ()
-    outputs = [m.text for m in w.state.history if m.call_id == run.call_id]
-    assert outputs == ['{"free":true}' if first == "settled" else '{"error":"cancelled"}']
+    outputs = [json.loads(m.text) for m in w.state.history if m.call_id == run.call_id]
+    assert outputs == [{"free": True} if first == "settled" else {"error": "cancelled"}]
 
 
 def test_E3_the_result_of_a_tool_survives_the_interruption_of_its_answer(w: World) -> None:
@@ -483,7 +492,7 @@ def test_H3_a_voice_that_returns_nothing_falls_back_in_bounded_time(w: World) ->
         w.wait(100)
     assert w.now - asked <= 2 * policy.first_audio_ms + 100
     assert w.unplayed()
-    w.wait(3000)
+    w.wait(w.plays_until - w.now + 1000)
     assert w.closed[-1].outcome == "failed_to_fallback"
     w.say("hello?")
     w.answer("Here I am again. ")

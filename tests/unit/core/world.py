@@ -37,7 +37,8 @@ from calls.core.speech import BYTES_PER_MS
 from calls.core.state import Phase, State
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from random import Random
 
 MS_PER_CHAR = 60
 PHRASE_MS = 2000
@@ -115,9 +116,13 @@ class World:
         self._busy = False
         if card is not None:
             self.feed(e.CardLoaded(name=card[0], text=card[1]))
-        self.feed(e.CallStarted(call_sid="CA1", agent=profile or agent(), recall_ms=recall_ms))
+        self.begin(profile or agent(), recall_ms)
 
     # --- driving
+
+    def begin(self, profile: AgentProfile, recall_ms: int) -> None:
+        """The call starts."""
+        self.feed(e.CallStarted(call_sid="CA1", agent=profile, recall_ms=recall_ms))
 
     def feed(self, event: e.Event) -> tuple[Command, ...]:
         """One event, now, and what follows at once. Returns the commands of this event.
@@ -137,12 +142,20 @@ class World:
 
     def _step(self, event: e.Event) -> None:
         before = self.state
-        self.state, commands = step(before, event)
-        self.steps.append((before, event, commands, self.state))
+        after, commands = step(before, event)
+        self._took(before, event, commands, after)
+        for command in commands:
+            self._obey(command)
+
+    def _took(self, before: State, event: e.Event, commands: tuple[Command, ...], after: State) -> None:
+        self.state = after
+        self.steps.append((before, event, commands, after))
         self.commands += commands
         for command in commands:
             self.by_kind[type(command)].append(command)
-            self._obey(command)
+
+    def hurry(self, rng: Random) -> None:
+        """From here on what is fed may come before earlier letters were read, where letters can wait: not here."""
 
     def wait(self, ms: int) -> None:
         """Let time pass: marks come back and timers fire when due."""
@@ -316,6 +329,19 @@ class World:
             if piece.ends_ms > self.now:
                 piece.flushed = piece.word_end_ms > self.now
                 piece.ends_ms = self.now
+
+    def lose_marks(self) -> None:
+        """The carrier gives back none of the marks that are outstanding."""
+        self.queue.clear()
+
+    def at_the_last_mark(self, *acts: Callable[[], object], mark_first: bool) -> None:
+        """What is done in the very tick in which the last mark comes back, before or after it."""
+        self.wait(self.plays_until - self.now - 1)
+        last = self.queue.pop()
+        mark = e.MarkReturned(turn=last.turn, epoch=last.epoch, piece=last.number)
+        self.now += 1
+        for act in (lambda: self.feed(mark), *acts) if mark_first else (*acts, lambda: self.feed(mark)):
+            act()
 
     # --- what was commanded
 
