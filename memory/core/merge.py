@@ -109,7 +109,7 @@ def _decide(facts: Sequence[Known], one: Candidate, told: Sequence[Candidate], h
     slot = slots.find(one.slot)
     same = [fact for fact in facts if _key(fact) == _key(one)]
     source = (how.conversation, one.seq)
-    if any(source in fact.sources for fact in same):
+    if any(source in fact.sources for fact in facts if _says(fact, one)):
         return Ignore(one, Why.ALREADY)
     rivals = [fact for fact in facts if fact.slot == one.slot] if slot and (not slot.many or one.retracts) else same
     line = _Line.of(rivals, one)
@@ -183,7 +183,7 @@ class _Line:
 def _place(line: _Line, one: Candidate, at: datetime, how: Merging) -> Decision:
     """Where a statement falls in its line of time."""
     current, following, end = line.at(at), line.after(at), line.retracted_after(at)
-    if current is not None and _key(current) == _key(one):
+    if current is not None and _says(current, one):
         return _reinforce(current, one, at)
     if current is not None and (current.said_at or _start(current)) > at:
         # Said differently before and after: it never held.
@@ -192,7 +192,7 @@ def _place(line: _Line, one: Candidate, at: datetime, how: Merging) -> Decision:
         return _dispute(one, at, current, how)
     ends = (current.id,) if current is not None else ()
     if following is not None and (end is None or _start(following) <= end):
-        if _key(following) == _key(one):
+        if _says(following, one):
             return replace(_reinforce(following, one, at), ends=ends)
         return replace(_history(one, at, following, how), ends=ends)
     if end is not None:
@@ -268,6 +268,14 @@ def expiry(one: Candidate, at: datetime) -> datetime | None:
 
 def _key(fact: Known | Candidate) -> str:
     return fingerprint(fact.slot, fact.value, fact.text)
+
+
+def _says(fact: Known, one: Candidate) -> bool:
+    """Whether a known fact is what a candidate says, or says it and more."""
+    if _key(fact) == _key(one):
+        return True
+    slot = slots.find(one.slot)
+    return slot is not None and slot.covers is not None and fact.slot == one.slot and slot.covers(fact.value, one.value)
 
 
 def _retraction(fact: Known) -> bool:

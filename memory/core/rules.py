@@ -138,6 +138,7 @@ class _Reading:
         if request is None:
             yield from self._facts(_without_question(self.own[start:end], self.rules), start)
             return
+        yield from self._facts(_without_question(self.own[start : request.start()], self.rules), start)
         at, until = request.span("v")
         found = list(self._facts(self.own[at:until], at))
         if found:

@@ -36,7 +36,8 @@ class Slot:
     of ``{value}`` and of ``{one}``, ``{two}``, the words that stand for the stars. ``normalise`` gives the value that two
     wordings share, ``""`` for what is none; ``shown`` how it is read out, where that differs. ``dated``: a day in it
     ("on Friday") is resolved, and the fact expires after it. ``expires_days``: how long
-    after it was last said a fact stops to be told without being asked for, 0 for never. ``sensitive``: health, faith,
+    after it was last said a fact stops to be told without being asked for, 0 for never. ``covers(known, said)``: whether a known value
+    says what is said now, and more ("Maria Rossi" for "Maria"). ``sensitive``: health, faith,
     money; never read out unasked. ``importance``: 0 to 1.
     """
 
@@ -49,6 +50,7 @@ class Slot:
     many: bool = False
     dated: bool = False
     expires_days: int = 0
+    covers: Callable[[str, str], bool] | None = None
     sensitive: bool = False
     importance: float = 0.5
 
@@ -106,6 +108,15 @@ def _third(text: str) -> str:
     return re.sub(r"[A-Za-z]+", lambda word: _PRONOUNS.get(word[0].lower(), word[0]), normal.shown(text))
 
 
+def _same_person(known: str, said: str) -> bool:
+    """Whether every name that is said is part of the known one; titles do not count."""
+    return bool(_names(said)) and _names(said) <= _names(known)
+
+
+def _names(value: str) -> set[str]:
+    return set(normal.plain(value).split()) - {"mr", "mrs", "ms", "miss", "dr"}
+
+
 def _language(text: str) -> str:
     return normal.choice(_LANGUAGES)(text).capitalize()
 
@@ -121,7 +132,7 @@ SLOTS: tuple[Slot, ...] = (
     Slot("access.need", _F, Section.WARNING, "Needs: {value}", many=True, sensitive=True, importance=0.9),
     Slot("health.condition", _F, Section.WARNING, "Health: {value}", many=True, sensitive=True, importance=0.9),
     # Who it is.
-    Slot("identity.name", _I, Section.IDENTITY, "Name: {value}", normal.person, importance=1.0),
+    Slot("identity.name", _I, Section.IDENTITY, "Name: {value}", normal.person, covers=_same_person, importance=1.0),
     Slot("identity.birthday", _I, Section.PRIVATE, "Birthday: {value}", normal.birthday, sensitive=True, importance=0.6),
     Slot("anniversary", _I, Section.PRIVATE, "Anniversary: {value}", normal.birthday, importance=0.5),
     Slot("identity.age", _I, Section.IDENTITY, "Age: {value}", normal.count, expires_days=365, importance=0.4),
@@ -146,7 +157,7 @@ SLOTS: tuple[Slot, ...] = (
     Slot("commitment", Kind.COMMITMENT, Section.COMMITMENT, "Will {value}", _said, _third, many=True, dated=True, expires_days=30, importance=0.8),
     Slot("booking.request", Kind.EVENT, Section.COMMITMENT, "Asked for {value}", _said, _third, many=True, dated=True, expires_days=14, importance=0.6),
     # Who belongs to the caller.
-    Slot("relation.*.name", _R, Section.RELATION, "The caller's {one} is called {value}", normal.person, importance=0.6),
+    Slot("relation.*.name", _R, Section.RELATION, "The caller's {one} is called {value}", normal.person, covers=_same_person, importance=0.6),
     Slot("relation.*.allergy", _R, Section.RELATION, "The caller's {one} is allergic to {value}", many=True, sensitive=True, importance=0.9),
     Slot("relation.*.avoid", _R, Section.RELATION, "The caller's {one} does not eat {value}", many=True, importance=0.8),
     Slot("relation.*.diet", _R, Section.RELATION, "The caller's {one} is {value}", normal.choice(_DIETS), importance=0.7),

@@ -142,6 +142,22 @@ def test_another_value_supersedes_and_the_day_before_still_has_the_old_one() -> 
     assert [fact.status for fact in memory.facts] == [Status.SUPERSEDED, Status.ACTIVE]
 
 
+def test_half_a_name_reinforces_the_whole_one_and_a_whole_one_takes_its_place() -> None:
+    memory = Memory()
+    memory.hear("CA1", 0, said("identity.name", "Maria"))
+    memory.hear("CA2", 1, said("identity.name", "Maria Rossi"))
+    for call, name in enumerate(("Maria", "Ms Rossi", "rossi")):
+        [again] = memory.hear(f"CA{call + 3}", call + 2, said("identity.name", name))
+        assert isinstance(again, Reinforce)
+        assert memory.hear(f"CA{call + 3}", call + 2, said("identity.name", name)) == [
+            Ignore(again.candidate, Why.ALREADY)
+        ]
+    assert memory.active("identity.name") == ["Maria Rossi"]
+    memory.hear("CA9", 9, said("identity.name", "Marta Rossi"))
+    memory.hear("CA9", 9, said("identity.name", "Mr", seq=2))
+    assert memory.active("identity.name") == ["Mr"]
+
+
 def test_a_correction_within_one_call_leaves_the_corrected_value() -> None:
     memory = Memory()
     memory.hear("CA1", 0, said("identity.name", "Marta", seq=5), said("identity.name", "Maria", seq=3))
@@ -403,7 +419,7 @@ SINGLE, MANY = ("identity.name", "seating"), ("health.allergy", "diet.avoid")
 statements = st.builds(
     said,
     st.sampled_from([*SINGLE, *MANY, ""]),
-    st.sampled_from(["a", "b", "c"]),
+    st.sampled_from(["a", "b", "c", "a b"]),
     seq=st.integers(0, 5),
     firm=st.sampled_from([0.4, 0.9, 0.95]),
     retracts=st.booleans(),
@@ -441,7 +457,7 @@ def test_at_most_one_value_holds_at_a_time_and_a_second_run_changes_nothing(
         for slot in SINGLE:
             assert len(memory.active(slot)) <= 1
             assert not overlap(held(memory.facts, slot))
-        for slot, value in itertools.product(MANY, "abc"):
+        for slot, value in itertools.product(MANY, ("a", "b", "c", "a b")):
             assert not overlap(held(memory.facts, slot, value))
         for fact in memory.facts:
             assert (fact.valid_to is None) or fact.status is not Status.ACTIVE

@@ -274,6 +274,7 @@ FOUND: tuple[tuple[str, str, Expected], ...] = (
     ("We have two dogs.", "", (("household.pet", "dog"),)),
     ("You should know I don't like surprises.", "", (("dislikes", "surprise"),)),
     ("For next time, I prefer the back room.", "", (("", "I prefer the back room"),)),
+    ("I can be reached after six now, please remember that my gate code is 4711.", "", (("contact.time", "after 18:00"), ("", "my gate code is 4711"))),
     # Several at once, hedged, corrected.
     ("My name is Maria, my number is 555 0100 and I'm vegan.", "", (("identity.name", "Maria"), ("contact.phone", "5550100"), ("diet.preference", "vegan"))),
     ("I think I'm allergic to kiwi.", "", (("health.allergy", "kiwi"),)),
