@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 from calls.core.events import Recalled
 from calls.core.state import Card
 from calls.ports import Forgotten, MemoryRefused, RecallResult, Remembered
-from memory.core.rules import instructs
-from memory.core.text import tokens
+from memory.manager import NotRemembered
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,12 +15,6 @@ if TYPE_CHECKING:
     from memory.manager import CallMemory as Held
     from memory.manager import Hit
     from memory.ringing import CallMemories
-
-#: What of a fact's telling words the caller must have said in the turn in which it is remembered: a model may mishear
-#: itself into a fact, and nothing that only the agent said is remembered.
-_GROUNDED = 0.5
-_TOO_LITTLE = "the caller did not say that: remember only what they said, in their own words"
-_INSTRUCTION = "that is an instruction, not a fact about the caller"
 
 
 class CallerMemory:
@@ -36,7 +29,7 @@ class CallerMemory:
 
     def open(self, call_sid: str, number: str, locale: str) -> OneCaller:
         """See ``calls.ports.Memory``."""
-        return OneCaller(self._memories.open(call_sid, number, locale), locale)
+        return OneCaller(self._memories.open(call_sid, number, locale))
 
     async def aclose(self) -> None:
         """See ``calls.ports.Memory``."""
@@ -46,9 +39,8 @@ class CallerMemory:
 class OneCaller:
     """One caller's memory for one call, as ``calls.ports.CallMemory`` describes it."""
 
-    def __init__(self, held: Held, locale: str) -> None:
+    def __init__(self, held: Held) -> None:
         self._held = held
-        self._locale = locale
         self.on_card: Callable[[Card], object] = lambda _: None
         held.on_card = lambda card: self.on_card(Card(card.name, card.text))
 
@@ -72,12 +64,10 @@ class OneCaller:
 
     async def remember(self, text: str, key: str, turn: int, said: str) -> Remembered:
         """What the caller said, and nothing else. Raises ``MemoryRefused``."""
-        if instructs(text, language=self._locale):
-            raise MemoryRefused(_INSTRUCTION)
-        telling, heard = tokens(text), set(tokens(said))
-        if sum(word in heard for word in telling) < len(telling) * _GROUNDED:
-            raise MemoryRefused(_TOO_LITTLE)
-        kept = await self._held.remember(text, key, turn)
+        try:
+            kept = await self._held.remember(text, key, turn, said)
+        except NotRemembered as why:
+            raise MemoryRefused(str(why)) from None
         return Remembered("kept" if kept else "this_call", text)
 
     async def forget(self, what: str, key: str, turn: int) -> Forgotten:

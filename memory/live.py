@@ -20,7 +20,7 @@ import structlog
 from channels.db import database_sync_to_async
 
 from memory import people, selectors
-from memory.core import budget
+from memory.core import budget, told
 from memory.core.index import CallerIndex, Ranking
 from memory.core.text import question
 from memory.core.values import Card, Hit, Kind, Known, Level, Origin, Row
@@ -45,6 +45,10 @@ _SEARCH_S = 0.004
 #: Items that a recall looks at; the prompt's budget admits fewer.
 LOOKED_AT = 20
 _MOST_TOLD_CHARS = 500
+
+
+class NotRemembered(ValueError):
+    """What was to be remembered is not what the caller said; the message says why, to the model."""
 
 
 class Outcome(StrEnum):
@@ -251,11 +255,14 @@ class CallMemory:
             for row in fetching.result():
                 self._index.put(row)
 
-    async def remember(self, text: str, key: str, turn: int = 0) -> bool:
+    async def remember(self, text: str, key: str, turn: int, said: str) -> bool:
         """Keep what the caller asked to be remembered: found from now on in this call, a fact after it.
 
         The same ``key`` once. ``False`` where it is kept for this call only: the number is withheld, or was erased.
+        Raises ``NotRemembered`` where it is not what the caller said in this turn (``said``), or instructs.
         """
+        if why := told.refusal(text, said, self._locale):
+            raise NotRemembered(why)
         row_id, is_known = f"told:{key}", bool(self.key_hash) and not self._is_erased
         if row_id in self._own:
             return is_known
@@ -294,9 +301,9 @@ class CallMemory:
         found = wishes.meant(what, [told], now=self._resources.now(), language=self._locale)
         return found is None or bool(found)
 
-    def _tell(self, told: Told) -> None:
+    def _tell(self, item: Told) -> None:
         self._person = self._person or people.ensure(self._number, self._locale)
-        self._resources.l1.tell(self._person, self.call_sid, told)
+        self._resources.l1.tell(self._person, self.call_sid, item)
 
     def _put(self, row: Row) -> None:
         if self._is_erased:

@@ -21,7 +21,7 @@ from memory.core import budget
 from memory.core.index import CallerIndex, Ranking
 from memory.core.text import question
 from memory.core.values import Card, Hit, Kind, Said
-from memory.live import LOOKED_AT, CallMemory, Outcome, Recollection, index_of
+from memory.live import LOOKED_AT, CallMemory, NotRemembered, Outcome, Recollection, index_of
 from memory.selectors import Fact, Line
 from memory.services import chain, correcting, erasure
 from memory.services.writing import Erased, write_conversation
@@ -44,6 +44,7 @@ __all__ = [
     "Hit",
     "Line",
     "MCPMemoryManager",
+    "NotRemembered",
     "Outcome",
     "Recollection",
     "Said",

@@ -203,7 +203,7 @@ class _Reader:
         if slot and not value and not item["retracts"]:
             return Drop.BAD_VALUE
         claim = item["value"] if slot else text
-        said = _worded(claim, f"{line.text} {self.asked[line.seq]}")
+        said = worded(claim, f"{line.text} {self.asked[line.seq]}")
         if not (said or (slot and (not value or _read_alike(slot, value, line.text[slice(*span)])))):
             return Drop.NOT_SAID
         until = _day(item["until"])
@@ -228,7 +228,7 @@ class _Reader:
 _NARRATOR = frozenset(tokens("the caller caller's customer guest says wants likes prefers has needs will asked"))
 
 
-def _worded(claim: str, context: str) -> bool:
+def worded(claim: str, context: str) -> bool:
     """Whether enough of a claim's telling words were said."""
     said = set(tokens(context))
     words = [word for word in tokens(claim) if word not in _NARRATOR]

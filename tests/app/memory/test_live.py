@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db(transaction=True)
 
 LONG_MS = 5000
+PARKING = "Parking is always behind the house."
 TALK = [
     "Hello, my name is Maria Keller.",
     "Penicillin makes me break out in hives.",
@@ -179,21 +180,21 @@ async def test_what_is_told_is_found_at_once_and_kept_for_the_chain(
 ) -> None:
     memory = await opened(calls, JOHN)
 
-    assert await memory.remember("Parking is always behind the house.", "key-1", turn=2)
-    assert await memory.remember("Parking is always behind the house.", "key-1", turn=2)
+    assert await memory.remember(PARKING, "key-1", 2, PARKING)
+    assert await memory.remember(PARKING, "key-1", 2, PARKING)
 
     found = await memory.recall("Where do I park?", LONG_MS)
-    assert shown(found)[0] == "Parking is always behind the house."
+    assert shown(found)[0] == PARKING
     assert found.hits[0].level is Level.L1
     person = await in_database(john)()
     told = await asyncio.to_thread(manager.l1.told, person, "CA9")
-    assert [(one.key, one.turn, one.text) for one in told] == [("key-1", 2, "Parking is always behind the house.")]
+    assert [(one.key, one.turn, one.text) for one in told] == [("key-1", 2, PARKING)]
 
 
 async def test_what_is_told_lies_sealed_in_redis(calls: CallMemories, manager: MCPMemoryManager) -> None:
     await remember()
     memory = await opened(calls)
-    await memory.remember("Parking is behind the house.", "key-1")
+    await memory.remember(PARKING, "key-1", 2, PARKING)
 
     client = manager.l1.client
     for key in client.keys("*"):
@@ -205,7 +206,7 @@ async def test_what_is_told_lies_sealed_in_redis(calls: CallMemories, manager: M
 async def test_for_a_withheld_number_nothing_is_kept(calls: CallMemories) -> None:
     memory = await opened(calls, "anonymous")
 
-    assert not await memory.remember("Parking is behind the house.", "key-1")
+    assert not await memory.remember(PARKING, "key-1", 2, PARKING)
 
 
 async def test_an_erasure_reaches_a_running_call_at_once(calls: CallMemories) -> None:
@@ -219,7 +220,7 @@ async def test_an_erasure_reaches_a_running_call_at_once(calls: CallMemories) ->
 
     assert cards == [Card()] == [await memory.card()]
     assert (await memory.recall("my dog", LONG_MS)).outcome is Outcome.EMPTY
-    assert not await memory.remember("Anything", "key-2")
+    assert not await memory.remember(PARKING, "key-2", 2, PARKING)
     memory.note("user", "more", 5)
     assert (await memory.recall("my dog", LONG_MS)).outcome is Outcome.EMPTY
 
@@ -227,7 +228,7 @@ async def test_an_erasure_reaches_a_running_call_at_once(calls: CallMemories) ->
 async def test_a_correction_reaches_a_running_call(calls: CallMemories) -> None:
     person = await remember(with_card=False)
     memory = await opened(calls)
-    await memory.remember("Parking is behind the house.", "key-1")
+    await memory.remember(PARKING, "key-1", 2, PARKING)
     await in_database(Utterance.objects.filter(seq=3).delete)()
 
     await asyncio.to_thread(announce, person.key_hash, person.id, What.CHANGED)
@@ -235,7 +236,7 @@ async def test_a_correction_reaches_a_running_call(calls: CallMemories) -> None:
     await memory.loaded()
 
     assert TALK[3] not in shown(await memory.recall("What is my dog called?", LONG_MS))
-    assert "Parking is behind the house." in shown(await memory.recall("Where is parking?", LONG_MS))
+    assert PARKING in shown(await memory.recall("Where is parking?", LONG_MS))
 
 
 async def test_another_callers_change_changes_nothing(calls: CallMemories) -> None:
