@@ -4,7 +4,7 @@ A row's score is by meaning and by words at once: the cosine of the vectors plus
 its BM25 has of the highest this question could reach here. Both count what was said just before a row: its vector is
 the average of the utterance alone and with it (``memory.embedding.vectors``), its words count at a lower weight. Who said
 it, whether it tells anything at all, its age and its importance raise or lower that score in proportion, so that what has
-nothing to do with the question stays at 0. The figures behind each number stand in ``docs/decisions/0007-ranking.md``.
+nothing to do with the question stays at 0. The figures behind each number stand in ``docs/decisions/0010-ranking.md``.
 
 One thread at a time may change an index; searches change nothing.
 """
