@@ -44,6 +44,7 @@ class Gate:
         self._count_dropped = count_dropped
         self._open_epoch = 0
         self._dead_epoch = 0
+        self._sent_epoch = 0
         self._piece = 0
         self._held: dict[int, _Held] = {}
 
@@ -97,8 +98,13 @@ class Gate:
             self._count_dropped(len(self._held.pop(dead).audio))
 
     def clear(self, epoch: int) -> None:
-        """Drop, and empty the carrier's buffer. Nothing of these epochs can follow the clear on the wire."""
+        """Drop, and empty the carrier's buffer. Nothing of these epochs can follow the clear on the wire.
+
+        Where nothing of the epoch has been sent nothing is to be emptied: what may still play is of an earlier one.
+        """
         self.drop(epoch)
+        if self._sent_epoch < epoch:
+            return
         self._carrier.clear()
         if self._recorder is not None:
             self._recorder.cleared()
@@ -107,6 +113,7 @@ class Gate:
         if not payload:
             return
         self._piece += 1
+        self._sent_epoch = max(self._sent_epoch, epoch)
         self._carrier.media(payload)
         self._carrier.mark(mark_name(turn, epoch, self._piece))
         if self._recorder is not None:

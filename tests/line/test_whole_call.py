@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from calls.codecs.twilio import parse_mark_name
 from calls.models import Booking
 from voiceagent.sandbox.carrier import AgentStarted, CallerStarted, Cleared
 from voiceagent.sandbox.control import Reply, ToolCall
@@ -12,8 +13,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from tests.line.conftest import Line
+    from voiceagent.sandbox.carrier import PhoneCall
 
-Talk = "Callable[[int], bytes]"
+
+def epochs_after_the_clear(phone: PhoneCall) -> list[int]:
+    """Whose audio followed the only ``clear``, in the wire's order: every piece is followed by the mark that names it."""
+    assert phone.stream is not None
+    messages = phone.stream.messages
+    kinds = [message.event for message in messages]
+    (cleared,) = (at for at, kind in enumerate(kinds) if kind == "clear")
+    after = messages[cleared + 1 :]
+    names = [parse_mark_name(message.name) for message in after if message.event == "mark"]
+    assert [message.event for message in after] == ["media", "mark"] * len(names)
+    return sorted({name.epoch for name in names if name})
 
 
 async def test_a_call_is_greeted_answered_and_archived(line: Line, talk: Callable[[int], bytes]) -> None:
@@ -59,6 +71,7 @@ async def test_a_barge_in_stops_the_reply_and_nothing_of_it_follows(line: Line, 
     await phone.wait_for(AgentStarted, after=count)
     await phone.wait_for_quiet()
     await phone.hang_up()
+    assert epochs_after_the_clear(phone) == [3]
 
     row = await line.archived_call(phone)
     turns = [turn async for turn in row.turns.order_by("number")]
