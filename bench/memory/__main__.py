@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from bench.memory.merging import errors
 from bench.memory.recall import latency, quality
 from memory.embedding.registry import LOCAL_NAMES, local
 
@@ -18,6 +19,8 @@ def main() -> int:
     print(f"recall with {embedder.name} (shares of the questions asked)")
     for part, counts in sorted(quality(embedder).items()):
         print(counts.line(part))
+    print("rules and merge")
+    print("\n".join(errors().lines()))
     print("latency (median, p99)")
     for what, (median_ms, p99_ms) in latency(embedder).items():
         print(f"  {what:<38} {median_ms:8.2f} ms {p99_ms:8.2f} ms")
