@@ -65,8 +65,11 @@ async def recorded(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> 
     began_s = time.perf_counter()
     try:
         result = await call_next(ctx)
-        if isinstance(result, CallToolResult) and result.is_error and use.outcome == "done":
-            use.outcome = "invalid"  # what the tool itself never saw: arguments, or its name
+        match result:
+            case CallToolResult(is_error=True) | {"isError": True} if use.outcome == "done":
+                use.outcome = "invalid"  # what the tool itself never saw: arguments, or its name
+            case _:
+                pass
         return result
     except BaseException as error:
         if use.outcome == "done":
@@ -114,8 +117,7 @@ async def done[R](
 
     Raises ``Refused`` for a missing scope, a caller that is not admitted, and for what ``work`` refuses.
     """
-    request: Any = ctx.request_context.request
-    grant, use = _grant(request), request.scope[_USE]
+    grant, use = _grant(ctx.request_context.request), use_of(ctx)
     try:
         if scope not in grant.scopes:  # the gate has looked; this holds where a table there is wrong
             raise Refused("scope", f"this needs a token with the scope {scope}")
@@ -144,6 +146,13 @@ def _done[R](grant: Grant, caller: str, work: Callable[[Person, str], R], use: U
     except (DatabaseError, InterfaceError) as error:
         _log.warning("mcp.database_failed", error=type(error).__name__)
         raise Refused("away", "the memory cannot be reached at the moment: try again later") from error
+
+
+def use_of(ctx: Context) -> Use:
+    """What will go on record of the request."""
+    request: Any = ctx.request_context.request
+    use: Use = request.scope[_USE]
+    return use
 
 
 def as_tool_error(reason: Refused) -> ToolError:

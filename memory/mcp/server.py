@@ -25,11 +25,13 @@ from memory.mcp.shapes import (
     Id,
     Moment,
     Profile,
+    Receipt,
     Remembered,
     Text,
     Word,
     found,
     plain,
+    receipt,
     remembered,
 )
 
@@ -72,7 +74,7 @@ def needs(method: str, name: str) -> Scope | None:
 
 def new_server(name: str, **options: Any) -> MCPServer:
     """A server as this house builds them, with nothing on it yet."""
-    lists = CacheHint(ttl_ms=300_000, scope="public")
+    lists = CacheHint(ttl_ms=300_000, scope="private")
     return MCPServer(
         name,
         version="1",
@@ -94,6 +96,7 @@ def build(manager: MCPMemoryManager) -> MCPServer:
     """The memory's server."""
     server = new_server(NAME, title="Memory of the voice agent", instructions=INSTRUCTIONS, middleware=[desk.recorded])
     _reading(server, manager)
+    _writing(server, manager)
     _resources(server, manager)
     return server
 
@@ -112,9 +115,15 @@ async def _tool[R](
 ) -> R:
     """Work of the tool that ``ctx`` calls; the scope is the one of the table."""
     params = ctx.request_context.params or {}
+    name = params["name"]
     try:
-        return await desk.done(ctx, NEEDS[params["name"]], caller, work, count)
+        # The SDK drops what it does not know: a misspelt "caller" would be no caller.
+        tool = next(one for one in await ctx.mcp_server.list_tools() if one.name == name)
+        if unknown := set(params.get("arguments") or ()) - set(tool.input_schema["properties"]):
+            raise Refused("invalid", f"{name} has no argument {', '.join(sorted(unknown))}")
+        return await desk.done(ctx, NEEDS[name], caller, work, count)
     except Refused as reason:
+        desk.use_of(ctx).outcome = reason.outcome
         raise as_tool_error(reason) from None
 
 
@@ -167,6 +176,63 @@ def _reading(server: MCPServer, manager: MCPMemoryManager) -> None:
     async def memory_profile(ctx: Context, caller: Caller = "") -> Profile:
         """What an agent knows of a caller before a word was said."""
         return await _tool(ctx, caller, lambda person, _by: _profile(manager, person))
+
+
+def _writing(server: MCPServer, manager: MCPMemoryManager) -> None:
+    @server.tool(title="Remember a fact", annotations=_annotated())
+    async def memory_store(
+        ctx: Context,
+        kind: Annotated[Kind, Field(description="Any but utterance: what was said comes from calls and imports.")],
+        text: Annotated[Text, Field(description="The fact as one sentence about the caller.")],
+        slot: Annotated[Word, Field(description="What it is a value of, such as contact.time; empty: nothing.")] = "",
+        value: Annotated[Word, Field(description="The slot's value.")] = "",
+        caller: Caller = "",
+    ) -> Facts:
+        """Remember a fact of a caller. One that is known already is strengthened; another value of a slot that has one
+        at a time replaces the older, which stays in the history."""
+
+        def work(person: Person, by: str) -> Facts:
+            return _facts([manager.store(person, kind=kind, text=text, slot=slot, value=value, by=by)])
+
+        return await _tool(ctx, caller, work)
+
+    @server.tool(title="Correct a fact", annotations=_annotated(destroys=True))
+    async def memory_supersede(
+        ctx: Context,
+        id: Id,
+        text: Annotated[Text, Field(description="What is true instead, as one sentence.")],
+        value: Annotated[Word, Field(description="The slot's new value.")] = "",
+        was_wrong: Annotated[bool, Field(description="The older one never was true.")] = False,
+        caller: Caller = "",
+    ) -> Facts:
+        """Put a fact in the place of another, which stays in the history. Calls in progress use the new one."""
+
+        def work(person: Person, by: str) -> Facts:
+            return _facts([manager.supersede(person, id, text=text, value=value, was_wrong=was_wrong, by=by)])
+
+        return await _tool(ctx, caller, work)
+
+    @server.tool(title="Forget", annotations=_annotated(destroys=True, once=True))
+    async def memory_forget(
+        ctx: Context,
+        id: Annotated[str, Field(description="A fact to forget.", max_length=64)] = "",
+        conversation: Annotated[Word, Field(description="A conversation to forget, by its name.")] = "",
+        everything: Annotated[bool, Field(description="Forget the caller altogether.")] = False,
+        caller: Caller = "",
+    ) -> Receipt:
+        """Erase one fact, one conversation with what came from it, or the caller: for good, in every store. The answer
+        is a receipt of what was removed where. One of the three must be given."""
+
+        def work(person: Person, by: str) -> Receipt:
+            if [bool(id), bool(conversation), everything].count(True) != 1:
+                raise ValueError("say what to forget: one of id, conversation and everything")
+            if everything:
+                return receipt(manager.erase(person, by=by))
+            if conversation:
+                return receipt(manager.forget_conversation(person, conversation, by=by))
+            return receipt(manager.forget(person, id, by=by))
+
+        return await _tool(ctx, caller, work)
 
 
 def _resources(server: MCPServer, manager: MCPMemoryManager) -> None:
