@@ -17,10 +17,12 @@ from calls.actor import Parts, SessionActor
 from calls.bus import Bus, StepTaken
 from calls.codecs.twilio import parse_mark_name
 from calls.core import events as e
-from calls.core.commands import CancelTimer, SetTimer
+from calls.core.commands import CancelTimer, Recall, SetTimer
 from calls.core.speech import BYTES_PER_MS
+from calls.core.state import Card
 from calls.mailbox import Clock, Mailbox
 from calls.media.gate import Gate
+from calls.ports import Forgotten, RecallResult, Remembered
 from calls.replay.invariants import Invariant, Violation
 from tests.actor.virtual import VirtualLoop
 from tests.unit.core.fuzz import Watched
@@ -86,6 +88,42 @@ class StagedModel:
         finally:
             if self.requests.get(key) is queue:
                 del self.requests[key]
+
+    async def aclose(self) -> None:
+        """Nothing is open."""
+
+
+class StagedMemory:
+    """Answers a recall when the scenario says so; a card is posted by the scenario itself."""
+
+    def __init__(self, latest: Callable[[], Recall]) -> None:
+        self._latest = latest
+        self.on_card: Callable[[Card], object] = lambda card: None
+        self.recalls: dict[tuple[int, int], asyncio.Future[RecallResult]] = {}
+
+    async def card(self) -> Card:
+        return Card()
+
+    def hear(self, text: str) -> None:
+        """It prepares nothing."""
+
+    async def recall(self, text: str, deadline_ms: int) -> RecallResult:
+        asked = self._latest()
+        key = asked.turn, asked.epoch
+        answer = self.recalls[key] = asyncio.get_running_loop().create_future()
+        try:
+            return await answer
+        finally:
+            self.recalls.pop(key, None)
+
+    def note(self, role: str, text: str, turn: int, at_ms: int) -> None:
+        """Nothing is looked up in it."""
+
+    async def remember(self, text: str, key: str, turn: int, said: str) -> Remembered:
+        return Remembered("kept", text, key)
+
+    async def forget(self, what: str, key: str, turn: int) -> Forgotten:
+        return Forgotten()
 
     async def aclose(self) -> None:
         """Nothing is open."""
@@ -194,7 +232,7 @@ class StagedCarrier:
 class Stage(Watched):
     """One call of the real actor on this loop."""
 
-    def __init__(self, loop: VirtualLoop, profile: AgentProfile | None = None) -> None:
+    def __init__(self, loop: VirtualLoop, profile: AgentProfile | None = None, recall_ms: int = 0) -> None:
         self.loop = loop
         self.rng: Random | None = None
         self.errors: list[BaseException] = []
@@ -203,7 +241,7 @@ class Stage(Watched):
         self._given_bytes: defaultdict[int, int] = defaultdict(int)
         self._wordless: set[int] = set()
         self._outcomes: dict[str, asyncio.Future[tuple[str, str]]] = {}
-        super().__init__(profile)
+        super().__init__(profile, recall_ms)
 
     def begin(self, profile: AgentProfile, recall_ms: int) -> None:
         clock = MsClock(self.loop.time)
@@ -212,11 +250,12 @@ class Stage(Watched):
         bus.subscribe(StepTaken, self._heard_of)
         self.carrier = StagedCarrier(self.loop, clock, self.mailbox.post, self.errors)
         self.gate = Gate(self.carrier, self.mailbox.post, None, lambda size: None)
-        self.requests = StagedModel()
+        self.requests, self.memory = StagedModel(), StagedMemory(lambda: self.of(Recall)[-1])
+        memory = self.memory if recall_ms else None
         parts = Parts(
-            Quiet(), Quiet(), self.requests, self.carrier, self.carrier, self.gate, self._run_tool
+            Quiet(), Quiet(), self.requests, self.carrier, self.carrier, self.gate, self._run_tool, memory
         )  # fmt: skip
-        self.actor = SessionActor("CA1", profile, parts, self.mailbox, clock, bus)
+        self.actor = SessionActor("CA1", profile, parts, self.mailbox, clock, bus, "", recall_ms)
         self.running = self.loop.create_task(self.actor.run())
         self.wait(0)
 
@@ -249,6 +288,10 @@ class Stage(Watched):
                 if queue is not None:
                     queue.put_nowait(event)
                     return
+            case e.MemoryRecalled() if (event.turn, event.epoch) in self.memory.recalls:
+                found = RecallResult(event.items, event.outcome, event.took_ms)
+                self.memory.recalls.pop((event.turn, event.epoch)).set_result(found)
+                return
             case e.ToolSettled() if event.call_id in self._outcomes:
                 self._outcomes.pop(event.call_id).set_result((event.outcome, event.output))
                 return
@@ -355,9 +398,9 @@ def stages() -> Iterator[Callable[..., Stage]]:
     """A loop, and what makes one call after the other on it. Each ends, and nothing of it may be left."""
     loop, made = VirtualLoop(), list[Stage]()
 
-    def make(profile: AgentProfile | None = None) -> Stage:
+    def make(profile: AgentProfile | None = None, recall_ms: int = 0) -> Stage:
         end()
-        made.append(Stage(loop, profile))
+        made.append(Stage(loop, profile, recall_ms))
         return made[-1]
 
     def end() -> None:

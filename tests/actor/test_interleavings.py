@@ -26,12 +26,12 @@ def run(name: str, orders: int) -> None:
     story = STORIES[name]
     with stages() as stage:
         for seed in range(orders):
-            w = stage(story.profile)
+            w = stage(story.profile, story.recall_ms)
             shuffled(story, Random(seed), w)
             holds(f"{name}, seed {seed}", story, w)
 
 
-@pytest.mark.parametrize("name", [name for name, story in STORIES.items() if not story.recall_ms])
+@pytest.mark.parametrize("name", STORIES)
 def test_a_scenario_holds_in_every_order_through_the_actor(name: str) -> None:
     run(name, ORDERS)
 

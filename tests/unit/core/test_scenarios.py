@@ -506,9 +506,9 @@ WINDOW = e.Recalled(id="m1", level="L2", kind="preference", text="sits by the wi
 
 
 @pytest.fixture
-def m() -> World:
-    """A call with a memory that has 30 ms, under the eyes of the invariants."""
-    return Watched(agent(greeting="Hello. How can I help you? "), recall_ms=30)
+def m(call: Callable[..., World]) -> World:
+    """A call with a memory that has 30 ms."""
+    return call(agent(greeting="Hello. How can I help you? "), recall_ms=30)
 
 
 def test_K1_the_memory_answers_too_late(m: World) -> None:
