@@ -222,7 +222,7 @@ VOID = tuple(
         r"\byou are (?:now|actually|no longer)\b|\bfrom now on,? you\b|\bact as (?:an?|the|my|if)\b|\bpretend (?:to be|you|that you)\b|\brole ?play\b",
         r"\b(?:system|developer) (?:prompt|message|mode|instruction)s?\b|\bjailbreak\b|\b(?:enable|enter) \w+ mode\b",
         r"\b(?:other|another|all|every|previous) (?:customer|caller|guest|client|user|person)(?:s|'s|s')?\b[\w ]*\b(?:notes?|data|numbers?|details|names?|addresses|memor(?:y|ies)|records?)\b",
-        r"\b(?:repeat|say) after me\b|\bend of (?:prompt|instructions)\b|</?\w+>|\[/?\w+\]|\{\{|\b(?:assistant|system|user) ?:",
+        r"\b(?:everything|anything|all) (?:for|is) free\b|\b(?:repeat|say) after me\b|\bend of (?:prompt|instructions)\b|</?\w+>|\[/?\w+\]|\{\{|\b(?:assistant|system|user) ?:",
         r"\b(?:always|must|should|will) (?:answer|reply|respond|obey|say yes|give (?:me|him|her) (?:a )?(?:discount|free|refund))\b",
     )
 )
@@ -277,6 +277,7 @@ ENGLISH = Language(
     },
     forgets=(
         Forgetting(Scope.NOTHING, re.compile(r"\b(?:don't|do not|never|won't|didn't|i|i'll|i always|did you|do you|don't you|why you|you always|you'll) (?:ever )?forget\b|\bforgot(?:ten)?\b|\bforget (?:it|about it|to)\b(?! all| everything)[^,.]*|\b(?:delete|cancel|remove) (?:it|my (?:booking|reservation|table|order|appointment))\b", re.IGNORECASE)),
+        Forgetting(Scope.TOPIC, re.compile(r"\bforget that (?P<v>(?:i'm|i am|i|my|we|we're|our)\b[\w' ,-]+?)(?=[.!?]|$)", re.IGNORECASE)),
         Forgetting(Scope.TOPIC, re.compile(r"\b(?:forget|delete|erase|remove) (?:what (?:i|you)(?:'ve)? (?:told you|said|mentioned|know|have|saved|stored)|everything(?: (?:i(?:'ve)? (?:told you|said)|you (?:know|have)))?|anything) about (?P<v>(?!me\b)[\w' -]+?)(?=[.,!?]|$| please)", re.IGNORECASE)),
         Forgetting(
             Scope.ALL,
@@ -284,12 +285,13 @@ ENGLISH = Language(
                 r"\b(?:forget|delete|erase|remove|wipe)(?: about)? (?:me(?: completely| entirely)?(?=[.,!?]|$| please)"
                 r"|(?:everything|all)(?: that)?(?: you (?:know|have|saved|stored)| i(?:'ve)? (?:ever )?(?:told you|said)| about me)(?: about me| so far| today)?+(?! \w)"
                 r"|everything(?=[.,!?]|$| please)|(?:all (?:of )?)?my (?:data|information|profile|memory|history|details)(?: you have)?+(?! \w)"
-                r"|all the (?:data|information|details) you have(?: about me)?+(?! \w))",
+                r"|all the (?:data|information|details) you have(?: about me)?+(?! \w))"
+                r"|\b(?:i want|i'd like|i would like|i need) (?:all )?my (?:data|information|profile|details) (?:to be )?(?:deleted|erased|removed|forgotten)\b",
                 re.IGNORECASE,
             ),
         ),
         Forgetting(Scope.LAST, re.compile(r"\b(?:forget|delete|erase|scratch|strike) (?:that|what i(?:'ve)? just (?:said|told you)|the last (?:thing|part|bit))(?=[.,!?]|$| please)", re.IGNORECASE)),
-        Forgetting(Scope.SLOT, re.compile(r"\b(?:forget|delete|erase|remove|lose|don't (?:keep|store|save)|do not (?:keep|store|save)) (?:about )?my (?P<v>[a-z][a-z -]*?)(?: (?:from|that|which|again|please|now|and)\b|(?=[.,!?]|$))", re.IGNORECASE)),
+        Forgetting(Scope.SLOT, re.compile(r"\b(?:forget|forgetting|delete|deleting|erase|erasing|remove|removing|lose|don't (?:keep|store|save)|do not (?:keep|store|save)) (?:about )?my (?P<v>[a-z][a-z' -]*?)(?: (?:from|that|which|again|please|now|and)\b|(?=[.,!?]|$))", re.IGNORECASE)),
     ),
     called={
         "identity.name": "name|full name|first name|last name|surname",

@@ -75,7 +75,8 @@ def extract(text: str, *, said_at: datetime, before: str = "", seq: int = 0, lan
         return Found()
     own = _blanked(said, rules.blanked)
     taken: list[tuple[int, int]] = []
-    forgets = tuple(_forgets(own, rules, seq, text, taken))
+    alone = _Reading(text, own, rules, seq, said_at, "", frozenset(), [])
+    forgets = tuple(_forgets(alone, taken))
     reading = _Reading(text, own, rules, seq, said_at, _asked(before, rules), _echoed(before, rules), taken)
     candidates = [found for start, end in _sentences(own) for found in reading.sentence(start, end)]
     return Found(tuple(sorted(candidates, key=lambda found: (found.start, found.slot, found.end))), forgets)
@@ -282,14 +283,18 @@ def _day_after(due: str, said_at: datetime) -> datetime:
     return datetime.combine(datetime.fromisoformat(due) + timedelta(days=1), time(), said_at.tzinfo)
 
 
-def _forgets(own: str, rules: Language, seq: int, text: str, taken: list[tuple[int, int]]) -> Iterator[Forget]:
-    for rule in rules.forgets:
-        for match in rule.pattern.finditer(own):
-            start, end = _trimmed(text, *match.span())
+def _forgets(reading: _Reading, taken: list[tuple[int, int]]) -> Iterator[Forget]:
+    """What the caller asks to be forgotten. ``reading`` tells the slots of a fact that is named by saying it."""
+    for rule in reading.rules.forgets:
+        for match in rule.pattern.finditer(reading.own):
+            start, end = _trimmed(reading.text, *match.span())
             if not _take(taken, start, end):
                 continue
-            topic = match.groupdict().get("v") or ""
-            named = tuple(slot for slot, names in rules.called.items() if normal.plain(topic) in names.split("|"))
+            topic = (match.groupdict().get("v") or "").strip()
+            named = [slot for slot, names in reading.rules.called.items() if normal.plain(topic) in names.split("|")]
+            named += [fact.slot for fact in reading._facts(topic, match.end() - len(topic))]
             scope = rule.scope if named or rule.scope is not Scope.SLOT else Scope.TOPIC
             if scope is not Scope.NOTHING:
-                yield Forget(scope, seq, text[start:end], start, end, named, topic.strip())
+                yield Forget(
+                    scope, reading.seq, reading.text[start:end], start, end, tuple(dict.fromkeys(named)), topic
+                )
