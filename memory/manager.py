@@ -23,17 +23,20 @@ from memory.core.text import question
 from memory.core.values import Card, Hit, Kind, Said
 from memory.live import LOOKED_AT, CallMemory, NotRemembered, Outcome, Recollection, index_of
 from memory.selectors import Fact, Line
-from memory.services import chain, correcting, erasure
+from memory.services import chain, correcting, erasure, exporting
+from memory.services.importing import Import
 from memory.services.writing import Erased, write_conversation
 from memory.stores.l1 import L1
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from datetime import datetime
+    from typing import Any
 
     from memory.embedding.port import Embedder
     from memory.models import ErasureRequest
     from memory.people import Person
+    from memory.services.importing import Progress
     from memory.services.writing import Written
 
 __all__ = [
@@ -206,6 +209,20 @@ class MCPMemoryManager:
     def erase(self, person: Person, *, by: str) -> ErasureRequest:
         """Forget a caller."""
         return erasure.erase_caller(person, by=by, now=timezone.now())
+
+    def erase_number(self, number: str, *, by: str) -> ErasureRequest:
+        """The same for a number that may have records of calls and no memory. Raises ``ValueError`` for a withheld one."""
+        return erasure.erase_number(number, by=by, now=timezone.now())
+
+    # --- in and out ---------------------------------------------------------------------------------------------------
+
+    def export(self, person: Person) -> Iterator[dict[str, Any]]:
+        """All that is kept of a caller, as lines that ``import_lines`` takes."""
+        return exporting.export(person)
+
+    def import_lines(self, lines: Iterable[bytes | str], *, by: str, distil: bool = True) -> Iterator[Progress]:
+        """Take lines in; tells how far it is. Broken ones are told by number. See ``memory.services.importing.Import``."""
+        return Import(by, timezone.now(), distil=distil).run(lines)
 
     def _asked(self, query: str) -> str:
         if len(query) > MOST_QUERY_CHARS:

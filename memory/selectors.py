@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 #: What of a caller's utterances a process holds; among older ones two narrow queries find candidates.
 MOST_ROWS = 2000
 _CANDIDATES = 60
+#: How the author of what an import brought begins.
+IMPORTED = "import:"
 #: How many lines before an utterance belong to it.
 _BEFORE = 3
 
@@ -341,6 +343,16 @@ def _line(person: Person, row: Utterance) -> Line:
         audio_ms=row.audio_ms,
         confidence=row.confidence,
     )
+
+
+def labels(person: Person, ids: Collection[str]) -> dict[str, str]:
+    """What imports called these lines and facts, by id; those that nobody named are left out."""
+    with scoped(person.id):
+        said = Utterance.objects.filter(caller_id=person.id, pk__in=ids).exclude(label="")
+        named = Source.objects.filter(caller_id=person.id, memory_id__in=ids, by__startswith=IMPORTED)
+        return {str(row): label for row, label in said.values_list("pk", "label")} | {
+            str(row): by.removeprefix(IMPORTED) for row, by in named.order_by("-pk").values_list("memory", "by")
+        }
 
 
 def conversations(person: Person) -> list[Conversation]:

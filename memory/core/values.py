@@ -94,7 +94,8 @@ class Hit:
 class Said:
     """One line of a conversation, as it is written into memory. ``role`` is ``user`` (the caller) or ``assistant``.
 
-    ``heard_text`` is what the other side really heard where that is less than ``text``.
+    ``heard_text`` is what the other side really heard where that is less than ``text``. ``label`` is an import's own name
+    for the line.
     """
 
     seq: int
@@ -105,6 +106,7 @@ class Said:
     audio_end_ms: int = -1
     confidence: float = 1.0
     heard_text: str = ""
+    label: str = ""
 
 
 @dataclass(frozen=True, slots=True)

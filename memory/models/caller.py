@@ -16,6 +16,7 @@ from memory.ids import new_id
 LOCAL_DIMENSIONS = 384
 OPENAI_DIMENSIONS = 1536
 NAME_LENGTH = 128
+LABEL_LENGTH = 128
 
 
 class Caller(models.Model):
@@ -103,6 +104,8 @@ class Conversation(models.Model):
 class Utterance(models.Model):
     """One thing that was said. ``heard_sealed`` is what the other side heard, where that is less.
 
+    ``label`` is what an import called the line, its own name for where it comes from.
+
     ``words`` weighs the text itself A and what was said just before it D. ``vector`` is of the local model
     ``vector_model``, ``openai_vector`` of ``openai_model``: vectors of two models are never compared.
     """
@@ -124,6 +127,7 @@ class Utterance(models.Model):
     audio_ms = models.BigIntegerField("place in the recording (ms)", default=-1)
     audio_end_ms = models.BigIntegerField(default=-1)
     confidence = models.FloatField(default=1.0)
+    label = models.CharField(max_length=LABEL_LENGTH, blank=True, default="")
     words = SearchVectorField(null=True)
     vector = VectorField(dimensions=LOCAL_DIMENSIONS, null=True)
     vector_model = models.CharField(max_length=80, blank=True)

@@ -63,8 +63,8 @@ def bench(
 ) -> Iterator[Bench]:
     """Work on a caller's facts in one transaction, under the caller's lock. Raises ``memory.services.writing.Erased``.
 
-    ``model`` is the local embedding's name, whose vectors the facts then bring. Without a conversation it is for what is entered and not said: candidates have the sequence number ``ENTERED``, and
-    ``by`` is their source.
+    ``model`` is the local embedding's name, whose vectors the facts then bring. Without a conversation it is for what is
+    entered and not said: candidates have the sequence number ``ENTERED``, and ``by`` is their source.
     """
     forgotten = tombstones.forgotten(person.key_hash)
     with transaction.atomic():

@@ -15,11 +15,12 @@ from django.db import transaction
 from memory import keys, selectors
 from memory.core import merge as deciding
 from memory.core import slots
-from memory.core.decisions import Ask, Decision, Ignore, Reinforce, Supersede, fingerprint
+from memory.core.decisions import Ask, Decision, Ignore, Reinforce, Supersede, Why, fingerprint
 from memory.core.values import Candidate, Kind, Known, Status
-from memory.models import Card, Memory, MemoryEvent
+from memory.models import Card, Memory, MemoryEvent, Source
 from memory.services.bench import ENTERED, Applied, Bench, bench
 from memory.services.checking import Bad, checked_text
+from memory.services.lines import MOST_FACT_CHARS
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -29,10 +30,8 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-#: How sure what was entered is, 0 to 1.
-_FIRM = 0.97
-#: How long a fact may be, in characters.
-MOST_FACT_CHARS = 2_000
+#: How sure what was entered is, 0 to 1: by an authority, and by anybody else.
+_FIRM, _LESS_FIRM = 0.97, 0.9
 _STANDING = (Status.ACTIVE, Status.DISPUTED)
 
 
@@ -46,12 +45,29 @@ def store(person: Person, kind: str, text: str, *, slot: str = "", value: str = 
     What is known already is made firmer. Raises ``memory.services.checking.Bad`` for what makes no sense, and
     ``memory.services.writing.Erased`` where the caller is gone.
     """
-    candidate = _candidate(kind, text, slot, value, by)
     with bench(person, None, by=by, now=now) as work:
-        done = _carry_out(work, _decided(work, candidate))
-        _settle_dispute(work, candidate, done.fact_id)
-    _tell(person)
+        candidate = _candidate(kind, text, slot, value, by)
+        done = _entered(work, candidate)
+    tell(person)
     return _fact(person, done.fact_id)
+
+
+def enter(work: Bench, kind: str, text: str, slot: str, value: str, *, once: bool) -> bool:
+    """The same on a bench that is open already, said at ``work.how.said_at[ENTERED]``. Whether anything was done:
+    ``once`` is for what ``work.by`` has entered before. Raises ``Bad``.
+    """
+    candidate = _candidate(kind, text, slot, value, work.by)
+    same = [UUID(one.id) for one in work.facts if _key(one) == _key(candidate)]
+    if once and Source.objects.filter(memory_id__in=same, by=work.by).exists():
+        return False
+    _entered(work, candidate)
+    return True
+
+
+def _entered(work: Bench, candidate: Candidate) -> Applied:
+    done = _carry_out(work, _decided(work, candidate))
+    _settle_dispute(work, candidate, done.fact_id)
+    return done
 
 
 def supersede(
@@ -80,7 +96,7 @@ def supersede(
         if isinstance(decision, Reinforce) and not was_wrong:
             _end(work, old, done.fact_id)
         _settle_dispute(work, candidate, done.fact_id)
-    _tell(person)
+    tell(person)
     return _fact(person, done.fact_id)
 
 
@@ -92,12 +108,13 @@ def retract(person: Person, memory_id: UUID | str, *, by: str, now: datetime) ->
             status=Status.RETRACTED.value, valid_to=max(now, old.valid_from or now)
         )
         work.event(UUID(old.id), MemoryEvent.What.RETRACTED)
-    _tell(person)
+    tell(person)
     return _fact(person, old.id)
 
 
 def _candidate(kind: str, text: str, slot: str, value: str, by: str) -> Candidate:
     """What was entered as the merge takes it. Raises ``Bad``."""
+    firm = _FIRM if deciding.is_authority(by) else _LESS_FIRM
     said = checked_text(value or text, "the value" if value else "the text", MOST_FACT_CHARS)
     if not slot:
         if value:
@@ -105,7 +122,7 @@ def _candidate(kind: str, text: str, slot: str, value: str, by: str) -> Candidat
         known = {one.value for one in Kind} - {Kind.UTTERANCE.value}
         if kind not in known:
             raise Bad(f"the kind must be one of {', '.join(sorted(known))}")
-        return Candidate(Kind(kind), said, ENTERED, "", firm=_FIRM, extractor=by)
+        return Candidate(Kind(kind), said, ENTERED, "", firm=firm, extractor=by)
     found = slots.find(slot)
     if found is None:
         raise Bad(f"there is no slot {slot[:80]!r}")
@@ -113,7 +130,7 @@ def _candidate(kind: str, text: str, slot: str, value: str, by: str) -> Candidat
     if not normal:
         raise Bad(f"this is no value that {slot} can take")
     return Candidate(
-        found.kind, reads, ENTERED, "", slot=slot, value=normal, importance=found.importance, firm=_FIRM, extractor=by
+        found.kind, reads, ENTERED, "", slot=slot, value=normal, importance=found.importance, firm=firm, extractor=by
     )
 
 
@@ -123,7 +140,9 @@ def _decided(work: Bench, candidate: Candidate) -> Decision:
     if isinstance(decision, Ask):
         return deciding.settle(work.facts, decision, {}, work.how)
     if isinstance(decision, Ignore):
-        raise Bad(f"this was not entered: {decision.why.replace('_', ' ')}")
+        raise Bad(
+            "it was forgotten since" if decision.why is Why.FORGOTTEN else f"it is {decision.why.replace('_', ' ')}"
+        )
     return decision
 
 
@@ -150,7 +169,7 @@ def _replacing(work: Bench, old: Known, candidate: Candidate, *, was_wrong: bool
 def _carry_out(work: Bench, decision: Decision) -> Applied:
     """Write it; a fact that was only made firmer has its word from now on."""
     done = work.carry_out(decision)
-    if isinstance(decision, Reinforce):
+    if isinstance(decision, Reinforce) and deciding.is_authority(work.by):
         Memory.objects.filter(pk=UUID(done.fact_id)).update(extractor=work.by[:120])
     return done
 
@@ -190,7 +209,7 @@ def _fact(person: Person, fact_id: str) -> Fact:
     return selectors.facts(person, ids=[UUID(fact_id)])[0]
 
 
-def _tell(person: Person) -> None:
+def tell(person: Person) -> None:
     """Drop what was made of the old facts, and let calls in progress look again, once it is committed."""
     Card.objects.filter(caller_id=person.id).delete()
     transaction.on_commit(lambda: keys.announce(person.key_hash, person.id, keys.What.CHANGED))

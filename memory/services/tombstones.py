@@ -49,20 +49,31 @@ def caller_erased(caller_hash: str, since: datetime | None) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """The facts of one caller that were forgotten, each with when: what a merge holds its candidates against."""
+    """What of one caller was forgotten, each with when: what a merge holds its candidates against.
 
-    at: Mapping[str, datetime]
+    ``facts`` by ``fact_subject``; ``everything`` when the whole caller was erased.
+    """
+
+    facts: Mapping[str, datetime]
+    everything: datetime | None = None
 
     def covers(self, kind: str, slot: str, value: str, text: str, said_at: datetime) -> bool:
         """Whether this was forgotten after it was said. Said again later it is news."""
-        at = self.at.get(fact_subject(kind, slot, value, text)) if self.at else None
+        if self.everything is not None and said_at <= self.everything:
+            return True
+        at = self.facts.get(fact_subject(kind, slot, value, text)) if self.facts else None
         return at is not None and said_at <= at
 
 
 def forgotten(caller_hash: str) -> Forgotten:
-    """The forgotten facts of a caller."""
-    rows = Tombstone.objects.filter(scope=_FACT, caller_hash=caller_hash)
-    return Forgotten(dict(rows.values_list("subject", "at")))
+    """What of a caller was forgotten. Not inside the caller's scope: tombstones are of the house."""
+    rows = list(
+        Tombstone.objects.filter(scope__in=(_FACT, _CALLER), caller_hash=caller_hash).values_list(
+            "scope", "subject", "at"
+        )
+    )
+    everything = max((at for scope, _, at in rows if scope == _CALLER), default=None)
+    return Forgotten({subject: at for scope, subject, at in rows if scope == _FACT}, everything)
 
 
 def lay(scope: Tombstone.Scope, caller_hash: str, subjects: Iterable[str], at: datetime) -> None:

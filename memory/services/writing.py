@@ -120,5 +120,6 @@ def _utterance(person: Person, conversation: Conversation, line: Said, before: s
         audio_ms=line.audio_ms,
         audio_end_ms=line.audio_end_ms,
         confidence=line.confidence,
+        label=line.label,
         words=textsearch.vector(text, before, person.locale),
     )
