@@ -235,9 +235,14 @@ def in_django(work: Callable[[MCPMemoryManager], None]) -> None:
 
         django.setup()
         call_command("migrate", verbosity=0)
+        from django.db import connection
+
         from memory.manager import current
 
-        work(current())
+        try:
+            work(current())
+        finally:
+            connection.close_pool()
 
 
 def measure(manager: MCPMemoryManager) -> None:

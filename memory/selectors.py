@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from django.contrib.postgres.search import SearchRank
-from django.db.models import F, Q
+from django.db.models import BinaryField, F, Func, Q
 from pgvector.django import CosineDistance
 
 from memory import people, textsearch
@@ -36,6 +36,8 @@ MOST_ROWS = 2000
 _CANDIDATES = 60
 #: How the author of what an import brought begins.
 IMPORTED = "import:"
+#: What pgvector sends before the numbers: their count, and two bytes of nothing.
+_VECTOR_HEAD_BYTES = 4
 #: How many lines before an utterance belong to it.
 _BEFORE = 3
 
@@ -125,7 +127,9 @@ def held(person: Person, vector_model: str, *, as_of: datetime | None = None) ->
         if as_of is not None:
             facts = [replace(fact, status=Status.ACTIVE) for fact in facts]
             every = every.filter(said_at__lte=as_of)
-        newest = every.select_related("conversation").order_by("-said_at", "-pk")[:MOST_ROWS]
+        newest = _with_vectors(every.select_related("conversation"), vector_model).order_by("-said_at", "-pk")[
+            :MOST_ROWS
+        ]
         in_order = sorted(newest, key=lambda line: (line.conversation_id, line.seq))
         total = len(in_order) if len(in_order) < MOST_ROWS else every.count()
         return Held(facts + utterance_rows(person, in_order, vector_model), total <= MOST_ROWS)
@@ -142,7 +146,7 @@ def legs(person: Person, text: str, vector: bytes, vector_model: str) -> list[Ro
         if vector:
             near = every.filter(vector_model=vector_model).order_by(CosineDistance("vector", floats(vector)))
             found.update(near.values_list("pk", flat=True)[:_CANDIDATES])
-        wanted = _with_neighbours(every, found)
+        wanted = _with_vectors(_with_neighbours(every, found).select_related("conversation"), vector_model)
         return [row for row in utterance_rows(person, wanted, vector_model) if row.id in {str(one) for one in found}]
 
 
@@ -152,7 +156,7 @@ def _with_neighbours(every: QuerySet[Utterance], found: Collection[UUID]) -> Que
     near = Q(pk__in=found)
     for conversation, seq in places:
         near |= Q(conversation_id=conversation, seq__gte=seq - _BEFORE, seq__lt=seq)
-    return every.filter(near).select_related("conversation").order_by("conversation_id", "seq")
+    return every.filter(near).order_by("conversation_id", "seq")
 
 
 def utterance_rows(person: Person, found: Iterable[Utterance], vector_model: str = "") -> list[Row]:
@@ -180,7 +184,7 @@ def utterance_rows(person: Person, found: Iterable[Utterance], vector_model: str
 
 def fact_rows(person: Person, found: QuerySet[Memory], vector_model: str = "") -> list[Row]:
     """Facts as the index takes them, each with the first place that it comes from."""
-    facts = list(found)
+    facts = list(_with_vectors(found, vector_model))
     sources = _sources(person, facts)
     return [_fact_row(person, fact, sources[fact.pk], vector_model) for fact in facts]
 
@@ -221,7 +225,7 @@ def known(person: Person, vector_model: str = "", *, slots: Collection[str] | No
     """Every fact that was not retired, history included, as the merge sees it."""
     with scoped(person.id):
         found = Memory.objects.filter(caller_id=person.id, retired_at__isnull=True).order_by("pk")
-        facts = list(found if slots is None else found.filter(slot__in=slots))
+        facts = list(_with_vectors(found if slots is None else found.filter(slot__in=slots), vector_model))
         sources = _sources(person, facts)
         return [_known(person, fact, sources[fact.pk], vector_model) for fact in facts]
 
@@ -388,7 +392,7 @@ def mentions(text: str, *, vector: bytes = b"", vector_model: str = "", limit: i
 def _sources(person: Person, facts: Sequence[Memory]) -> defaultdict[UUID, list[FactSource]]:
     found: defaultdict[UUID, list[FactSource]] = defaultdict(list)
     rows = Source.objects.filter(memory__in=facts).select_related("utterance__conversation").order_by("pk")
-    for row in rows:
+    for row in rows.defer("utterance__words", "utterance__vector", "utterance__openai_vector"):
         said = row.utterance
         if said is None:
             found[row.memory_id].append(FactSource(row.by))
@@ -416,11 +420,20 @@ def _events(facts: Sequence[Memory]) -> defaultdict[UUID, list[FactEvent]]:
     return found
 
 
+def _with_vectors[M: Utterance | Memory](found: QuerySet[M], vector_model: str) -> QuerySet[M]:
+    """Only what the rows of an index need; vectors as the database holds them, which saves reading them as decimals."""
+    light: QuerySet[M] = found.defer("words", "vector", "openai_vector")
+    if vector_model:
+        light = light.annotate(raw_vector=Func(F("vector"), function="vector_send", output_field=BinaryField()))
+    return light
+
+
 def _bytes(row: Utterance | Memory, vector_model: str) -> bytes:
-    """The row's vector, where it is one of this model."""
-    if row.vector is None or row.vector_model != vector_model:
+    """The row's vector as float32, where ``_with_vectors`` read it and it is of this model."""
+    raw = getattr(row, "raw_vector", None)
+    if raw is None or row.vector_model != vector_model:
         return b""
-    return np.asarray(row.vector, dtype=np.float32).tobytes()
+    return np.frombuffer(raw, dtype=">f4", offset=_VECTOR_HEAD_BYTES).astype(np.float32).tobytes()
 
 
 def floats(vector: bytes) -> list[float]:
