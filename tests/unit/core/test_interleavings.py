@@ -25,6 +25,8 @@ from tests.unit.core.world import agent
 if TYPE_CHECKING:
     from tests.unit.core.world import World
 
+pytestmark = pytest.mark.search
+
 ORDERS = 1_000
 GAPS_MS = (0, 0, 0, 1, 20, 100, 300)
 LONG = "We have a table for two at seven and another one at eight, both are by the window. "

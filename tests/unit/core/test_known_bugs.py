@@ -10,6 +10,8 @@ from tests.unit.core.fuzz import random_call
 from tests.unit.core.search import BEGINNINGS, REMEMBERING, search
 from tests.unit.core.world import agent
 
+pytestmark = pytest.mark.search
+
 
 @pytest.mark.parametrize("bug", BUGS.values(), ids=BUGS)
 def test_random_calls_find_it(bug: Bug, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,8 @@ import pytest
 from calls.core import record
 from tests.unit.core.fuzz import random_call
 
+pytestmark = pytest.mark.search
+
 PINNED = Path(__file__).with_name("pinned.json")
 FIRST, BLOCKS, BLOCK = 5_000, 40, 8
 #: From here on the calls have a memory.

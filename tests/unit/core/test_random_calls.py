@@ -11,6 +11,8 @@ from calls.core.machine import step
 from calls.core.state import State
 from tests.unit.core.fuzz import random_call
 
+pytestmark = pytest.mark.search
+
 SEEDS = 300
 BATCH = 25
 

@@ -40,6 +40,7 @@ def anything(cls: Any) -> st.SearchStrategy[Any]:
     return st.from_type(cls)
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("name", sorted(EVENT_TYPES))
 @given(data=st.data())
 def test_events_survive(name: str, data: st.DataObject) -> None:
@@ -50,6 +51,7 @@ def test_events_survive(name: str, data: st.DataObject) -> None:
     assert record.dumps(read) == written
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("name", sorted(COMMAND_TYPES))
 @given(data=st.data())
 def test_commands_survive(name: str, data: st.DataObject) -> None:

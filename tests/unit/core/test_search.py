@@ -12,6 +12,8 @@ import pytest
 from tests.unit.core.search import ALPHABET, BEGINNINGS, REMEMBERING, search
 from tests.unit.core.world import agent
 
+pytestmark = pytest.mark.search
+
 #: How deep from each beginning; at the start the fewest events are possible.
 DEPTHS = {"the start": 6, "thinking": 5, "a guess": 5, "speaking": 5, "stopped": 5}
 REMEMBERING_DEPTH = 5

@@ -19,6 +19,8 @@ from tests.unit.core.bugs import BUGS, Bug
 from tests.unit.core.fuzz import LONGEST_END_MS, MEMORIES, REPLIES, TEXTS, Watched
 from tests.unit.core.world import TOOLS, agent
 
+pytestmark = pytest.mark.search
+
 texts = st.sampled_from(TEXTS)
 replies = st.sampled_from(REPLIES)
 #: Of the newest request, or of the one before it.

@@ -31,6 +31,18 @@ def test_a_tool_that_never_settles_is_given_up_and_the_model_told() -> None:
     assert "took too long" in str(w.state.history)
 
 
+def test_an_end_of_call_that_waits_for_a_tool_that_never_settles_is_given_up_with_it() -> None:
+    w = World(agent(filler_ms=0))
+    w.say("what time is it")
+    w.model(tools=[("lookup", "{}"), ("end_call", "{}")])
+    w.wait(9000)
+    assert [c.call_id for c in w.of(CancelTool)] == [w.of(RunTool)[0].call_id]
+    assert [text for text in results(w).values() if "could not be started" in text]
+    w.answer("I cannot say. ")
+    w.wait(5000)
+    assert w.of(HangUp) == []
+
+
 def test_a_call_that_was_cancelled_before_its_start_never_runs() -> None:
     w = World()
     w.say("book it")

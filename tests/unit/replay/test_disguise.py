@@ -52,6 +52,7 @@ def test_the_disguised_call_takes_the_same_steps() -> None:
     assert disguised(CALL) == OTHER
 
 
+@pytest.mark.search
 @pytest.mark.parametrize("seed", range(5000, 5012))
 def test_random_calls_can_be_disguised(seed: int) -> None:
     call = record_of(random_call(seed).steps)
