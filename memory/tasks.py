@@ -120,10 +120,7 @@ def distil(task: Task[..., Any], person: Person, conversation: Conversation) -> 
             raise Unfinished(error.kind) from None
         distilling.give_up(person, conversation.pk, error.kind, now=timezone.now())
     l1.drop_told([conversation.name])
-    try:
-        embed_facts(person)
-    except EmbeddingError as error:
-        _log.error("memory.facts_not_embedded", conversation=str(conversation.pk), reason=str(error))
+    _embed_facts(person)
 
 
 @_step("memory.tasks.card")
@@ -138,7 +135,22 @@ def card(_task: Task[..., Any], person: Person, conversation: Conversation) -> N
         Conversation.objects.filter(read, pk=conversation.pk).update(card_at=timezone.now())
 
 
+@shared_task(name=chain.FACTS, acks_late=True, ignore_result=True)
+def embed_entered(caller_id: str) -> None:
+    """Give facts that somebody entered their vectors; until then they are found by their words."""
+    person = people.by_id(caller_id)
+    if person is not None:
+        _embed_facts(person)
+
+
 @shared_task(name="memory.tasks.sweep", ignore_result=True)
 def sweep() -> int:
     """Send again what a dead worker or a lost queue left undone."""
     return chain.send_due()
+
+
+def _embed_facts(person: Person) -> None:
+    try:
+        embed_facts(person)
+    except EmbeddingError as error:
+        _log.error("memory.facts_not_embedded", caller=str(person.id), reason=str(error))

@@ -19,9 +19,12 @@ from memory.models import Conversation
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from celery.canvas import Signature
+
 _log = structlog.get_logger(__name__)
 
 STEPS = ("memory.tasks.embed", "memory.tasks.distil", "memory.tasks.card")
+FACTS = "memory.tasks.embed_entered"
 #: How long a chain that was sent has before a sweep sends it again; doubled as time goes on, up to an hour.
 GRACE = timedelta(minutes=3)
 _LONGEST_PAUSE = timedelta(hours=1)
@@ -32,6 +35,12 @@ def send(caller_id: UUID, conversation_id: UUID) -> None:
     """Queue what is to be done with a conversation, after the transaction around this if there is one."""
     Conversation.objects.filter(pk=conversation_id).update(due_at=timezone.now() + GRACE)
     transaction.on_commit(lambda: _queue(caller_id, conversation_id))
+
+
+def send_facts(caller_id: UUID) -> None:
+    """Queue the vectors of what was entered, after the transaction around this. What gets lost the next conversation brings."""
+    facts = signature(FACTS, args=(str(caller_id),), immutable=True)
+    transaction.on_commit(lambda: _sent(facts, caller=str(caller_id)))
 
 
 def postpone(conversation_id: UUID, pause_s: float) -> None:
@@ -54,9 +63,13 @@ def send_due() -> int:
 
 def _queue(caller_id: UUID, conversation_id: UUID) -> bool:
     steps = [signature(step, args=(str(caller_id), str(conversation_id)), immutable=True) for step in STEPS]
+    return _sent(chain(*steps), conversation=str(conversation_id))
+
+
+def _sent(work: Signature, **of: str) -> bool:
     try:
-        chain(*steps).apply_async(retry=False)
+        work.apply_async(retry=False)
     except BrokerError as error:
-        _log.warning("memory.not_queued", conversation=str(conversation_id), error=type(error).__name__)
+        _log.warning("memory.not_queued", error=type(error).__name__, **of)
         return False
     return True

@@ -17,7 +17,8 @@ from memory.core import merge as deciding
 from memory.core import slots
 from memory.core.decisions import Ask, Decision, Ignore, Reinforce, Supersede, Why, fingerprint
 from memory.core.values import Candidate, Kind, Known, Status
-from memory.models import Card, Memory, MemoryEvent, Source
+from memory.models import Memory, MemoryEvent, Source
+from memory.services import cards, chain
 from memory.services.bench import ENTERED, Applied, Bench, bench
 from memory.services.checking import Bad, checked_text
 from memory.services.lines import MOST_FACT_CHARS
@@ -48,7 +49,7 @@ def store(person: Person, kind: str, text: str, *, slot: str = "", value: str = 
     with bench(person, None, by=by, now=now) as work:
         candidate = _candidate(kind, text, slot, value, by)
         done = _entered(work, candidate)
-    tell(person)
+    tell(person, now)
     return _fact(person, done.fact_id)
 
 
@@ -96,7 +97,7 @@ def supersede(
         if isinstance(decision, Reinforce) and not was_wrong:
             _end(work, old, done.fact_id)
         _settle_dispute(work, candidate, done.fact_id)
-    tell(person)
+    tell(person, now)
     return _fact(person, done.fact_id)
 
 
@@ -108,7 +109,7 @@ def retract(person: Person, memory_id: UUID | str, *, by: str, now: datetime) ->
             status=Status.RETRACTED.value, valid_to=max(now, old.valid_from or now)
         )
         work.event(UUID(old.id), MemoryEvent.What.RETRACTED)
-    tell(person)
+    tell(person, now)
     return _fact(person, old.id)
 
 
@@ -209,7 +210,8 @@ def _fact(person: Person, fact_id: str) -> Fact:
     return selectors.facts(person, ids=[UUID(fact_id)])[0]
 
 
-def tell(person: Person) -> None:
-    """Drop what was made of the old facts, and let calls in progress look again, once it is committed."""
-    Card.objects.filter(caller_id=person.id).delete()
+def tell(person: Person, now: datetime) -> None:
+    """A card of the new facts, and word to calls in progress, which look again; the vectors come in a moment."""
+    cards.build(person, now=now)
     transaction.on_commit(lambda: keys.announce(person.key_hash, person.id, keys.What.CHANGED))
+    chain.send_facts(person.id)

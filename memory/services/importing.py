@@ -203,7 +203,7 @@ class Import:
             for number, _ in lines:
                 self._fail(number, str(error))
             return
-        correcting.tell(person)
+        correcting.tell(person, self.now)
 
     def _fact(self, work: Bench, line: FactLine) -> bool:
         """Whether it is new."""

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 
-from memory import keys, selectors
+from memory import keys, selectors, tasks
 from memory.core import rules
 from memory.core.values import Said
 from memory.models import Caller, Card, Memory
-from memory.services import correcting, merging
+from memory.services import chain, correcting, merging
 from memory.services.checking import Bad
 from memory.services.correcting import NoSuchFact
 from memory.services.writing import Erased, write_conversation
@@ -157,7 +157,25 @@ def test_a_change_is_told_when_it_is_committed(
         assert message is not None
         assert json.loads(message["data"]) == {"caller": str(person.id), "what": "changed"}
         assert not client.exists(keys.card_key(person.key_hash))
-    assert not Card.objects.exists()
+    card = selectors.card(person)
+    assert card is not None
+    assert "Plays the cello" in card.text
+    assert tasks_of(redis_url) == [chain.FACTS]
+
+
+def tasks_of(redis_url: str) -> list[str]:
+    """What is queued."""
+    with redis.Redis.from_url(redis_url) as client:
+        return [json.loads(raw)["headers"]["task"] for raw in client.lrange("celery", 0, -1)]  # type: ignore[union-attr]
+
+
+def test_what_was_entered_is_embedded_by_a_task(redis_url: str) -> None:
+    person = maria()
+    correcting.store(person, "fact", "Plays the cello", by="operator:ann", now=NOW)
+
+    tasks.embed_entered(str(person.id))
+
+    assert Memory.objects.get().vector_model
 
 
 @pytest.mark.parametrize(
