@@ -72,6 +72,15 @@ class Keyring:
         """A caller's key, sealed under the newest of ours."""
         return _seal(self._keys[0], key.key, f"key:{owner}")
 
+    def sealed_anew(self, sealed: bytes | memoryview, owner: str) -> bytes | None:
+        """A caller's sealed key under the newest of ours; ``None`` where it is that already. Raises ``SealBroken``."""
+        key = self.open(sealed, owner)
+        try:
+            _open(self._keys[0], bytes(sealed), f"key:{owner}")
+        except SealBroken:
+            return self.sealed(key, owner)
+        return None
+
     def open(self, sealed: bytes | memoryview, owner: str) -> DataKey:
         """The caller's key. Raises ``SealBroken`` where none of our keys opens it."""
         for key in self._keys:

@@ -21,7 +21,7 @@ from memory import keys, manager, people, surroundings
 from memory.db import scoped
 from memory.embedding.port import EmbeddingError
 from memory.models import Conversation
-from memory.services import cards, chain, distilling
+from memory.services import cards, chain, distilling, erasure, housekeeping
 from memory.services.asking import AskFailed
 from memory.services.embedding import embed_conversation, embed_facts
 from memory.services.writing import Erased
@@ -154,3 +154,19 @@ def _embed_facts(person: Person) -> None:
         embed_facts(person)
     except EmbeddingError as error:
         _log.error("memory.facts_not_embedded", caller=str(person.id), reason=str(error))
+
+
+@shared_task(name="memory.tasks.finish_erasures", ignore_result=True)
+def finish_erasures() -> dict[str, int]:
+    """Take up erasures that a dead process, a failing store or a call in progress left open. How many came to what."""
+    return dict(erasure.finish_open(now=timezone.now()))
+
+
+@shared_task(name="memory.tasks.keep_house", ignore_result=True)
+def keep_house() -> dict[str, int]:
+    """What time does to memories: facts expire, old conversations go, keys move to the newest secret. How many of each."""
+    now = timezone.now()
+    done = {"expired": housekeeping.expire(now), "let_go": housekeeping.let_go(now)}
+    for keys_so_far in housekeeping.rewrap():
+        done["keys_moved"] = keys_so_far["moved"]
+    return done

@@ -12,6 +12,8 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceagent.settings.embedded")
 
 SWEEP_SECONDS = 15
 MEMORY_SWEEP_SECONDS = 60
+ERASURE_SECONDS = 60
+HOUSEKEEPING_SECONDS = 6 * 3600
 HARD_LIMIT_SECONDS = 600
 SOFT_LIMIT_SECONDS = 540
 
@@ -45,6 +47,16 @@ app.conf.update(
             "task": "memory.tasks.sweep",
             "schedule": MEMORY_SWEEP_SECONDS,
             "options": {"expires": MEMORY_SWEEP_SECONDS},
+        },
+        "finish-erasures": {
+            "task": "memory.tasks.finish_erasures",
+            "schedule": ERASURE_SECONDS,
+            "options": {"expires": ERASURE_SECONDS},
+        },
+        "keep-memories": {
+            "task": "memory.tasks.keep_house",
+            "schedule": HOUSEKEEPING_SECONDS,
+            "options": {"expires": HOUSEKEEPING_SECONDS},
         },
     },
 )

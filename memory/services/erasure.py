@@ -20,13 +20,14 @@ from redis.exceptions import RedisError
 
 from memory import keys, people, surroundings
 from memory.callers import normalised
+from memory.crypto import SealBroken
 from memory.db import scoped
 from memory.models import Caller, Conversation, ErasureRequest, Source
 from memory.services import blanking, removing, removing_redis, tombstones, traces
 from memory.services.subjects import Scope, Store, Subject, register, stores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
     from datetime import datetime
 
     from memory.people import Person
@@ -97,10 +98,15 @@ def erase_number(number: str, *, by: str, now: datetime) -> ErasureRequest:
 
 def forget_conversation(person: Person, name: str, *, by: str, now: datetime) -> ErasureRequest:
     """Erase a conversation, with the facts that were heard nowhere else. Raises ``NothingThere``."""
-    own = Conversation.objects.filter(caller_id=person.id, name=name)
+    return forget_conversations(person, [name], by=by, now=now)
+
+
+def forget_conversations(person: Person, names: Sequence[str], *, by: str, now: datetime) -> ErasureRequest:
+    """The same for several, with one receipt. Raises ``NothingThere`` where one of them is none of the caller's."""
+    own = Conversation.objects.filter(caller_id=person.id, name__in=names)
     ids = tuple(map(str, own.values_list("pk", flat=True)))
-    subject = Subject(Scope.CONVERSATION, now, person.key_hash, person.id, conversations=(name,), ids=ids)
-    if not ids and name not in _names(subject):
+    subject = Subject(Scope.CONVERSATION, now, person.key_hash, person.id, conversations=tuple(names), ids=ids)
+    if set(names) - set(own.values_list("name", flat=True)) - _names(subject):
         raise NothingThere("this caller has no such conversation")
     return _erase(subject, by)
 
@@ -108,7 +114,7 @@ def forget_conversation(person: Person, name: str, *, by: str, now: datetime) ->
 def forget_fact(person: Person, memory_id: UUID | str, *, by: str, now: datetime) -> ErasureRequest:
     """Erase a fact, the older values that it replaced, and the words it was heard in. Raises ``NothingThere``."""
     with scoped(person.id):
-        facts = removing.chain(person.id, _uuid(memory_id))
+        facts = removing.with_older(person.id, _uuid(memory_id))
         if not facts:
             raise NothingThere("this caller has no such fact")
         subjects, texts = set(), set()
@@ -175,9 +181,12 @@ def finish(request: ErasureRequest, *, now: datetime) -> ErasureRequest:
     """Take a request as far as it goes. Harmless again, at the same time too; a verified one is done."""
     if request.state == State.VERIFIED:
         return request
-    subject = Subject.opened(request.receipt["plan"], request.pk)
+    try:
+        subject = Subject.opened(request.receipt["plan"], request.pk)
+    except SealBroken as error:
+        return _settle(request.pk, State.FAILED, now, failed={"plan": str(error)})
     _tell(subject)
-    failed = {store.name: error for store in stores() if (error := _remove(store, subject, request.pk))}
+    failed = {store.name: why for store in stores() if (why := _remove(store, subject, request.pk))}
     waiting, newer = _pending(subject)
     if failed:
         return _settle(request.pk, State.FAILED, now, failed=failed, waiting=waiting)

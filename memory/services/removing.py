@@ -19,7 +19,7 @@ from memory import people
 from memory.core.values import Kind, Status
 from memory.db import erasing, scoped
 from memory.models import Caller, Card, Conversation, Memory, MemoryEvent, Source
-from memory.services import blanking
+from memory.services import blanking, cards, chain
 from memory.services.subjects import Pending, Scope, Subject
 
 if TYPE_CHECKING:
@@ -61,10 +61,14 @@ class Tables:
             if subject.is_whole:
                 counts += _named(Caller.objects.filter(pk=caller.pk).delete()[1])
             else:
+                person = people.opened(caller)
                 with scoped(caller.pk):
                     removed = _conversation if subject.scope == Scope.CONVERSATION else _facts
-                    counts += removed(people.opened(caller), subject)
-                    counts += _named(Card.objects.filter(caller_id=caller.pk).delete()[1])
+                    counts += removed(person, subject)
+                    has_card = Card.objects.filter(caller_id=caller.pk).exists()
+                if has_card:
+                    cards.build(person, now=subject.at)
+                    counts["cards built anew"] += 1
             counts += Counter(_of_admin(subject))
         return counts
 
@@ -89,7 +93,7 @@ class Tables:
         return Pending(newer=Caller.objects.filter(key_hash=subject.caller_hash).count() if subject.is_whole else 0)
 
 
-def chain(caller_id: UUID, memory_id: UUID) -> list[Memory]:
+def with_older(caller_id: UUID, memory_id: UUID) -> list[Memory]:
     """A fact and the older ones that it replaced, one after the other; empty where there is none."""
     found = {fact.pk: fact for fact in Memory.objects.filter(caller_id=caller_id, pk=memory_id)}
     newest = list(found)
@@ -131,6 +135,8 @@ def _facts(person: people.Person, subject: Subject) -> Counter[str]:
     Conversation.objects.filter(pk__in=touched).update(
         embedded_at=None, distilled_at=None, card_at=None, distil_attempts=0, distil_error=""
     )
+    for conversation in touched:
+        chain.send(person.id, conversation)
     return counts
 
 

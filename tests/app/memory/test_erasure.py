@@ -12,7 +12,7 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.contenttypes.models import ContentType
 from django.db import OperationalError
 
-from memory import keys, people
+from memory import keys, people, selectors
 from memory.models import (
     Caller,
     Card,
@@ -303,7 +303,10 @@ def test_a_conversation_goes_with_the_facts_heard_nowhere_else(client_redis: red
     }
     assert set(Source.objects.filter(memory=twice).values_list("utterance__conversation__name", flat=True)) == {SECOND}
     assert set(twice.events.values_list("what", flat=True)) == {"added"}
-    assert not Card.objects.exists()
+    shown = selectors.card(person)
+    assert shown is not None
+    assert "window" in shown.text
+    assert "4711" not in shown.text
     assert request.receipt["removed"]["memory"]["utterances"] == 4
     with pytest.raises(Erased):
         talk(person)
@@ -365,12 +368,13 @@ def test_a_fact_goes_with_the_words_it_was_heard_in(client_redis: redis.Redis) -
     assert Utterance.objects.filter(words="window").count() == 3
     again = Conversation.objects.get(name=FIRST)
     assert (again.embedded_at, again.distilled_at, again.card_at) == (None, None, None)
+    assert again.due_at is not None, "what is left of it is embedded and distilled again"
     assert request.receipt["removed"]["memory"] == {
         "facts": 2,
         "sources": 2,
         "history": 3,
         "utterances blanked": 2,
-        "cards": 1,
+        "cards built anew": 1,
     }
     assert any("record of the call" in line for line in request.receipt["kept"])
 
