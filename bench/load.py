@@ -11,6 +11,8 @@ import asyncio
 import os
 import time
 
+import orjson
+
 from bench.latency import LONG, configure, fluent, messages
 from bench.parts import cpu_us
 from bench.parts import messages as media_messages
@@ -42,7 +44,7 @@ async def talk(carrier: Carrier, number: int, until: float) -> PhoneCall | None:
     return phone
 
 
-def stutters(phone: PhoneCall) -> int:
+def underruns(phone: PhoneCall) -> int:
     """How often the agent fell silent and began again while the caller had said nothing."""
     count, speaking = 0, False
     for event in phone.timeline.events:
@@ -79,9 +81,7 @@ async def measure(target: Rig) -> None:
     late, frames = late_frames(before, target.metrics())
     call_seconds = frames / 50
     texts = media_messages()
-    reference = (
-        cpu_us(lambda: [len(text) for text in texts] and [__import__("orjson").loads(text) for text in texts]) / 1e6
-    )
+    reference = cpu_us(lambda: [orjson.loads(text) for text in texts]) / 1e6
     each = cpu / call_seconds if call_seconds else float("nan")
     print(f"calls {len(phones)} of {CALLS}, {took_s:.0f} s, {frames} frames in, core busy {cpu / took_s:.0%}")
     print(
@@ -89,7 +89,7 @@ async def measure(target: Rig) -> None:
     )
     print(f"memory {(memory - memory_before) / max(1, len(phones)):.1f} MB per call")
     print(f"frames late by more than {LATE_MS} ms: {late}; the load itself was late by up to {own_late_ms:.0f} ms")
-    print(f"stutters (silence within a reply): {sum(map(stutters, phones))}")
+    print(f"underruns (silence within a reply): {sum(map(underruns, phones))}")
     print(f"messages of the server: {sum(len(messages(phone)) for phone in phones)}")
 
 

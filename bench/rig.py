@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import statistics
 import subprocess
 import sys
 import time
@@ -22,7 +23,7 @@ from voiceagent.embedded.servers import running
 from voiceagent.sandbox.carrier import Carrier
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
 DATA_DIR = ROOT / "var" / "bench"
@@ -108,6 +109,11 @@ def rig(max_calls: int = 100) -> Iterator[Rig]:
             for address in (f"{sandbox_url}/healthz", f"{url}/healthz"):
                 _wait_for(address)
             yield Rig(url, web.pid, sandbox_url, environ["TWILIO_ACCOUNT_SID"], environ["TWILIO_AUTH_TOKEN"])
+
+
+def p95(values: Sequence[float]) -> float:
+    """The 95th percentile; the value itself where there is one only."""
+    return statistics.quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else values[0]
 
 
 def run[T](work: object) -> T:  # type: ignore[type-var]

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import aiohttp
 
 from bench.latency import fluent, messages
-from bench.rig import DATA_DIR, PATIENT_NUMBER, SPECULATIVE_NUMBER, Rig, rig
+from bench.rig import DATA_DIR, PATIENT_NUMBER, SPECULATIVE_NUMBER, Rig, p95, rig
 from voiceagent.embedded import state
 from voiceagent.sandbox.carrier import AgentStarted, Carrier
 from voiceagent.sandbox.control import SandboxClient
@@ -97,8 +97,9 @@ async def measure(target: Rig) -> None:
     with_it, without = waits(early, ends), waits(patient, ends)
     for what, values in (("with a prepared reply", with_it), ("without", without)):
         ordered = sorted(values)
-        p95 = ordered[int(len(ordered) * 0.95) - 1]
-        print(f"{what}: median {statistics.median(ordered):.0f} ms, p95 {p95:.0f} ms ({len(ordered)} of {TURNS} turns)")
+        print(
+            f"{what}: median {statistics.median(ordered):.0f} ms, p95 {p95(ordered):.0f} ms ({len(ordered)} of {TURNS} turns)"
+        )
     share = statistics.median(with_it) / statistics.median(without)
     print(f"the prepared reply takes {share:.2f} of the time after the confirmation")
 
