@@ -39,8 +39,8 @@ class Registry:
     def reserve(self, call_sid: str) -> bool:
         """Reserve a slot for a ringing call; the same call again keeps its slot. ``False`` when there is none."""
         self._expire()
-        if call_sid in self._live:
-            return True  # its slot is taken already: a second one would outlive it
+        if call_sid in self._live or call_sid in self._over:
+            return True  # it takes no second slot: none of its streams would be let in, and the slot would outlive it
         if self.draining:
             return False
         if call_sid not in self._reserved and self._taken() >= self.max_calls:

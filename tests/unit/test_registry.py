@@ -59,6 +59,14 @@ def test_a_webhook_asked_again_keeps_its_one_slot(registry: Registry) -> None:
     assert registry.reserve("CA2")
 
 
+def test_a_webhook_asked_again_when_the_call_is_over_takes_no_slot(registry: Registry) -> None:
+    registry.claim("CA1", SESSION)
+    registry.ended("CA1")
+    assert registry.reserve("CA1")
+    assert registry.refusal("CA1") == "over"
+    assert registry.expected == 0
+
+
 def test_a_reservation_that_no_stream_claims_expires(registry: Registry, clock: Clock) -> None:
     registry.reserve("CA1")
     clock.now_s += 9.9
