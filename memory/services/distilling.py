@@ -19,11 +19,13 @@ from memory.core import distil as reading
 from memory.core import rules
 from memory.core.pairs import PAIR_SCHEMA, pair_prompt, parse_verdicts
 from memory.core.summary import summarise
+from memory.core.unwanted import without_forgotten
 from memory.core.values import Kind, Said
 from memory.db import scoped
 from memory.models import Conversation, Utterance
 from memory.services import merging
 from memory.services.asking import Asker, AskFailed
+from memory.services.summaries import replace_summaries
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -76,9 +78,11 @@ def distil(person: Person, conversation_id: UUID, *, now: datetime, told: Iterab
     work = _Work(person, conversation_id, now)
     if access is None:
         work.by_rules(lines, told, conversation.locale, None)
+        work.sum_up()
     else:
         with Asker(access) as asker:
             work.by_rules(lines, told, conversation.locale, asker)
+            work.sum_up()
             work.by_model(lines, asker)
     _end(person, conversation_id, version(access), now)
     _log.info("memory.distilled", conversation=str(conversation_id), changed=work.changed, dropped=dict(work.dropped))
@@ -138,18 +142,31 @@ class _Work:
         self._person, self._conversation_id, self._now = person, conversation_id, now
         self.changed = 0
         self.dropped: Counter[str] = Counter()
+        self._lines: Sequence[Said] = ()
+        self._forgets: Sequence[rules.Forget] = ()
+        #: Lines that say what the caller wanted forgotten later in the conversation: no summary quotes them.
+        self._taken_back: frozenset[int] = frozenset()
 
     def by_rules(
         self, lines: Sequence[Said], told: Iterable[tuple[int, str]], language: str, asker: Asker | None
     ) -> None:
-        """What the rules find, what the assistant was told to remember, and the summary."""
+        """What the rules find, and what the assistant was told to remember."""
         judge = _judge(asker) if asker else None
-        found = list(rules.extract_all(lines, language=language).candidates)
-        summary = summarise(lines)
-        self._apply([*found, *([summary] if summary else [])], "rules", judge)
+        found = rules.extract_all(lines, language=language)
+        self._forgets, self._lines = found.forgets, lines
+        self._apply(found.candidates, "rules", judge)
         claims = reading.parse(_claims(lines, told), lines, model=_TOLD)
         self._drop(claims)
         self._apply(claims.candidates, "caller", judge)
+
+    def sum_up(self) -> None:
+        """One summary for the conversation, in place of those from when it was shorter."""
+        summary = summarise([line for line in self._lines if line.seq not in self._taken_back])
+        if summary is None:
+            return
+        for one in self._apply([summary], "rules", None):
+            if one.fact_id:
+                replace_summaries(self._person, self._conversation_id, one.fact_id, now=self._now)
 
     def by_model(self, lines: Sequence[Said], asker: Asker) -> None:
         """What the model finds. Raises ``AskFailed``."""
@@ -163,12 +180,13 @@ class _Work:
     def _drop(self, parsed: reading.Parsed) -> None:
         self.dropped.update(reason.value for _, reason in parsed.dropped)
 
-    def _apply(self, candidates: Iterable[Candidate], by: str, judge: Judge | None) -> None:
-        done: list[Applied] = merging.apply(
-            self._person, self._conversation_id, candidates, by=by, now=self._now, judge=judge
-        )
+    def _apply(self, candidates: Iterable[Candidate], by: str, judge: Judge | None) -> list[Applied]:
+        kept, taken_back = without_forgotten(candidates, self._forgets, self._lines)
+        self._taken_back |= taken_back
+        done = merging.apply(self._person, self._conversation_id, kept, by=by, now=self._now, judge=judge)
         self.changed += sum(bool(one.fact_id) for one in done)
         self.dropped.update(one.why for one in done if one.why)
+        return done
 
 
 def _claims(lines: Sequence[Said], told: Iterable[tuple[int, str]]) -> str:

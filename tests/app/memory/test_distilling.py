@@ -339,3 +339,50 @@ def test_another_callers_conversation_is_not_read() -> None:
 
     assert distil(john(), conversation, now=NOW) == Distilled(is_done=False)
     assert not Memory.objects.exists()
+
+
+def test_what_was_taken_back_in_the_same_call_is_not_kept_and_said_again_it_is(model: Handle) -> None:
+    person = maria()
+    lines = ("I am vegan.", "I am allergic to peanuts.", "Please forget my allergies.")
+    answers(model, [item(1, "allergic to peanuts", "x", slot="health.allergy", value="peanuts")])
+    distil(person, talk(person, *lines), now=NOW)
+
+    assert list(facts(person)) == ["Is vegan"]
+    assert "peanuts" not in str(facts(person, summaries=True))
+
+    distil(person, talk(person, *lines, "I am allergic to peanuts after all.", name="CA2", on=1), now=NOW)
+    assert facts(person)["Allergic to peanuts"] == "active"
+
+
+def test_after_forget_everything_nothing_is_left_of_what_was_said_before() -> None:
+    person = maria()
+    distil(
+        person,
+        talk(
+            person,
+            "My name is Maria Jensen.",
+            "I live in Leeds.",
+            "Please forget everything you know about me.",
+            "I am vegan.",
+        ),
+        now=NOW,
+    )
+
+    assert list(facts(person)) == ["Is vegan"]
+    assert "Leeds" not in str(facts(person, summaries=True))
+
+
+def test_a_conversation_that_went_on_has_one_summary() -> None:
+    person = maria()
+    distil(person, talk(person, *TALK), now=NOW)
+    longer = (
+        *TALK,
+        "My birthday party on Saturday will have twelve guests.",
+        "The birthday party needs a birthday cake.",
+    )
+    distil(person, talk(person, *longer), now=NOW)
+
+    summaries = [fact for fact in selectors.facts(person) if fact.kind == "summary"]
+    assert [fact.status for fact in summaries].count("active") == 1
+    (standing,) = [fact for fact in summaries if fact.status == "active"]
+    assert "birthday" in standing.text
