@@ -94,4 +94,5 @@ def _item(hit: Hit) -> Recalled:
         quote=origin.quote,
         in_prompt=hit.in_prompt,
         why_not=hit.why_not,
+        role=row.role,
     )

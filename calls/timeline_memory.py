@@ -74,6 +74,7 @@ def _memo(item: Mapping[str, Any]) -> Memo:
         str(item.get("kind", "")),
         str(item.get("level", "")),
         f"score {score / 1000:.2f}" if isinstance(score, int) else "",
+        "said by the agent" if item.get("role") == "assistant" else "",
         str(item.get("said_at", ""))[:10],
         str(item.get("id", "")),
     ]

@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from calls.core.history import entry
 from calls.core.policy import ToolSpec
 from calls.ports import CallMemory, MemoryRefused
 
@@ -129,7 +130,7 @@ async def recall(context: ToolContext, arguments: RecallMemory) -> Mapping[str, 
     """Look something up in the caller's memory."""
     found = await _memory(context).recall(arguments.query, _RECALL_MS)
     shown = [item for item in found.items if item.why_not in _STILL_SHOWN][:_MOST_FOUND]
-    entries = [{"said_at": item.said_at[:10], "kind": item.kind, "text": item.text} for item in shown]
+    entries = [entry(item) for item in shown]
     return {"note": FOUND_NOTE, "found": entries} if entries else {"found": []}
 
 

@@ -129,7 +129,7 @@ class Recalled:
     ``level``: ``L1`` said in this call, ``L2`` found by meaning and words, ``L3`` from the archive. ``score_milli``:
     its score in thousandths. ``said_at`` is ISO text. ``conversation``, ``seq``, ``audio_ms`` and ``quote`` say where it
     was said: the call, the line in it, the place in its recording and the words; ``-1`` where there is none.
-    ``why_not`` is empty where ``in_prompt``, else a short stable word.
+    ``why_not`` is empty where ``in_prompt``, else a short stable word. ``role``: who said it, ``user`` or ``assistant``.
     """
 
     id: str
@@ -144,6 +144,7 @@ class Recalled:
     quote: str = ""
     in_prompt: bool = True
     why_not: str = ""
+    role: str = "user"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

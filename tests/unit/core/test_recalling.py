@@ -95,6 +95,12 @@ def test_what_was_recalled_stays_with_its_turn(w: World) -> None:
     assert RECALLED_NOTE not in "".join(developer(w.state.history))
 
 
+def test_what_the_agent_said_is_marked(w: World) -> None:
+    w.say("a table please")
+    w.recall(replace(WINDOW, role="assistant"))
+    assert [entry["by"] for entry in shown(w.ask.messages)] == ["the agent"]
+
+
 def test_nothing_recalled_is_no_message(w: World) -> None:
     w.say("a table please")
     w.recall(LOW)

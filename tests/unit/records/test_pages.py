@@ -201,13 +201,24 @@ ITEM = {
 
 
 def test_what_was_recalled_says_where_it_was_said_and_why_it_was_left_out() -> None:
-    items = [ITEM, {**ITEM, "in_prompt": False, "why_not": "floor", "conversation": "import 3", "audio_ms": -1}]
+    items = [
+        ITEM,
+        {
+            **ITEM,
+            "in_prompt": False,
+            "why_not": "floor",
+            "conversation": "import 3",
+            "audio_ms": -1,
+            "role": "assistant",
+        },
+    ]
     shown = memories({"outcome": "full", "took_ms": 12, "items": items})
     assert shown is not None
     assert shown.summary == "Recalled 1 of 2 found, 12 ms"
     first, second = shown.memos
     assert first.about == "preference, L2, score 0.81, 2026-11-02, m1"
     assert (first.left_out, first.call_sid, first.at, first.seek_s) == ("", SID, "0:21.4", "21.40")
+    assert "said by the agent" in second.about
     assert (second.left_out, second.call_sid, second.at, second.seek_s) == ("fits too little", "", "", "")
 
 

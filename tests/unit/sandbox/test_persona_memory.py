@@ -96,6 +96,13 @@ def test_what_was_recalled_is_told_with_its_day() -> None:
     assert said == "You told me on the second of November that your dog is called Bruno."
 
 
+def test_what_we_said_ourselves_is_no_source() -> None:
+    ours = Recalled(id="m", level="L2", kind="utterance", text="Your dog is called Rex.", role="assistant")
+    theirs = row("Please remember that my dog is called Bruno.", "utterance")
+    said = talk(ours, theirs, card=Card()).say("What is my dog called?")
+    assert said == "You told me on the second of November that your dog is called Bruno."
+
+
 def test_what_is_not_shown_is_looked_up() -> None:
     call = talk(card=Card())
     call.result = json.dumps({"note": "n", "found": [{"text": "I parked behind the church", "kind": "utterance"}]})
@@ -106,6 +113,24 @@ def test_what_is_not_shown_is_looked_up() -> None:
     call = talk(card=Card())
     call.result = json.dumps({"found": []})
     assert "no note of that" in call.say("What did I tell you about the wedding?")
+
+
+def test_a_question_of_their_own_is_looked_up_before_it_is_taken_for_one_about_the_house() -> None:
+    call = talk(card=Card())
+    call.result = json.dumps({"found": [{"text": "my dog is called Bruno", "kind": "fact"}]})
+    assert "your dog is called Bruno" in call.say("What is my dog called?")
+    call = talk(card=Card())
+    call.result = json.dumps({"found": []})
+    assert "tagliatelle" in call.say("What's on the menu for my kids?")
+    assert [c.name for c in call.calls] == ["recall"]
+
+
+def test_a_note_is_told_before_what_was_said_at_length() -> None:
+    summary = row("The caller said: “my dog is called Bruno” “what is my dog called”", "summary")
+    call = talk(summary, row("my dog is called Bruno"), card=Card())
+    assert call.say("What is my dog called?") == (
+        "You told me on the second of November that your dog is called Bruno."
+    )
 
 
 def test_without_a_function_to_look_up_it_says_that_it_has_no_note() -> None:

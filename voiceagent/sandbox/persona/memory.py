@@ -46,9 +46,13 @@ class Memory:
     def about(self, question: str) -> list[Fact]:
         """The facts that share most words with a question."""
         wanted = _stems(question)
-        scored = [(len(wanted & _stems(f"{fact.label} {fact.text}")), fact) for fact in self.facts]
-        best = max((score for score, _ in scored), default=0)
-        return [fact for score, fact in scored if score == best and best]
+        scores = {fact: len(wanted & _stems(f"{fact.label} {fact.text}")) for fact in self.facts}
+        notes = [fact for fact in self.facts if fact.label not in _AT_LENGTH]
+        best, best_note = (max((scores[fact] for fact in some), default=0) for some in (self.facts, notes))
+        # What was said at length shares more words with any question than a note that answers it.
+        if best_note and best_note >= best - 1:
+            return [fact for fact in notes if scores[fact] == best_note]
+        return [fact for fact in self.facts if best and scores[fact] == best]
 
     @property
     def full_name(self) -> str:
@@ -61,6 +65,8 @@ class Memory:
         return next((fact for fact in self.facts if not fact.is_private and pattern.search(fact.text)), None)
 
 
+#: What was said at length: told where there is no note that says it.
+_AT_LENGTH = frozenset({"utterance", "summary", "last call"})
 _NAME = re.compile(r"(?:the caller's )?name(?: is|:)\s+(.+?)\.?$", re.I)
 
 
@@ -74,7 +80,8 @@ def read(instructions: str) -> tuple[str, Memory]:
             name = str(value.get("name") or "")
             card += [fact for fact in _facts(value["notes"], "") if fact.text]
         elif value is not None and isinstance(value.get("text"), str):
-            recalled.append(Fact(value["text"], str(value.get("kind", "")), str(value.get("said_at", ""))[:10]))
+            if "by" not in value:  # what we said ourselves is no source
+                recalled.append(Fact(value["text"], str(value.get("kind", "")), str(value.get("said_at", ""))[:10]))
         elif "quoted data" not in line:
             kept.append(line)
     return "\n".join(kept).rstrip(), Memory(name, (*recalled, *card))
@@ -150,7 +157,7 @@ _MY = re.compile(r"^(?:i|i'm|i've|my|we)\b", re.I)
 
 def spoken(fact: Fact) -> str:
     """A fact as a clause to the caller: ``you're allergic to nuts``."""
-    text = fact.text.strip().rstrip(".!?")
+    text = (to_remember(fact.text) or fact.text).strip().rstrip(".!?")
     text = re.sub(r"\bthe caller's\b", "your", text, flags=re.I)
     if _MY.match(text):
         return " ".join(_SWAPPED.get(word.lower(), word) for word in text.split())
@@ -331,5 +338,5 @@ def found_in(result: str) -> tuple[Fact, ...]:
         for items in value.values()
         if isinstance(items, list)
         for item in items
-        if isinstance(item, dict) and isinstance(item.get("text"), str)
+        if isinstance(item, dict) and isinstance(item.get("text"), str) and "by" not in item
     )

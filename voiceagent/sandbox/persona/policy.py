@@ -33,7 +33,12 @@ def respond(conversation: Conversation) -> Answer:
         return Answer(_greeting(scene))
     if (wish := remembering.about_memory(scene)) is not None:
         return wish
-    if facts.is_restaurant(conversation.instructions):
+    return _in_the_house(scene)
+
+
+def _in_the_house(scene: Scene) -> Answer:
+    """The answer to what is no matter of the conversation itself, nor of memory."""
+    if facts.is_restaurant(scene.conversation.instructions):
         return _receptionist(scene)
     return _anybody(scene)
 
@@ -143,7 +148,7 @@ def _after_function(scene: Scene) -> Answer:
     result = turns[-1].text
     if kind := memory.kind_of(called):
         call = next(turn.calls[-1] for turn in reversed(turns) if turn.calls)
-        return remembering.after_memory(scene, kind, call, result)
+        return remembering.after_memory(scene, kind, call, result) or _in_the_house(scene)
     if not re.search(r"book|reserv", called, re.I):
         if re.search(r"end_?call|hang_?up", called, re.I):
             return Answer("Goodbye!")

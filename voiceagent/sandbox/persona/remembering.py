@@ -38,6 +38,9 @@ def about_memory(scene: Scene) -> Answer | None:
     if is_own and facts.topics_in(said):
         is_own = re.search(r"\bmy\b", said, re.I) is not None
     found = scene.memory.about(said) if is_own else []
+    tool = memory.tool(talk, "recall")
+    if is_own and not found and tool is not None and re.search(r"\bmy (?!name\b|booking\b|reservation\b)", said, re.I):
+        return Answer("", (memory.call(tool, said),))
     return Answer(memory.told(found)) if found else None
 
 
@@ -54,20 +57,20 @@ def _tell(scene: Scene) -> Answer | None:
     return Answer("Let me see.", (memory.call(tool, scene.said),)) if tool else Answer(_NO_NOTE)
 
 
-def after_memory(scene: Scene, kind: str, call: Call, result: str) -> Answer:
-    """What a function of the memory came to."""
+def after_memory(scene: Scene, kind: str, call: Call, result: str) -> Answer | None:
+    """What a function of the memory came to; ``None`` where it was looked at in vain for a question that may mean us."""
+    if kind == "recall":
+        found = Memory(facts=memory.found_in(result))
+        best = found.about(scene.said) or list(found.facts)
+        if best:
+            return Answer(memory.told(best))
+        return Answer(f"{_NO_NOTE} Is there anything else I can do for you?") if memory.asks_back(scene.said) else None
     if not booking.went_well(result):
         return Answer(_NO_MEMORY if kind == "remember" else _NO_NOTE)
     if kind == "remember":
         what = memory.spoken(Fact(booking.first_text(call)))
         return Answer(f"I'll remember that {what}. Is there anything else?")
-    if kind == "forget":
-        return Answer(
-            "It's forgotten. Is there anything else?" if "forgotten" == booking.status_of(result) else _NO_NOTE
-        )
-    found = Memory(facts=memory.found_in(result))
-    best = found.about(scene.said) or list(found.facts)
-    return Answer(memory.told(best) if best else f"{_NO_NOTE} Is there anything else I can do for you?")
+    return Answer("It's forgotten. Is there anything else?" if booking.status_of(result) == "forgotten" else _NO_NOTE)
 
 
 def from_memory(scene: Scene) -> str:
