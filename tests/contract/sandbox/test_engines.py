@@ -21,7 +21,7 @@ from voiceagent.sandbox import sound
 from voiceagent.sandbox.call.conversation import plain
 from voiceagent.sandbox.call.lines import bundled
 from voiceagent.sandbox.control import SandboxServer, SandboxThread
-from voiceagent.sandbox.engines import piper_voice
+from voiceagent.sandbox.engines import piper_voice, whisper
 from voiceagent.sandbox.engines.local import LocalEngines
 from voiceagent.sandbox.engines.turns import agreed, extend, first_words
 from voiceagent.sandbox.engines.vad import Vad
@@ -174,11 +174,26 @@ def test_only_words_that_two_hypotheses_share_are_shown() -> None:
         ("Where are you? Where are you? Where? Where are you?", 0.9, "Where are you?"),
         ("No. No. That's all.", 1.5, "No. No. That's all."),
         ("Bye Bye Bye", 3.0, "Bye Bye Bye"),
+        ("Do you know my name? Do you know my name.", 2.6, "Do you know my name?"),
+        ("Do you know my name? Do you know my name!", 4.0, "Do you know my name? Do you know my name!"),
         ("", 1.0, ""),
     ],
 )
 def test_what_nobody_could_have_said_is_dropped(text: str, seconds: float, expected: str) -> None:
     assert without_echo(text, seconds) == expected
+
+
+def test_a_model_that_goes_round_in_a_circle_is_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, float]] = []
+
+    def decode(_: object, **how: float) -> str:
+        asked.append(how)
+        return "Goodbye." if how else "Bye " * 40
+
+    monkeypatch.setattr(whisper, "_decode", decode)
+
+    assert whisper.transcribe(np.zeros(8000, np.int16), 8000).text == "Goodbye."
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize("text", ["Hello. How are you?", "One", "", "No end, here and there, and a very long clause"])

@@ -26,7 +26,7 @@ _LEAST_FRAMES, _MOST_FRAMES = 1000, 3000
 _LONGEST_S = 29.0
 _NO_SPEECH = 0.75
 _UNSURE = -1.0
-_MOST_WORDS_PER_S = 5.0
+_MOST_WORDS_PER_S, _MOST_DOUBLED_PER_S = 5.0, 2.5
 _SENTENCE = re.compile(r"[^.!?]+[.!?]*")
 
 
@@ -54,8 +54,26 @@ def transcribe(samples: Samples, rate: int) -> Heard:
     if len(audio) > _LONGEST_S * RATE:
         return _long(audio)
     # A quarter of a second of silence at the end keeps the last word whole.
-    features = _model().feature_extractor(np.pad(audio, (0, RATE // 4)))
-    return Heard(without_echo(_decode(_fit(features)), len(audio) / RATE))
+    features = _fit(_model().feature_extractor(np.pad(audio, (0, RATE // 4))))
+    seconds = len(audio) / RATE
+    text = without_echo(_decode(features), seconds)
+    if too_many(text, seconds):
+        text = without_echo(_decode(features, no_repeat_ngram_size=2, repetition_penalty=1.3), seconds)
+    return Heard(text)
+
+
+def too_many(text: str, seconds: float) -> bool:
+    """Whether nobody could have said so many words in this time: then the model goes round in a circle.
+
+    Who says a whole sentence twice does not hurry, so that is doubted sooner.
+    """
+    sentences = [_letters(sentence) for sentence in _SENTENCE.findall(text)]
+    is_doubled = len(sentences) > 1 and len(set(sentences)) == 1
+    return len(text.split()) > (_MOST_DOUBLED_PER_S if is_doubled else _MOST_WORDS_PER_S) * seconds + 1
+
+
+def _letters(sentence: str) -> str:
+    return "".join(letter for letter in sentence.lower() if letter.isalnum())
 
 
 def without_echo(text: str, seconds: float) -> str:
@@ -63,12 +81,12 @@ def without_echo(text: str, seconds: float) -> str:
 
     Only where nobody could have said so many words: people do repeat themselves.
     """
-    if len(text.split()) <= _MOST_WORDS_PER_S * seconds + 1:
+    if not too_many(text, seconds):
         return text
     kept: list[str] = []
     seen: list[str] = []
     for sentence in _SENTENCE.findall(text):
-        words = "".join(letter for letter in sentence.lower() if letter.isalnum())
+        words = _letters(sentence)
         if any(known.startswith(words) or words.startswith(known) for known in seen):
             continue
         seen.append(words)
@@ -82,14 +100,15 @@ def _fit(features: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.pad(features, ((0, 0), (0, missing))) if missing > 0 else features[:, :wanted]
 
 
-def _decode(features: NDArray[np.float32]) -> str:
+def _decode(features: NDArray[np.float32], *, no_repeat_ngram_size: int = 6, repetition_penalty: float = 1.0) -> str:
     tokenizer = _tokenizer()
     result = _model().model.generate(
         _model().encode(features),
         [[tokenizer.sot, tokenizer.no_timestamps]],
         beam_size=1,
         max_length=160,
-        no_repeat_ngram_size=6,
+        no_repeat_ngram_size=no_repeat_ngram_size,
+        repetition_penalty=repetition_penalty,
         return_scores=True,
         return_no_speech_prob=True,
     )[0]
