@@ -10,6 +10,7 @@ import base64
 from difflib import SequenceMatcher
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
 
 pytest.importorskip("faster_whisper", reason="the local engines are an optional set of requirements")
