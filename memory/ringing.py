@@ -106,8 +106,11 @@ class CallMemories:
         with suppress(ValueError, KeyError, TypeError):
             change = json.loads(data)
             caller_id, what = people.as_id(str(change["caller"])), What(change["what"])
+            if caller_id is None:
+                return
+            self._resources.l1.forget_here(caller_id)
             for memory in self._memories():
-                if caller_id is not None and memory.is_of(caller_id):
+                if memory.is_of(caller_id):
                     memory.changed(what)
 
     def _tell_all(self) -> None:

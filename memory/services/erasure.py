@@ -187,6 +187,8 @@ def finish(request: ErasureRequest, *, now: datetime) -> ErasureRequest:
         return _settle(request.pk, State.FAILED, now, failed={"plan": str(error)})
     _tell(subject)
     failed = {store.name: why for store in stores() if (why := _remove(store, subject, request.pk))}
+    # Again: a call that was still loading had nobody to tell, and has read rows that are gone now.
+    _tell(subject)
     waiting, newer = _pending(subject)
     if failed:
         return _settle(request.pk, State.FAILED, now, failed=failed, waiting=waiting)

@@ -111,6 +111,14 @@ class L1:
             _log.warning("l1.away", what="drop_card", error=type(error).__name__)
             return int(here)
 
+    def forget_here(self, caller_id: UUID) -> int:
+        """Drop what this process holds in place of Redis of a caller whose memory was changed. How many cards."""
+        with self._lock:
+            held = [key for key, fields in self._cards.items() if fields["id"] == str(caller_id).encode()]
+            for key in held:
+                del self._cards[key]
+        return len(held)
+
     def tell(self, person: Person, call_sid: str, told: Told) -> None:
         """Keep what is to be remembered until the call's chain takes it up; the same ``key`` once."""
         text = json.dumps({"key": told.key, "turn": told.turn, "text": told.text})

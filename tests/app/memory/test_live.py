@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from channels.db import database_sync_to_async
 from django.db import OperationalError
+from django.utils import timezone
 
 from memory import live, people, selectors
 from memory.core.values import Card, Kind, Level, Said
@@ -17,6 +18,7 @@ from memory.keys import What, announce
 from memory.live import Outcome
 from memory.models import Card as CardRow
 from memory.models import Memory, Utterance
+from memory.services import erasure
 from memory.services.writing import write_conversation
 from tests.app.memory.people import JOHN, MARIA, MONDAY, fact, john, maria
 
@@ -223,6 +225,23 @@ async def test_an_erasure_reaches_a_running_call_at_once(calls: CallMemories) ->
     assert not await memory.remember(PARKING, "key-2", 2, PARKING)
     memory.note("user", "more", 5)
     assert (await memory.recall("my dog", LONG_MS)).outcome is Outcome.EMPTY
+
+
+async def test_after_an_erasure_no_call_holds_anything(calls: CallMemories, manager: MCPMemoryManager) -> None:
+    await remember()
+    running = await opened(calls)
+    loading = calls.open("CA12", MARIA)  # knows nothing yet: nobody to be told of
+
+    request = await in_database(erasure.erase_number)(MARIA, by="operator:ann", now=timezone.now())
+    await until(lambda: running._is_erased)
+    await loading.loaded()
+
+    assert request.state == "verified"
+    for memory in (running, loading):
+        recalled = await memory.recall("What is my dog called?", LONG_MS)
+        assert (recalled.outcome, recalled.hits) == (Outcome.EMPTY, ())
+    assert await running.card() == Card()
+    assert not manager.l1._cards
 
 
 async def test_a_correction_reaches_a_running_call(calls: CallMemories) -> None:
