@@ -397,7 +397,7 @@ def test_a_value_that_means_nothing(kind: type[e.Event]) -> None:
     name, known = VALUES[kind]
     assert getattr(USUAL[kind], name) in known
     before = w.state
-    with pytest.raises(IllegalEvent, match=f"{kind.__name__} with {name} 'nonsense', which means nothing"):
+    with pytest.raises(IllegalEvent, match=f"^{kind.__name__} with {name} 'nonsense', which means nothing$"):
         step(before, replace(USUAL[kind], **{name: "nonsense"}))
     unchanged(w, replace(USUAL[kind], **{name: ""}))
 
@@ -417,7 +417,7 @@ def test_a_policy_value_of_another_type(field: Any) -> None:
     for wrong in ("7", 7, 7.5, True, None):
         if type(wrong) is not type(field.default):
             with pytest.raises(
-                PolicyError, match=f"{field.name} must be {type(field.default).__name__}, not {wrong!r}"
+                PolicyError, match=f"^{field.name} must be {type(field.default).__name__}, not {wrong!r}$"
             ):
                 TurnPolicy(**{field.name: wrong})
 
@@ -432,11 +432,11 @@ def test_a_policy_value_of_another_type(field: Any) -> None:
     ],
 )
 def test_a_function_that_cannot_be(values: dict[str, Any], message: str) -> None:
-    with pytest.raises(PolicyError, match=message):
+    with pytest.raises(PolicyError, match=f"^{message}$"):
         ToolSpec(**{"name": "pay", "description": "Pay.", "parameters": "{}", **values})
 
 
 def test_an_agent_with_two_functions_of_one_name() -> None:
     pay = ToolSpec("pay", "Pay.", "{}")
-    with pytest.raises(PolicyError, match="tools must have each function once, not pay twice"):
+    with pytest.raises(PolicyError, match=r"^tools must have each function once, not pay twice$"):
         AgentProfile("A", 1, "i", "g", "v", tools=(pay, pay))

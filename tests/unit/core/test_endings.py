@@ -48,6 +48,7 @@ def test_a_caller_who_interrupts_the_goodbye_may_speak_for_as_long_as_it_takes()
     for second in range(20):
         w.wait(1000)
         w.feed(e.WordsHeard(text="wait, one more thing " + "and another " * second))
+    assert w.timers["goodbye"].due_ms > w.now
     w.stops()
     w.feed(e.TurnEnded(text="wait, one more thing"))
     assert w.of(HangUp) == []

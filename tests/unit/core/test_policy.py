@@ -6,7 +6,7 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from calls.core.phrases import PHRASES, phrase_language, phrase_text
+from calls.core.phrases import FILLERS, PHRASES, filler_text, phrase_language, phrase_text
 from calls.core.policy import PolicyError, TurnPolicy
 
 POSITIVE = (
@@ -19,20 +19,20 @@ NOT_NEGATIVE = ("filler_ms", "short_sound_ms", "tail_words", "idle_prompts", "vo
 @pytest.mark.parametrize("name", POSITIVE)
 @pytest.mark.parametrize("value", [0, -1])
 def test_times_and_counts_are_above_zero(name: str, value: int) -> None:
-    with pytest.raises(PolicyError, match=f"{name} must be above 0, not {value}"):
+    with pytest.raises(PolicyError, match=f"^{name} must be above 0, not {value}$"):
         TurnPolicy(**{name: value})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", NOT_NEGATIVE)
 def test_what_may_be_none_at_all_may_not_be_negative(name: str) -> None:
     TurnPolicy(**{name: 0})  # type: ignore[arg-type]
-    with pytest.raises(PolicyError, match=f"{name} must not be negative"):
+    with pytest.raises(PolicyError, match=f"^{name} must not be negative, not -1$"):
         TurnPolicy(**{name: -1})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["endpointing", "chunking"])
 def test_choices_are_named(name: str) -> None:
-    with pytest.raises(PolicyError, match=f"{name} must be one of .*, not 'guess'"):
+    with pytest.raises(PolicyError, match=f"^{name} must be one of .*, not 'guess'$"):
         TurnPolicy(**{name: "guess"})  # type: ignore[arg-type]
 
 
@@ -44,6 +44,20 @@ def test_every_number_is_checked() -> None:
 def test_a_policy_does_not_change() -> None:
     with pytest.raises(FrozenInstanceError):
         TurnPolicy().verdict_ms = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("language", "text"),
+    [
+        ("en", FILLERS["en"]),
+        ("de", FILLERS["de"]),
+        ("de-AT", FILLERS["de"]),
+        ("xx", FILLERS["en"]),
+        ("", FILLERS["en"]),
+    ],
+)
+def test_a_slow_function_is_bridged_in_the_callers_language(language: str, text: str) -> None:
+    assert filler_text(language) == text
 
 
 @pytest.mark.parametrize(("language", "base"), [("en", "en"), ("en-GB", "en"), ("xx", "en"), ("", "en")])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import itertools
 
 from calls.core import events as e
-from calls.core.commands import AskModel, CancelModel, Clear, EndSay, PlayPhrase, Say, StaleDropped
+from calls.core.commands import AskModel, CancelModel, CancelVoice, Clear, EndSay, PlayPhrase, Say, StaleDropped
+from calls.core.policy import TurnPolicy
 from tests.unit.core.world import World, agent
 
 
@@ -252,3 +253,20 @@ def test_a_mark_that_is_not_outstanding_changes_nothing() -> None:
     before = w.state
     assert w.feed(e.MarkReturned(turn=1, epoch=w.ask.epoch, piece=999)) == (StaleDropped("MarkReturned"),)
     assert w.state == before
+
+
+def test_a_voice_whose_marks_are_lost_has_its_time_to_go_on() -> None:
+    w = World()
+    w.say("is there a table")
+    w.model("We have one by the window. ")
+    w.voice(finish=False)
+    ends = w.plays_until
+    w.lose_marks()
+    policy = TurnPolicy()
+    w.wait(ends - w.now + policy.playback_slack_ms)
+    assert w.state.reply is not None
+    assert w.state.reply.playback.outstanding == ()
+    w.wait(policy.first_audio_ms - 1)
+    assert w.of(CancelVoice) == []
+    w.wait(1)
+    assert len(w.of(CancelVoice)) == 1
