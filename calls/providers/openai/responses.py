@@ -114,11 +114,9 @@ def body(request: Request) -> dict[str, Any]:
 
 
 def _split(messages: tuple[Message, ...]) -> tuple[str, tuple[Message, ...]]:
-    """The instructions at the head, and the conversation."""
-    head = 0
-    while head < len(messages) and messages[head].role == "developer":
-        head += 1
-    return "\n\n".join(entry.text for entry in messages[:head]), messages[head:]
+    """The instructions at the head, and the conversation; notes and data for the model in it stay where they stand."""
+    head = 1 if messages and messages[0].role == "developer" else 0
+    return "".join(entry.text for entry in messages[:head]), messages[head:]
 
 
 def items(entry: Message, role: str) -> list[dict[str, Any]]:

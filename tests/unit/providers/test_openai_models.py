@@ -164,6 +164,18 @@ def test_a_responses_request_is_flat_and_apart() -> None:
     ]
 
 
+def test_what_is_data_for_the_model_is_no_part_of_its_instructions() -> None:
+    messages = (Message("developer", "Be brief."), Message("developer", "Data: {}"), Message("user", "Hi"))
+    made = responses.body(request("gpt-6-luna", messages=messages))
+    assert made["instructions"] == "Be brief."
+    assert [item["content"] for item in made["input"]] == ["Data: {}", "Hi"]
+    assert [message["content"] for message in chat.body(request("gpt-6-luna", messages=messages))["messages"]] == [
+        "Be brief.",
+        "Data: {}",
+        "Hi",
+    ]
+
+
 def test_a_responses_request_to_another_server() -> None:
     made = responses.body(request("qwen3", tools=(), messages=(Message("user", "Hi"),)))
     assert set(made) == {"model", "input", "stream", "store", "max_output_tokens"}
