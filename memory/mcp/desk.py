@@ -117,11 +117,25 @@ async def done[R](
 
     Raises ``Refused`` for a missing scope, a caller that is not admitted, and for what ``work`` refuses.
     """
+    use = use_of(ctx)
+
+    def for_caller(grant: Grant) -> R:
+        person = grant.person(caller)
+        use.caller_hash = person.key_hash
+        return work(person, grant.by)
+
+    return await done_for_holder(ctx, scope, for_caller, count)
+
+
+async def done_for_holder[R](
+    ctx: Context, scope: Scope, work: Callable[[Grant], R], count: Callable[[R], int] = lambda _: 1
+) -> R:
+    """``work(grant)`` in a thread, which sees to itself whose memory it touches. Raises ``Refused``."""
     grant, use = _grant(ctx.request_context.request), use_of(ctx)
     try:
         if scope not in grant.scopes:  # the gate has looked; this holds where a table there is wrong
             raise Refused("scope", f"this needs a token with the scope {scope}")
-        result = await in_thread(_done, grant, caller, work, use)
+        result = await in_thread(_done, grant, work)
     except Refused as reason:
         use.outcome = reason.outcome
         raise
@@ -132,11 +146,9 @@ async def done[R](
     return result
 
 
-def _done[R](grant: Grant, caller: str, work: Callable[[Person, str], R], use: Use) -> R:
+def _done[R](grant: Grant, work: Callable[[Grant], R]) -> R:
     try:
-        person = grant.person(caller)
-        use.caller_hash = person.key_hash
-        return work(person, grant.by)
+        return work(grant)
     except NotAdmitted as reason:
         raise Refused("caller", str(reason)) from None
     except LookupError:

@@ -63,9 +63,9 @@ class Grant:
             raise NotAdmitted("no such caller for this token")
         return person
 
-    def admits(self, number: str) -> bool:
-        """Whether what is known of this number may be written: true for an unknown one only with every caller."""
-        return self.every_caller or self._admitted().filter(key_hash=people.hash_of(number) or "-").exists()
+    def admits(self, named: str) -> bool:
+        """Whether something may be written of this caller: of one that is not known yet only with every caller."""
+        return self.every_caller or self._admitted().filter(**_by_name(named)).exists()
 
     def _admitted(self) -> QuerySet[Caller]:
         every = Caller.objects.all()
@@ -82,7 +82,5 @@ class GrantedToken(AccessToken):
 
 def _by_name(named: str) -> dict[str, object]:
     """The column that tells this caller. Whatever is no id is taken for a number."""
-    try:
-        return {"pk": UUID(named)}
-    except ValueError:
-        return {"key_hash": people.hash_of(named) or "-"}
+    wanted = people.as_id(named)
+    return {"key_hash": people.hash_of(named) or "-"} if wanted is None else {"pk": wanted}

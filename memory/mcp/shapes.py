@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, Field
 from memory.selectors import Fact, Line
 
 if TYPE_CHECKING:
-    from memory.core.values import Hit
+    from memory.core.values import Card, Hit
     from memory.manager import Found as Seen
     from memory.models import ErasureRequest
 
@@ -151,6 +151,16 @@ def receipt(request: ErasureRequest) -> Receipt:
         done_at=request.done_at,
         receipt=plain(request.receipt),
     )
+
+
+def facts_of(facts: list[Fact]) -> Facts:
+    """Facts as they are told."""
+    return Facts.model_validate({"facts": plain(facts)})
+
+
+def profile_of(card: Card) -> Profile:
+    """A profile card as it is told."""
+    return Profile.model_validate(plain(card))
 
 
 def plain(content: Any) -> Any:

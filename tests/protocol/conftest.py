@@ -33,7 +33,7 @@ def _environ(servers: TestServers) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="module", params=sorted(COMMANDS))
+@pytest.fixture(scope="session", params=sorted(COMMANDS))
 def each_server(
     request: pytest.FixtureRequest, django_db_setup: None, test_servers: TestServers, tmp_path_factory: Any
 ) -> Iterator[Served]:
@@ -42,7 +42,7 @@ def each_server(
         yield served
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def served(django_db_setup: None, test_servers: TestServers, tmp_path_factory: Any) -> Iterator[Served]:
     """The product under uvicorn."""
     with Served("uvicorn", tmp_path_factory.mktemp("served"), **_environ(test_servers)) as served:

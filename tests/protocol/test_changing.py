@@ -9,7 +9,7 @@ import pytest
 from asgiref.sync import sync_to_async
 
 from memory.core.values import Said
-from memory.models import Memory, Source, Tombstone, Utterance
+from memory.models import Caller, Memory, Source, Tombstone, Utterance
 from memory.services import cards
 from memory.services.writing import write_conversation
 from tests.app.memory.people import DAY, MONDAY, fact, john, maria
@@ -81,6 +81,50 @@ async def test_a_conversation_and_a_caller_are_forgotten(served: Served, token: 
         assert (receipt["scope"], receipt["state"]) == ("caller", "verified")
         assert (await memory.call_tool("memory_profile", {})).is_error
     assert await sync_to_async(Utterance.objects.count)() == 1
+
+
+async def test_a_memory_is_moved_by_export_and_import(each_server: Served, token: Callable[..., str]) -> None:
+    @sync_to_async
+    def prepare() -> tuple[str, str]:
+        person = maria()
+        said = [Said(seq, "user", f"Sentence {seq} \u2028 of many.", MONDAY) for seq in range(205)]
+        write_conversation(person, "CA1", said, began_at=MONDAY, ended_at=MONDAY + DAY / 24)
+        return token(person), token(every=True)
+
+    own, every = await prepare()
+    heard: list[tuple[float, float | None]] = []
+
+    async def listen(done: float, of: float | None, _text: str | None) -> None:
+        heard.append((done, of))
+
+    async with client(each_server.url, own) as memory:
+        await memory.call_tool("memory_store", {"kind": "fact", "text": "She likes tea."})
+        lines, begin = [], 0
+        while begin is not None:
+            page = content(await memory.call_tool("memory_export", {"begin": begin}))
+            lines += page["lines"]
+            begin = page["next"]
+        assert [line["kind"] for line in lines] == ["caller", *["utterance"] * 205, "fact"]
+        again = {"lines": "\n".join(json.dumps(line, ensure_ascii=False) for line in lines)}
+        taken = content(await memory.call_tool("memory_import", again, progress_callback=listen))
+        assert taken == {"lines": 207, "said": 0, "facts": 0, "known": 207, "failures": []}
+        assert heard[-1][0] >= 207
+
+        foreign = [{**lines[1], "caller": named} for named in ("+15550100002", "+15559999999")]
+        mixed = [json.dumps(foreign[0]), "{broken", json.dumps({**lines[-1], "life": None, "text": "likes figs"}), ""]
+        taken = content(await memory.call_tool("memory_import", {"lines": "\n".join([*mixed, json.dumps(foreign[1])])}))
+        assert (taken["facts"], taken["lines"]) == (1, 5)
+        assert [failure["line"] for failure in taken["failures"]] == [1, 2, 5]
+        assert {taken["failures"][at]["why"] for at in (0, 2)} == {"no such caller for this token"}
+        assert "not JSON" in taken["failures"][1]["why"]
+        many = await memory.call_tool("memory_import", {"lines": "{}\n" * 2001})
+        assert "at most 2000" in many.content[0].text
+    assert await sync_to_async(Caller.objects.count)() == 1
+
+    async with client(each_server.url, every) as memory:
+        taken = content(await memory.call_tool("memory_import", {"lines": json.dumps(foreign[1])}))
+        assert (taken["said"], taken["failures"]) == (1, [])
+    assert await sync_to_async(Caller.objects.count)() == 2
 
 
 @pytest.mark.parametrize(

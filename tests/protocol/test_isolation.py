@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -82,6 +83,8 @@ CALLS = st.one_of(
     st.tuples(st.just("memory_store"), st.fixed_dictionaries({"kind": st.just("fact"), "text": st.sampled_from(["likes nuts", "identity nuts"])})),
     st.tuples(st.just("memory_supersede"), st.fixed_dictionaries({"id": PLACE, "text": st.just("likes figs")})),
     st.tuples(st.just("memory_forget"), st.one_of(st.fixed_dictionaries({"id": PLACE}), st.fixed_dictionaries({"conversation": PLACE}), st.just({"everything": True}))),
+    st.tuples(st.just("memory_export"), st.sampled_from([{}, {"begin": 1}])),
+    st.tuples(st.just("memory_import"), st.just({})),
     st.tuples(st.just("resources/read"), st.sampled_from([{"kind": "profile"}, {"kind": "summaries"}])),
     st.tuples(st.just("prompts/get"), st.just({})),
 )  # fmt: skip
@@ -97,6 +100,11 @@ def asked(drawn: tuple[str, dict[str, Any]], whose: int, where: Scene) -> tuple[
         else f"CA-{where.other_number}" if key == "conversation" else value
         for key, value in arguments.items()
     }  # fmt: skip
+    if name == "memory_import":
+        line = {"caller": caller, "kind": "fact", "slot": "contact.time", "value": "evening", "text": "evenings"}
+        said = {"caller": caller, "conversation": f"CA-{where.other_number}", "role": "user", "text": "nuts"}
+        lines = [line, {**said, "said_at": "2026-03-02T12:00:00Z"}]
+        return "tools/call", {"name": name, "arguments": {"lines": "\n".join(map(json.dumps, lines))}}
     if name == "resources/read":
         return name, {"uri": f"memory://callers/{caller or where.own.id}/{arguments['kind']}"}
     if name == "prompts/get":
