@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
+from prometheus_client import REGISTRY
 
 from calls.core import events as e
 from calls.core.commands import AskModel, Recall, StaleDropped, TurnClosed
@@ -15,6 +16,7 @@ from calls.core.events import CardLoaded, ErrorRaised, MemoryRecalled, ToolSettl
 from calls.core.history import CARD_NOTE, RECALLED_NOTE
 from calls.core.state import Card
 from calls.memoryfeed import MemoryFeed
+from calls.metrics import CallMetrics
 from calls.tools import SPECS
 from tests.actor.line import Line, Tool, VirtualMemory, call
 from tests.actor.virtual import run
@@ -103,6 +105,29 @@ def test_a_memory_that_raises_disturbs_nothing() -> None:
     assert [recalled.outcome for recalled in line.of(MemoryRecalled)] == ["failed"]
     assert [raised.where for raised in line.of(ErrorRaised)] == ["recall"]
     assert [turn.outcome for turn in line.of(TurnClosed)] == ["answered"]
+
+
+def measured(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def test_recalls_are_measured_by_level_and_outcome_and_missed_deadlines_counted() -> None:
+    def measure(line: Line) -> None:
+        CallMetrics(line.bus, line.clock.now_ms)
+
+    in_time, failed = {"level": "L2", "outcome": "full"}, {"level": "none", "outcome": "failed"}
+    before = [measured("recall_ms_count", **labels) for labels in (in_time, failed)]
+    missed = measured("recall_deadline_missed_total")
+    one_turn(VirtualMemory(rows=(WINDOW,)), measure)
+    broken = VirtualMemory()
+    broken.fails = ConnectionError("away")
+    one_turn(broken, measure)
+    assert [measured("recall_ms_count", **labels) for labels in (in_time, failed)] == [n + 1 for n in before]
+    assert measured("recall_deadline_missed_total") == missed
+    slow = VirtualMemory(rows=(WINDOW,))
+    slow.delay_ms = 400
+    one_turn(slow, measure)
+    assert measured("recall_deadline_missed_total") == missed + 1
 
 
 def test_no_more_goes_on_record_than_can_be_read() -> None:
