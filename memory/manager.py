@@ -25,7 +25,7 @@ from memory.live import LOOKED_AT, CallMemory, NotRemembered, Outcome, Recollect
 from memory.selectors import Fact, Line
 from memory.services import chain, correcting, erasure, exporting
 from memory.services.importing import Import
-from memory.services.writing import Erased, write_conversation
+from memory.services.writing import Erased, refuse_erased, write_conversation
 from memory.stores.l1 import L1
 
 if TYPE_CHECKING:
@@ -175,8 +175,10 @@ class MCPMemoryManager:
         locale: str = "en",
     ) -> Written | None:
         """Write what was said in a call, and queue what is done with it; ``None`` for a withheld number. Raises ``Erased``."""
-        if not people.hash_of(number):
+        key_hash = people.hash_of(number)
+        if not key_hash:
             return None
+        refuse_erased(key_hash, call_sid, began_at)  # before anything of the caller is made anew
         person = people.ensure(number, locale)
         written = write_conversation(person, call_sid, said, began_at=began_at, ended_at=ended_at)
         chain.send(person.id, written.conversation_id)

@@ -178,15 +178,15 @@ class CallAdmin(ReadOnlyMixin, _CallAdmin):
         missing = {part for part in _PARTS if not request.user.has_perm(f"calls.delete_{part}")}
         closed = erasure.erasable(calls)
         open_calls = [f"{call}, which is not archived yet" for call in calls.exclude(pk__in=closed.values("pk"))]
-        return [f"{call} and its recording" for call in closed], counts, missing, open_calls
+        return [f"{call}, its recording and what is remembered of it" for call in closed], counts, missing, open_calls
 
     def delete_model(self, request: HttpRequest, obj: Call) -> None:
-        """With its sound."""
-        erasure.erase_calls(Call.objects.filter(pk=obj.pk))
+        """With its sound, and what the memory made of it."""
+        erasure.forget_calls(Call.objects.filter(pk=obj.pk), by=f"operator:{request.user.get_username()}")
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Call]) -> None:
-        """With their sound."""
-        erasure.erase_calls(queryset)
+        """With their sound, and what the memory made of them."""
+        erasure.forget_calls(queryset, by=f"operator:{request.user.get_username()}")
 
     # --- the list
 

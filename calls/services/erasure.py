@@ -8,20 +8,23 @@ the name: the table stays reserved under its reference.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, cast
 
 import structlog
 from django.db import transaction
 from django.db.models import Q
+from django.utils import timezone
 from redis.exceptions import RedisError
 
 from calls import surroundings
 from calls.logkeys import LIVE_KEY, events_key, meta_key
 from calls.models import Booking, Call
 from calls.services import recordings
+from memory import people
 from memory.callers import caller_key
+from memory.services import erasure as memory_erasure
 from memory.services import tombstones
 from memory.services.subjects import Pending
 
@@ -50,6 +53,27 @@ def erase_calls(found: QuerySet[Call]) -> int:
         transaction.on_commit(lambda: _forget(sids))
     _log.info("calls.erased", calls=len(sids))
     return len(sids)
+
+
+def forget_calls(found: QuerySet[Call], *, by: str) -> int:
+    """The same, and what the memory made of them: a call that somebody deleted is not remembered. How many calls.
+
+    ``by`` is who asked, for the receipts.
+    """
+    kept: defaultdict[str, list[str]] = defaultdict(list)
+    for sid, key in erasable(found).exclude(caller_key="").values_list("call_sid", "caller_key"):
+        kept[key].append(sid)
+    count = erase_calls(found)
+    transaction.on_commit(lambda: _forget_conversations(kept, by))
+    return count
+
+
+def _forget_conversations(kept: Mapping[str, list[str]], by: str) -> None:
+    for key, sids in kept.items():
+        person = people.by_hash(key)
+        names = memory_erasure.known_conversations(person, sids) if person else []
+        if person and names:
+            memory_erasure.forget_conversations(person, names, by=by, now=timezone.now())
 
 
 def _forget(sids: Iterable[str]) -> None:

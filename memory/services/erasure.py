@@ -101,6 +101,13 @@ def forget_conversation(person: Person, name: str, *, by: str, now: datetime) ->
     return forget_conversations(person, [name], by=by, now=now)
 
 
+def known_conversations(person: Person, names: Sequence[str]) -> list[str]:
+    """Which of these the memory holds."""
+    return list(
+        Conversation.objects.filter(caller_id=person.id, name__in=names).order_by("name").values_list("name", flat=True)
+    )
+
+
 def forget_conversations(person: Person, names: Sequence[str], *, by: str, now: datetime) -> ErasureRequest:
     """The same for several, with one receipt. Raises ``NothingThere`` where one of them is none of the caller's."""
     own = Conversation.objects.filter(caller_id=person.id, name__in=names)

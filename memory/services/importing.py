@@ -22,7 +22,7 @@ from memory.core.values import Said
 from memory.db import scoped
 from memory.models import Caller, Conversation, Utterance
 from memory.people import Person
-from memory.services import chain, correcting, restoring
+from memory.services import chain, correcting, restoring, tombstones
 from memory.services.bench import ENTERED, Bench, bench
 from memory.services.checking import Bad
 from memory.services.embedding import embed_conversation, embed_facts
@@ -123,9 +123,9 @@ class Import:
         persons: dict[UUID, Person] = {}
         for number, line in batch:
             try:
-                person = self._person(line.caller)
+                person = self._person(line)
             except ValueError as error:
-                self._fail(number, f"caller: {error}")
+                self._fail(number, f"caller: {error}" if not isinstance(error, Bad) else str(error))
                 continue
             persons[person.id] = person
             if isinstance(line, SpokenLine):
@@ -139,13 +139,23 @@ class Import:
         for owner, entered in facts.items():
             self._enter(persons[owner], entered)
 
-    def _person(self, caller: str) -> Person:
+    def _person(self, line: Line) -> Person:
+        """Whose line it is; made if new, unless it is of somebody who was erased since. Raises ``ValueError``."""
+        caller = line.caller
         if caller not in self._people:
-            known = people.by_id(caller)
-            if known is None and people.as_id(caller) is not None:
-                raise Bad("there is no caller with this id")
+            known = people.by_id(caller) or people.find(caller)
+            if known is None:
+                if people.as_id(caller) is not None:
+                    raise Bad("there is no caller with this id")
+                self._refuse_erased(line)
             self._people[caller] = known or people.ensure(caller)
         return self._people[caller]
+
+    def _refuse_erased(self, line: Line) -> None:
+        at = getattr(line, "said_at", None) or (self.now if isinstance(line, FactLine) else None)
+        erased_at = tombstones.forgotten(people.hash_of(line.caller)).everything
+        if erased_at is not None and (at is None or at <= erased_at):
+            raise Bad("the caller was erased since")
 
     def _set(self, person: Person, line: CallerLine) -> None:
         changed = Caller.objects.filter(pk=person.id).exclude(locale=line.locale, retention_days=line.retention_days)

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q, Value
+from django.db.models import Value
 from django.db.models.functions import Greatest
 
-from memory import people, textsearch
+from memory import textsearch
 from memory.core.text import before_of
 from memory.db import scoped
 from memory.ids import new_id
-from memory.models import Caller, Conversation, Tombstone, Utterance
+from memory.models import Caller, Conversation, Utterance
+from memory.services import tombstones
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -56,22 +57,19 @@ def write_conversation(
 
     New lines make the conversation undistilled again, so that the chain takes it up.
     """
-    refuse_erased(person, name, began_at)
+    refuse_erased(person.key_hash, name, began_at)
     with transaction.atomic():
         # Two writers of one caller take turns; an erasure in between leaves no row to lock.
         if not Caller.objects.select_for_update().filter(pk=person.id).exists():
             raise Erased("the caller was erased")
-        refuse_erased(person, name, began_at)
+        refuse_erased(person.key_hash, name, began_at)
         with scoped(person.id):
             return _write(person, name, said, began_at, ended_at, origin)
 
 
-def refuse_erased(person: Person, name: str, began_at: datetime) -> None:
+def refuse_erased(key_hash: str, name: str, began_at: datetime) -> None:
     """Raise ``Erased`` where a tombstone covers a conversation of this name and time."""
-    covered = Q(scope=Tombstone.Scope.CALLER, at__gte=began_at) | Q(
-        scope=Tombstone.Scope.CONVERSATION, subject=people.keyed("conversation", name)
-    )
-    if Tombstone.objects.filter(covered, caller_hash=person.key_hash).exists():
+    if tombstones.conversation_erased(key_hash, name, began_at):
         raise Erased("this conversation was erased")
 
 

@@ -132,7 +132,7 @@ BROKEN: list[tuple[str | bytes | dict[str, Any], str]] = [
     (spoken("secret", said_at="yesterday"), "said_at: Input should be a valid datetime or date, input is too short"),
     (spoken("secret", caller="anonymous"), "caller: a withheld number has no memory"),
     (spoken("secret", caller=""), "caller: is empty"),
-    (spoken("secret", caller="0190b3d4-7c5e-7cc3-8f1a-000000000000"), "caller: there is no caller with this id"),
+    (spoken("secret", caller="0190b3d4-7c5e-7cc3-8f1a-000000000000"), "there is no caller with this id"),
     ({"kind": "utterance"}, "caller is missing; conversation is missing; role is missing"),
     (spoken("secret", kind="fact", slot="shoe.size", value="secret"), "there is no slot 'shoe.size'"),
     (spoken("secret", kind="fact", value="secret"), "a value needs a slot"),
@@ -167,7 +167,13 @@ def test_what_was_erased_is_not_imported_again() -> None:
     last, failures = taken(lines)
 
     assert (last.said, last.facts, last.failed) == (0, 0, 2)
-    assert [one.why for one in failures] == ["this conversation was erased", "it was forgotten since"]
+    assert [one.why for one in failures] == ["the caller was erased since"] * 2
+    assert people.find(MARIA) is None, "nothing of the caller is made anew, the number least of all"
+    later = [spoken("hello again", conversation="c9", said_at="2027-01-01T00:00:00Z"), *lines]
+    assert taken(later)[1] == [
+        Failure(2, "this conversation was erased"),
+        Failure(3, "it was forgotten since"),
+    ]
 
 
 def test_an_interrupted_import_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:

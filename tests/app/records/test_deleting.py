@@ -9,6 +9,9 @@ from django.contrib.auth.models import Permission
 from calls.logkeys import events_key, meta_key
 from calls.models import Agent, AgentVersion, Booking, Call, CallEvent, Recording, Turn
 from calls.services.archive import Archived, archive_call
+from calls.services.remembering import Remembered, remember
+from memory.models import Conversation as Remembering
+from memory.models import ErasureRequest
 from tests.app.records.conversation import Conversation, booked_table
 
 if TYPE_CHECKING:
@@ -49,6 +52,25 @@ def test_a_call_is_deleted_with_its_sound_and_does_not_come_back(
     assert not client_redis.exists(events_key(FIRST), meta_key(FIRST))
     assert archive_call(FIRST, client_redis) is Archived.NOTHING
     assert Booking.objects.exists()
+
+
+def test_a_deleted_call_is_not_remembered(
+    archived: Callable[[Conversation], Call],
+    client: Client,
+    cast: Cast,
+    django_capture_on_commit_callbacks: DjangoCaptureOnCommitCallbacks,
+) -> None:
+    calls = [archived(booked_table(FIRST)), archived(booked_table(SECOND))]
+    for call in calls:
+        assert remember(call.call_sid) is Remembered.REMEMBERED
+    client.force_login(cast.root)
+
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post(f"{CALLS}{calls[0].pk}/delete/", {"post": "yes"})
+
+    assert set(Remembering.objects.values_list("name", flat=True)) == {SECOND}
+    assert ErasureRequest.objects.get().by == "operator:root"
+    assert ErasureRequest.objects.get().state == "verified"
 
 
 def test_many_are_deleted_at_once_but_not_what_is_still_being_written(
