@@ -65,3 +65,20 @@ def test_phrases_functions_and_results_are_told() -> None:
         (4, "ToolSettled", {"outcome": "ok", "output": "done"}),
         (5, "NeverHeardOf", {}),
     ) == [("agent", "(recorded phrase: trouble)"), ("function", 'book_table {"people":4}'), ("result", "ok done")]
+
+
+def test_what_was_recalled_for_a_reply_comes_before_it_with_its_call_and_second() -> None:
+    item = {"text": "Allergic to nuts", "conversation": "CA0123456789", "audio_ms": 12340, "in_prompt": True}
+    entered = {"text": "Is a regular", "conversation": "", "audio_ms": -1, "in_prompt": True}
+    items = [item, {**item, "text": "no", "in_prompt": False}, entered, entered]
+    reply = ((3, "Say", {"epoch": 2, "text": "Yes."}), (3, "EndSay", {"epoch": 2}), (4, "AudioSent", {"epoch": 2}))
+
+    def recalled(outcome: str, found: list[dict[str, Any]]) -> list[tuple[str, str]]:
+        data = {"epoch": 2, "outcome": outcome, "took_ms": 9, "items": found}
+        return told((1, "MemoryRecalled", data), (2, "TurnEnded", {"text": "Hm?"}), *reply)
+
+    texts = "in 9 ms: “Allergic to nuts” from CA012345… at 12.3 s; “Is a regular” and 1 more"
+    assert recalled("full", items) == [("understood", "Hm?"), ("recalled", texts), ("agent", "Yes.")]
+    assert recalled("words", items[:1])[1][1] == "in 9 ms (words): “Allergic to nuts” from CA012345… at 12.3 s"
+    assert recalled("late", [])[1] == ("recalled", "nothing (late)")
+    assert recalled("full", items[1:2]) == recalled("empty", []) == [("understood", "Hm?"), ("agent", "Yes.")]

@@ -11,9 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 
+#: How much of what was recalled is printed.
+_MOST_RECALLED = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Note:
-    """``kind`` is ``understood``, ``agent``, ``cut off``, ``function``, ``result`` or ``warning``.
+    """``kind`` is ``understood``, ``agent``, ``cut off``, ``recalled``, ``function``, ``result`` or ``warning``.
 
     ``at_ms``: when it was on the call's timeline, where it is told later.
     """
@@ -28,6 +32,7 @@ class _Attempt:
     """One attempt at speaking (an epoch of the server's log). Told once: when it is complete and can be heard."""
 
     text: str = ""
+    recalled: str = ""
     complete: bool = False
     audible: bool = False
     told: bool = False
@@ -71,6 +76,10 @@ class Narration:
         self._attempts[data["epoch"]].text += data["text"]
         yield from ()
 
+    def _recalled(self, data: dict[str, Any]) -> Iterator[Note]:
+        self._attempts[data["epoch"]].recalled = _shown(data)
+        yield from ()
+
     def _phrase(self, data: dict[str, Any]) -> Iterator[Note]:
         attempt = self._attempts[data["epoch"]]
         attempt.text, attempt.complete = f"(recorded phrase: {data['phrase']})", True
@@ -95,10 +104,31 @@ class Narration:
             yield Note("cut off", data["heard_text"])
 
 
+def _shown(data: dict[str, Any]) -> str:
+    """What of the caller's memory the model was shown for a reply, and where it comes from. Nothing is no news."""
+    shown = [item for item in data["items"] if item["in_prompt"]]
+    how = "" if data["outcome"] == "full" else f" ({data['outcome']})"
+    if not shown:
+        return "" if data["outcome"] in ("full", "empty") else f"nothing{how}"
+    listed = "; ".join(f"“{item['text']}”{_origin(item)}" for item in shown[:_MOST_RECALLED])
+    more = f" and {len(shown) - _MOST_RECALLED} more" if len(shown) > _MOST_RECALLED else ""
+    return f"in {data['took_ms']} ms{how}: {listed}{more}"
+
+
+def _origin(item: dict[str, Any]) -> str:
+    """The call and the second in which it was said."""
+    if not item["conversation"]:
+        return ""
+    second = f" at {item['audio_ms'] / 1000:.1f} s" if item["audio_ms"] >= 0 else ""
+    return f" from {item['conversation'][:8]}…{second}"
+
+
 def _told(attempt: _Attempt) -> Iterator[Note]:
     text = attempt.text.strip()
     if attempt.complete and attempt.audible and text and not attempt.told:
         attempt.told = True
+        if attempt.recalled:
+            yield Note("recalled", attempt.recalled)
         yield Note("agent", text)
 
 
@@ -110,6 +140,7 @@ _TELLERS: dict[str, Callable[[Narration, dict[str, Any]], Iterator[Note]]] = {
     "AudioSent": Narration._audible,
     "TurnEnded": Narration._turn_ended,
     "TurnClosed": Narration._turn_closed,
+    "MemoryRecalled": Narration._recalled,
     "RunTool": lambda _, data: iter([Note("function", f"{data['name']} {data['arguments']}")]),
     "ToolSettled": lambda _, data: iter([Note("result", f"{data['outcome']} {data['output']}")]),
 }
