@@ -74,6 +74,7 @@ def bench(
         with scoped(person.id):
             rows = Utterance.objects.filter(caller_id=person.id)
             rows = rows.filter(conversation_id=conversation_id) if conversation_id else rows.none()
+            rows = rows.defer("words", "vector", "openai_vector")
             said = {row.seq: row for row in rows.select_related("conversation")}
             how = Merging(
                 conversation=next((row.conversation.name for row in said.values()), ""),

@@ -99,6 +99,7 @@ def lines_of(person: Person, conversation_id: UUID) -> list[Said]:
     """What was said, in order."""
     with scoped(person.id):
         rows = Utterance.objects.filter(caller_id=person.id, conversation_id=conversation_id).order_by("seq")
+        rows = rows.defer("words", "vector", "openai_vector")
         return [
             Said(
                 seq=row.seq,

@@ -162,6 +162,28 @@ def test_a_real_worker_does_it_all(queue: redis.Redis) -> None:
 
 
 @pytest.mark.django_db(transaction=True)
+def test_a_step_that_was_tried_again_leads_on_to_the_next(queue: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "_FIRST_PAUSE_S", 0)
+    real, tries = tasks.embed_conversation, []
+
+    def away_at_first(*args: Any) -> Any:
+        tries.append(args)
+        if len(tries) < 3:
+            raise OperationalError("the server closed the connection")
+        return real(*args)
+
+    monkeypatch.setattr(tasks, "embed_conversation", away_at_first)
+    conversation = write()
+
+    _work()
+
+    conversation.refresh_from_db()
+    assert len(tries) == 3
+    assert conversation.embedded_at
+    assert conversation.card_at
+
+
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("done", [0, 1, 2])
 def test_what_a_worker_that_died_between_the_steps_left_is_taken_up(queue: redis.Redis, done: int) -> None:
     conversation = write()
