@@ -10,8 +10,10 @@ import base64
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import orjson
 
+from calls.codecs import mulaw
 from calls.codecs.twilio import Outbound, decode
 from calls.core import events as e
 from calls.core.machine import step
@@ -84,9 +86,12 @@ def main() -> None:
     texts, raw = messages(), frames()
     wire = Outbound("MZ" + "0" * 32)
 
-    def detect() -> None:
+    hiss = np.random.default_rng(7).normal(0, 400, SECONDS * 8000)
+    noise = [mulaw.from_samples(hiss[at : at + 160]) for at in range(0, len(hiss), 160)]
+
+    def detect(heard: list[bytes]) -> None:
         detector = SpeechDetector(lambda _: None)
-        for number, frame in enumerate(raw):
+        for number, frame in enumerate(heard):
             detector.feed(frame, number * 20)
 
     def detect_together() -> None:
@@ -129,8 +134,9 @@ def main() -> None:
         "JSON alone (reference)": base,
         "decode 50 media messages": cpu_us(lambda: [decode(text) for text in texts]),
         "encode 50 media messages": cpu_us(lambda: [wire.media(frame) for frame in raw]),
-        "speech detector, 31 windows": cpu_us(detect),
-        f"the same, {TOGETHER} calls together": cpu_us(lambda: asyncio.run(_in_loop(detect_together))),
+        "speech detector, 31 windows of speech": cpu_us(lambda: detect(raw)),
+        "the same of loud steady noise": cpu_us(lambda: detect(noise)),
+        f"speech, {TOGETHER} calls together": cpu_us(lambda: asyncio.run(_in_loop(detect_together))),
         "core, 20 steps (10 pieces, 10 marks)": cpu_us(core),
         "invariants, the same 20 steps": cpu_us(checker),
         "digest of a state, 10 times": cpu_us(digests),

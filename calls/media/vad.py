@@ -25,7 +25,7 @@ from calls.codecs import mulaw
 from calls.core.events import Event, SpeechEnded, SpeechStarted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -40,8 +40,12 @@ _SPAN_SAMPLES = _CONTEXT_SAMPLES + WINDOW_SAMPLES
 #: Below this nobody begins to speak.
 GLANCE_DBFS = -45.0
 _GLANCE_SAMPLES = 80
-#: What is so much fainter than the loudest of what was said (30 dB) is no voice: the model goes on for 130 ms after its end.
+#: A voice stands out from the noise by so much; the noise is followed slowly upwards, faster downwards, frame by frame.
+_RISE_DB = 3.0
+_FLOOR_UP, _FLOOR_DOWN = 0.03, 0.3
+#: What is so much fainter (30 dB) than the loudest of the last 2 s is no voice: the model goes on for 130 ms after its end.
 _VOICE_RANGE = 1e-3
+_KEPT_WINDOWS = 64
 _STEP_MS = 8
 _STEPS = WINDOW_MS // _STEP_MS
 _RATE = np.array(SAMPLE_RATE, dtype=np.int64)
@@ -90,11 +94,15 @@ class Window(NamedTuple):
     is_glance: bool = False
 
 
-def _powers(window: Window) -> NDArray[np.float32]:
-    """The power of each 8 ms of a window."""
-    parts = mulaw.to_float(window.audio[_CONTEXT_SAMPLES:]).reshape(_STEPS, -1)
-    powers: NDArray[np.float32] = np.einsum("ij,ij->i", parts, parts)
-    return powers
+def _voiced_span(windows: Iterable[Window]) -> tuple[int, int]:
+    """When the first and the last voiced 8 ms of voiced windows arrived, by the loudest of them."""
+    ends_ms = [window.end_ms for window in windows]
+    audio = b"".join(window.audio[_CONTEXT_SAMPLES:] for window in windows)
+    parts = mulaw.to_float(audio).reshape(len(ends_ms) * _STEPS, -1)
+    powers = np.einsum("ij,ij->i", parts, parts)
+    voiced = np.flatnonzero(powers >= powers.max() * _VOICE_RANGE)
+    first, last = (ends_ms[at // _STEPS] - (_STEPS - 1 - at % _STEPS) * _STEP_MS for at in (voiced[0], voiced[-1]))
+    return max(0, int(first)), int(last)
 
 
 class Batch:
@@ -163,8 +171,8 @@ class SpeechDetector:
         self._run_windows = 0
         self._quiet_windows = 0
         self._first_voiced_ms = 0
-        self._last_voiced_ms = 0
-        self._loudest = 0.0
+        self._voiced_windows: deque[Window] = deque(maxlen=_KEPT_WINDOWS)
+        self._floor_dbfs = GLANCE_DBFS
         self._glanced_samples = 0
 
     @property
@@ -184,13 +192,15 @@ class SpeechDetector:
             self._glanced_samples = 0
         # Voice may begin anywhere in a window: while somebody may be beginning, the last 32 ms are looked at in between too.
         waiting = len(pending) - _SPAN_SAMPLES
-        if (
-            not self._speaking
-            and waiting - self._glanced_samples >= _GLANCE_SAMPLES
-            and mulaw.level_dbfs(audio) > GLANCE_DBFS
-        ):
+        if not self._speaking and self._rises(audio) and waiting - self._glanced_samples >= _GLANCE_SAMPLES:
             self._glanced_samples = waiting
             self._batch.submit(self, Window(bytes(pending[-_SPAN_SAMPLES:]), now_ms, is_glance=True))
+
+    def _rises(self, audio: bytes) -> bool:
+        """Whether a frame stands out from what there was: steady noise is not worth a glance."""
+        level, floor = mulaw.level_dbfs(audio), self._floor_dbfs
+        self._floor_dbfs = max(GLANCE_DBFS, floor + (level - floor) * (_FLOOR_UP if level > floor else _FLOOR_DOWN))
+        return level > floor + _RISE_DB
 
     def judge(self, probability: float, window: Window) -> None:
         """The model's verdict on the next window of this call, or on a glance between two."""
@@ -206,23 +216,18 @@ class SpeechDetector:
             self._run_windows += 1
             if self._run_windows >= conf.end_windows:
                 self._speaking, self._run_windows = False, 0
-                self._post(SpeechEnded(voiced_until_ms=self._last_voiced_ms))
+                self._post(SpeechEnded(voiced_until_ms=_voiced_span(self._voiced_windows)[1]))
         else:
             self._run_windows = 0
 
     def _voiced(self, probability: float, window: Window) -> None:
-        powers = _powers(window)
-        begins = not self._speaking and self._run_windows == 0
-        self._loudest = max(float(powers.max()), 0.0 if begins else self._loudest)
-        voiced = np.flatnonzero(powers >= self._loudest * _VOICE_RANGE)
-        begun_ms = window.end_ms - WINDOW_MS
-        if len(voiced):
-            self._last_voiced_ms = begun_ms + (int(voiced[-1]) + 1) * _STEP_MS
+        if not self._speaking and self._run_windows == 0:
+            self._voiced_windows.clear()
+            self._first_voiced_ms = _voiced_span([window])[0]
+        self._voiced_windows.append(window)
         if self._speaking:
             self._run_windows = 0
             return
-        if begins:
-            self._first_voiced_ms = max(0, begun_ms + (int(voiced[0]) + 1) * _STEP_MS)
         self._run_windows += 1
         if probability >= self._conf.sure_threshold or self._run_windows >= self._conf.start_windows:
             self._speaking, self._run_windows = True, 0
