@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -27,8 +28,7 @@ from memory.services import blanking, removing, removing_redis, tombstones, trac
 from memory.services.subjects import Scope, Store, Subject, register, stores
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from datetime import datetime
+    from collections.abc import Iterable, Mapping, Sequence
 
     from memory.people import Person
 
@@ -68,7 +68,7 @@ KEPT = {
 }
 #: Tasks that run at this moment: they ask for tombstones before they write.
 _RUNNING = ("unacked", "unacked_index")
-_AT_ONCE = 20
+_FIRST_PAUSE, _LONGEST_PAUSE = timedelta(minutes=1), timedelta(days=1)
 
 
 class NothingThere(LookupError):
@@ -208,11 +208,21 @@ def finish(request: ErasureRequest, *, now: datetime) -> ErasureRequest:
 
 
 def finish_open(*, now: datetime) -> Counter[str]:
-    """Take up what was left: requests whose process died, that failed, or that waited for a call to end."""
+    """Take up what was left: requests whose process died, that failed, or that waited for a call to end.
+
+    One that fails is tried again after growing pauses, at most a day: each try searches everything.
+    """
     done = Counter[str]()
-    for request in ErasureRequest.objects.exclude(state=State.VERIFIED).order_by("asked_at")[:_AT_ONCE]:
-        done[finish(request, now=now).state] += 1
+    for request in ErasureRequest.objects.exclude(state=State.VERIFIED).order_by("asked_at"):
+        if request.state != State.FAILED or _is_due(request.receipt, now):
+            done[finish(request, now=now).state] += 1
     return done
+
+
+def _is_due(receipt: Mapping[str, Any], now: datetime) -> bool:
+    tried_at = datetime.fromisoformat(receipt["tried_at"])
+    pause: timedelta = _FIRST_PAUSE * 2 ** min(int(receipt["tries"]), 12)
+    return now >= tried_at + min(pause, _LONGEST_PAUSE)
 
 
 def _tell(subject: Subject) -> None:
@@ -273,6 +283,8 @@ def _settle(request: UUID, state: State, now: datetime, **said: Any) -> ErasureR
             return row
         receipt = {name: value for name, value in row.receipt.items() if name in ("removed", "plan")}
         receipt |= {name: value for name, value in said.items() if value}
+        if state == State.FAILED:
+            receipt |= {"tried_at": now.isoformat(), "tries": row.receipt.get("tries", 0) + 1}
         row.state = state
         if state == State.VERIFIED:
             del receipt["plan"]

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.django_db
 
 NOW = MONDAY + 10 * DAY
+MINUTE = DAY / 1440
 OF_CALLER = (Conversation, Utterance, Memory, Source, MemoryEvent, Card)
 State = ErasureRequest.State
 
@@ -237,6 +238,9 @@ def test_what_is_left_anywhere_is_found(client_redis: redis.Redis, admin_user: U
 
     assert request.state == State.FAILED
     assert request.receipt["found"] == {"auth_user": 1, "redis somebody": 1}
+    assert erasure.finish_open(now=NOW + MINUTE) == {}, "each try reads everything"
+    assert erasure.finish_open(now=NOW + 2 * MINUTE) == {"failed": 1}
+    assert erasure.finish_open(now=NOW + 5 * MINUTE) == {}
     client_redis.delete("somebody:elses")
     admin_user.first_name = ""
     admin_user.save()
