@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.checks import run_checks
 
+from memory.conf import JwtConf
 from voiceagent import checks, conf
 
 if TYPE_CHECKING:
@@ -93,6 +94,21 @@ def test_e002_a_pool_alone() -> None:
 def test_e003_keys_travel_encrypted(address: str, is_wrong: bool, environ: pytest.MonkeyPatch) -> None:
     environ.setenv("OPENAI_BASE_URL", address)
     assert ("voiceagent.E003" in ids()) == is_wrong
+
+
+@pytest.mark.parametrize(
+    ("address", "is_wrong"),
+    [
+        ("http://issuer.example.com/keys", True),
+        ("https://issuer.example.com/keys", False),
+        ("http://127.0.0.1:9/keys", False),
+        ("http://keycloak:8080/keys", False),
+    ],
+)
+def test_e004_an_issuers_keys_come_encrypted(address: str, is_wrong: bool, settings: Any) -> None:
+    assert "voiceagent.E004" not in ids()
+    settings.MCP = dataclasses.replace(settings.MCP, jwt=JwtConf("https://issuer.example.com", address, "us"))
+    assert ("voiceagent.E004" in ids()) == is_wrong
 
 
 @pytest.mark.parametrize(

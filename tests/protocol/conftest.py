@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tests.conftest import TestServers
 
 
-def _environ(servers: TestServers) -> dict[str, str]:
+def environ_of(servers: TestServers) -> dict[str, str]:
     """The test's own database, Redis and keys."""
     address, _, _ = servers.database_url.rpartition("/")
     return {
@@ -38,14 +38,14 @@ def each_server(
     request: pytest.FixtureRequest, django_db_setup: None, test_servers: TestServers, tmp_path_factory: Any
 ) -> Iterator[Served]:
     """The product under one server after the other."""
-    with Served(request.param, tmp_path_factory.mktemp(request.param), **_environ(test_servers)) as served:
+    with Served(request.param, tmp_path_factory.mktemp(request.param), **environ_of(test_servers)) as served:
         yield served
 
 
 @pytest.fixture(scope="session")
 def served(django_db_setup: None, test_servers: TestServers, tmp_path_factory: Any) -> Iterator[Served]:
     """The product under uvicorn."""
-    with Served("uvicorn", tmp_path_factory.mktemp("served"), **_environ(test_servers)) as served:
+    with Served("uvicorn", tmp_path_factory.mktemp("served"), **environ_of(test_servers)) as served:
         yield served
 
 

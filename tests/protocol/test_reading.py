@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import httpx2
 import pytest
 from asgiref.sync import sync_to_async
+from django.db import connection
 
 from memory.core.values import Said
 from memory.models import Access
@@ -85,3 +87,22 @@ async def test_the_rest_of_the_product_is_where_it_was(each_server: Served) -> N
         assert (await http.get(each_server.base_url + "/healthz")).status_code == 200
         assert (await http.get(each_server.base_url + "/mcpx")).status_code == 404
         assert (await http.get(each_server.base_url + "/admin/login/")).status_code == 200
+
+
+async def test_no_connection_of_the_database_is_kept(each_server: Served, token: Callable[..., str]) -> None:
+    secret = await sync_to_async(lambda: token(maria()))()
+    async with client(each_server.url, secret) as connected:
+        await asyncio.gather(*(connected.call_tool("memory_profile", {}) for _ in range(12)))
+
+    @sync_to_async
+    def kept() -> int:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+            found: int = cursor.fetchone()[0]
+            return found
+
+    async with asyncio.timeout(10):
+        while await kept():  # noqa: ASYNC110 - a server process ends in its own time
+            await asyncio.sleep(0.05)

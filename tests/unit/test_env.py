@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from voiceagent.conf import calls_conf, known_names, site_conf
+from voiceagent.conf import calls_conf, known_names, mcp_conf, site_conf
 from voiceagent.database import database, database_url
 from voiceagent.dotenv_file import load_dotenv, names_in
 from voiceagent.env import Env, EnvError
@@ -219,6 +219,36 @@ def test_half_an_account_names_the_other_half(absent: str, said: str) -> None:
     assert f"{absent} is missing: it {said}" in problem(
         calls_conf, **{name: value for name, value in COMPLETE.items() if name != absent}
     )
+
+
+ISSUER = {"MCP_JWT_ISSUER": "https://issuer.example.com/", "MCP_JWT_JWKS_URL": "https://issuer.example.com/keys"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"MCP_JWT_JWKS_URL": ""}, "MCP_JWT_ISSUER and MCP_JWT_JWKS_URL go together"),
+        ({"MCP_JWT_ISSUER": ""}, "MCP_JWT_ISSUER and MCP_JWT_JWKS_URL go together"),
+        ({"MCP_JWT_ISSUER": "issuer"}, "MCP_JWT_ISSUER must be an address"),
+        ({"MCP_JWT_JWKS_URL": "file:///etc/keys"}, "MCP_JWT_JWKS_URL must be an address"),
+        ({"MCP_JWT_ALGORITHMS": "RS256,HS256"}, "MCP_JWT_ALGORITHMS must be some of"),
+        ({"MCP_JWT_ALGORITHMS": "none"}, "MCP_JWT_ALGORITHMS must be some of"),
+        ({"MCP_RATE_PER_MINUTE": "0"}, "MCP_RATE_PER_MINUTE must be"),
+    ],
+)
+def test_an_issuer_that_makes_no_sense_is_refused(changes: dict[str, str], said: str) -> None:
+    env = Env(ISSUER | changes)
+    mcp_conf(env, "https://agent.example.com")
+    assert any(problem.startswith(said) for problem in env.problems), env.problems
+
+
+def test_an_issuer_is_taken_to_the_letter() -> None:
+    env = Env(ISSUER)
+    conf = mcp_conf(env, "https://agent.example.com")
+    env.check()
+    assert conf.jwt is not None
+    assert (conf.jwt.issuer, conf.jwt.audience) == ("https://issuer.example.com/", "https://agent.example.com/mcp")
+    assert mcp_conf(Env({}), "https://agent.example.com").jwt is None
 
 
 def test_a_database_address_becomes_settings() -> None:
