@@ -146,7 +146,7 @@ def test_an_outside_issuers_token_counts(issuer: Issuer) -> None:
         ({"callers": ["nobody"]}, "the claim callers must be"),
         ({"callers": {"all": True}}, "the claim callers must be"),
     ],
-    ids=str,
+    ids=lambda value: "+".join(value) if isinstance(value, dict) else value,
 )
 def test_what_is_wrong_with_it_is_said(issuer: Issuer, changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(TokenRefused, match=reason):
