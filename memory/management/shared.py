@@ -1,18 +1,40 @@
-"""What the memory's commands share: whose memory is meant, and exit codes."""
+"""What the memory's commands share: tables that are there, whose memory is meant, and exit codes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import logging
+import sys
+from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import CommandError
+from django.core.management import call_command
+from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
 
 from memory.manager import current
+from memory.models import Caller
 
 if TYPE_CHECKING:
     from memory.people import Person
 
 #: Exit codes beside 0: some of the input was bad, or nothing could be done.
 PARTLY, BAD_INPUT = 1, 2
+
+
+class MemoryCommand(BaseCommand):
+    """A command on the memory's tables. A database that has none at all gets them; one that is behind is an error."""
+
+    def execute(self, *args: Any, **options: Any) -> str | None:
+        """Look at the tables first. Raises ``CommandError``."""
+        # What a command prints is read by programs: log lines go beside it.
+        for handler in logging.getLogger().handlers:
+            if isinstance(handler, logging.StreamHandler) and handler.stream is sys.stdout:
+                handler.setStream(sys.stderr)
+        tables = connection.introspection.table_names()
+        if Caller._meta.db_table not in tables:
+            if tables:
+                raise CommandError("the database has no memory yet: run manage.py migrate first", returncode=BAD_INPUT)
+            call_command("migrate", verbosity=0)
+        return super().execute(*args, **options)
 
 
 def person_of(caller: str) -> Person:

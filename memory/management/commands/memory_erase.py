@@ -6,9 +6,9 @@ import getpass
 import json
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from memory.management.shared import BAD_INPUT, PARTLY
+from memory.management.shared import BAD_INPUT, PARTLY, MemoryCommand
 from memory.manager import current
 from memory.models import ErasureRequest
 from memory.services.erasure import NothingThere
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from memory.people import Person
 
 
-class Command(BaseCommand):
+class Command(MemoryCommand):
     """Exit code 0: erased, and a search found nothing; 1: not finished yet, the receipt says why; 2: nothing was done."""
 
     help = "Erase a caller everywhere, or one conversation or fact with what was derived from it; prints the receipt."

@@ -7,16 +7,16 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from memory.management.shared import BAD_INPUT, person_of
+from memory.management.shared import BAD_INPUT, MemoryCommand, person_of
 from memory.manager import current
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser
 
 
-class Command(BaseCommand):
+class Command(MemoryCommand):
     """``memory_import`` reads it back, elsewhere or here."""
 
     help = "Write all that is remembered of a caller: what was said, facts with their lives and sources, settings."

@@ -7,10 +7,10 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from memory.embedding.port import EmbeddingError
-from memory.management.shared import BAD_INPUT, PARTLY
+from memory.management.shared import BAD_INPUT, PARTLY, MemoryCommand
 from memory.manager import current
 from memory.services.importing import Progress
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _MOST_NAMED = 50
 
 
-class Command(BaseCommand):
+class Command(MemoryCommand):
     """Exit code 0: every line is in the memory; 1: some could not be taken, and are named; 2: nothing was read."""
 
     help = "Take conversations and facts over from a file with one JSON object a line. The same file again changes nothing."

@@ -5,14 +5,14 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from memory.embedding.port import EmbeddingError
-from memory.management.shared import PARTLY
+from memory.management.shared import PARTLY, MemoryCommand
 from memory.services.embedding import Reembedded, reembed
 
 
-class Command(BaseCommand):
+class Command(MemoryCommand):
     """Search goes on meanwhile: a row is found by its old vector or its words until it has the new one."""
 
     help = (

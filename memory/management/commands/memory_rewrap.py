@@ -6,13 +6,11 @@ import sys
 from collections import Counter
 from typing import Any
 
-from django.core.management.base import BaseCommand
-
-from memory.management.shared import PARTLY
+from memory.management.shared import PARTLY, MemoryCommand
 from memory.services.housekeeping import rewrap
 
 
-class Command(BaseCommand):
+class Command(MemoryCommand):
     """Exit code 0: the older secrets are needed no more; 1: there are keys that no secret opens."""
 
     help = "Seal callers' keys under the first secret of MEMORY_KEY, so that the others can be taken out."

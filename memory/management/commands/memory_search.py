@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from memory import selectors
 from memory.embedding.port import EmbeddingError
-from memory.management.shared import BAD_INPUT, person_of
+from memory.management.shared import BAD_INPUT, MemoryCommand, person_of
 from memory.manager import current
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from memory.core.values import Hit
 
 
-class Command(BaseCommand):
+class Command(MemoryCommand):
     """The best first. ``in_prompt`` says what a call would have given the model."""
 
     help = "Search a caller's memory by words and meaning."

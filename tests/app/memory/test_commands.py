@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import stat
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 
 from memory import people, selectors
+from memory.management import shared
 from memory.models import Caller, ErasureRequest, Utterance
 from memory.services import correcting, importing
 from tests.app.memory.people import DAY, JOHN, MARIA, MONDAY, maria
@@ -159,6 +163,36 @@ def test_an_erasure_prints_its_receipt(file: Path) -> None:
     again, _, code = run("memory_erase", MARIA, "--yes")
     assert (json.loads(again)["removed"], code) == ({}, 0)
     assert run("memory_import", str(file))[2] == 1, "what was erased does not come back"
+
+
+def test_what_a_command_prints_holds_no_log_lines(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    call_command("memory_import", str(file))
+    root, handler = logging.getLogger(), logging.StreamHandler(sys.stdout)
+    root.addHandler(handler)
+    try:
+        capsys.readouterr()
+        call_command("memory_erase", MARIA, "--yes")
+    finally:
+        root.removeHandler(handler)
+
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["state"] == "verified"
+    assert "erasure.asked" in printed.err
+
+
+@pytest.mark.parametrize(("tables", "says"), [(["auth_user"], "run manage.py migrate first"), ([], "migrated")])
+def test_tables_that_are_not_there(tables: list[str], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def migrate(*_arguments: str, verbosity: int) -> None:
+        raise CommandError("migrated", returncode=2)
+
+    monkeypatch.setattr(connection.introspection, "table_names", lambda: tables)
+    monkeypatch.setattr(shared, "call_command", migrate)
+
+    assert run("memory_search", MARIA, "tea") == (
+        "",
+        says if not tables else f"the database has no memory yet: {says}",
+        2,
+    )
 
 
 def test_a_fact_and_a_conversation_are_erased_alone(file: Path) -> None:
