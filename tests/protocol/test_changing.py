@@ -83,7 +83,7 @@ async def test_a_conversation_and_a_caller_are_forgotten(served: Served, token: 
     assert await sync_to_async(Utterance.objects.count)() == 1
 
 
-async def test_a_memory_is_moved_by_export_and_import(each_server: Served, token: Callable[..., str]) -> None:
+async def test_a_memory_is_moved_by_export_and_import(served: Served, token: Callable[..., str]) -> None:
     @sync_to_async
     def prepare() -> tuple[str, str]:
         person = maria()
@@ -97,7 +97,7 @@ async def test_a_memory_is_moved_by_export_and_import(each_server: Served, token
     async def listen(done: float, of: float | None, _text: str | None) -> None:
         heard.append((done, of))
 
-    async with client(each_server.url, own) as memory:
+    async with client(served.url, own) as memory:
         await memory.call_tool("memory_store", {"kind": "fact", "text": "She likes tea."})
         lines, begin = [], 0
         while begin is not None:
@@ -121,7 +121,7 @@ async def test_a_memory_is_moved_by_export_and_import(each_server: Served, token
         assert "at most 2000" in many.content[0].text
     assert await sync_to_async(Caller.objects.count)() == 1
 
-    async with client(each_server.url, every) as memory:
+    async with client(served.url, every) as memory:
         taken = content(await memory.call_tool("memory_import", {"lines": json.dumps(foreign[1])}))
         assert (taken["said"], taken["failures"]) == (1, [])
     assert await sync_to_async(Caller.objects.count)() == 2

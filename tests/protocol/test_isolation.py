@@ -121,7 +121,7 @@ async def ask(wire: Wire, secret: str, requests: list[tuple[str, dict[str, Any]]
     return [answer.text for answer in answers]
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=st.lists(st.tuples(CALLS, st.integers(0, 8)), min_size=3, max_size=8), together=st.booleans())
 def test_no_sequence_of_calls_reaches_another_caller(
     served: Served, token: Callable[..., str], calls: list[tuple[Any, int]], together: bool
