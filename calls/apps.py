@@ -13,8 +13,11 @@ class CallsConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Take part in the erasure of callers."""
+        """Take part in the erasure of callers, and say where their calls can be read and heard."""
+        from calls import callpages as own_pages
         from calls.services.erasure import CallRecords
-        from memory.services.subjects import register
+        from memory import callpages
+        from memory.services import subjects
 
-        register(CallRecords())
+        subjects.register(CallRecords())
+        callpages.register(own_pages.find)

@@ -9,14 +9,14 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from django.contrib.postgres.search import SearchRank
 from django.db.models import BinaryField, F, Func, Q
 from pgvector.django import CosineDistance
 
-from memory import people, textsearch
+from memory import textsearch
 from memory.core.text import before_of
 from memory.core.values import Card, Kind, Known, Origin, Row, Status
 from memory.db import scoped
@@ -363,27 +363,6 @@ def conversations(person: Person) -> list[Conversation]:
     """A caller's conversations, newest first."""
     with scoped(person.id):
         return list(Conversation.objects.filter(caller_id=person.id))
-
-
-def mentions(text: str, *, vector: bytes = b"", vector_model: str = "", limit: int = 50) -> list[tuple[Person, Row]]:
-    """Utterances of *all* callers by words, or by meaning where a vector is given, best first. For operators only."""
-    found: Iterable[Utterance]
-    every: Any = Utterance.objects.select_related("conversation", "caller")
-    if vector:
-        found = every.filter(vector_model=vector_model).order_by(CosineDistance("vector", floats(vector)))[:limit]
-    else:
-        query = textsearch.any_word(text)
-        if query is None:
-            return []
-        found = every.filter(words=query).annotate(rank=SearchRank(F("words"), query)).order_by("-rank", "-id")[:limit]
-    owners: dict[UUID, Person] = {}
-    rows = []
-    for utterance in found:
-        if utterance.caller_id not in owners:
-            owners[utterance.caller_id] = people.opened(utterance.caller)
-        owner = owners[utterance.caller_id]
-        rows += [(owner, replace(row, before="")) for row in utterance_rows(owner, [utterance])]
-    return rows
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------

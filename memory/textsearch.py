@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING
 
 from django.contrib.postgres.search import SearchQuery, SearchVector
 from django.db.models import Value
 
 if TYPE_CHECKING:
+    from django.contrib.postgres.search import CombinedSearchQuery
     from django.db.models.expressions import Combinable
 
 #: PostgreSQL indexes at most a megabyte of a row.
@@ -43,6 +46,18 @@ def any_word(text: str, locale: str = "en") -> SearchQuery | None:
     if not words:
         return None
     return SearchQuery(" | ".join(f"'{word}'" for word in words), config=config(locale), search_type="raw")
+
+
+def words_of_any_locale(text: str, *, every: bool = False) -> SearchQuery | CombinedSearchQuery | None:
+    """The same for rows whose language is not known: finds what has any of the words itself (``every``: all of them), not in
+    what was said before it, as each language indexes them. ``None`` for no words.
+    """
+    words = list(dict.fromkeys(_WORD.findall(searchable(text).casefold())))[:_MOST_WORDS]
+    if not words:
+        return None
+    raw = (" & " if every else " | ").join(f"'{word}':A" for word in words)
+    queries = [SearchQuery(raw, config=name, search_type="raw") for name in ("simple", *_CONFIGURATIONS.values())]
+    return reduce(or_, queries)
 
 
 def searchable(text: str) -> str:

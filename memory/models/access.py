@@ -39,6 +39,8 @@ class ApiToken(models.Model):
     last_used_at = models.DateTimeField("last used", null=True, blank=True, editable=False)
 
     class Meta:
+        default_permissions = ("view", "add", "change")
+        verbose_name = "API token"
         ordering: ClassVar = ["name"]
         constraints: ClassVar = [
             models.CheckConstraint(condition=Q(scopes__len__gte=1), name="token_may_do_something"),
@@ -61,6 +63,7 @@ class Access(models.Model):
     took_ms = models.PositiveIntegerField("took (ms)", default=0)
 
     class Meta:
+        default_permissions = ("view",)
         verbose_name = "access"
         verbose_name_plural = "accesses"
         ordering: ClassVar = ["-at", "-id"]

@@ -36,6 +36,13 @@ class Caller(models.Model):
     last_seen_at = models.DateTimeField("last seen", null=True, blank=True)
 
     class Meta:
+        default_permissions = ("view",)
+        permissions: ClassVar = [
+            ("read_caller", "Can read what callers said and what is remembered"),
+            ("see_number", "Can see callers' whole numbers"),
+            ("correct_caller", "Can enter, correct and retract facts"),
+            ("erase_caller", "Can forget facts and conversations, and erase callers"),
+        ]
         ordering: ClassVar = ["-last_seen_at", "-id"]
         indexes: ClassVar = [models.Index(fields=["-last_seen_at"], name="caller_last_seen")]
 
@@ -51,6 +58,9 @@ class Card(models.Model):
     text_sealed = models.BinaryField()
     facts = models.PositiveIntegerField(default=0)
     built_at = models.DateTimeField("built")
+
+    class Meta:
+        default_permissions = ()
 
     def __str__(self) -> str:
         return f"card of {self.caller_id}"
@@ -87,6 +97,7 @@ class Conversation(models.Model):
     due_at = models.DateTimeField(db_default=Now(), editable=False)
 
     class Meta:
+        default_permissions = ()
         ordering: ClassVar = ["-began_at", "-id"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["caller", "name"], name="conversation_once"),
@@ -135,6 +146,7 @@ class Utterance(models.Model):
     openai_model = models.CharField(max_length=80, blank=True)
 
     class Meta:
+        default_permissions = ()
         ordering: ClassVar = ["conversation", "seq"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["conversation", "seq"], name="utterance_once"),

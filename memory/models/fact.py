@@ -67,7 +67,8 @@ class Memory(models.Model):
     openai_model = models.CharField(max_length=80, blank=True)
 
     class Meta:
-        verbose_name_plural = "memories"
+        default_permissions = ()
+        verbose_name = "fact"
         ordering: ClassVar = ["caller", "slot", "-valid_from"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["id", "caller"], name="memory_of_caller"),
@@ -129,6 +130,7 @@ class Source(models.Model):
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
+        default_permissions = ()
         ordering: ClassVar = ["created_at", "id"]
         constraints: ClassVar = [
             models.UniqueConstraint(
@@ -171,6 +173,7 @@ class MemoryEvent(models.Model):
     data = models.JSONField(default=dict)
 
     class Meta:
+        default_permissions = ()
         ordering: ClassVar = ["at", "id"]
 
     def __str__(self) -> str:

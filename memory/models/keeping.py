@@ -32,6 +32,7 @@ class Tombstone(models.Model):
     at = models.DateTimeField("erased", db_default=Now())
 
     class Meta:
+        default_permissions = ("view",)
         ordering: ClassVar = ["-at", "-id"]
         constraints: ClassVar = [
             models.UniqueConstraint(fields=["scope", "caller_hash", "subject"], name="tombstone_once"),
@@ -62,6 +63,9 @@ class ErasureRequest(models.Model):
     receipt = models.JSONField(default=dict)
 
     class Meta:
+        default_permissions = ("view",)
+        verbose_name = "receipt of an erasure"
+        verbose_name_plural = "receipts of erasures"
         ordering: ClassVar = ["-asked_at", "-id"]
 
     def __str__(self) -> str:

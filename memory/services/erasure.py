@@ -17,6 +17,7 @@ from uuid import UUID
 
 import structlog
 from django.db import DatabaseError, transaction
+from django.utils import timezone
 from redis.exceptions import RedisError
 
 from memory import keys, people, surroundings
@@ -40,6 +41,7 @@ __all__ = [
     "finish_open",
     "forget_conversation",
     "forget_fact",
+    "names_of",
 ]
 
 _log = structlog.get_logger(__name__)
@@ -155,6 +157,11 @@ def _uuid(text: UUID | str) -> UUID:
         return text if isinstance(text, UUID) else UUID(text)
     except ValueError:
         raise NothingThere("this is no id of a fact") from None
+
+
+def names_of(person: Person) -> set[str]:
+    """The conversations and calls of a caller that any store knows, those in progress included. Raises what stores raise."""
+    return _names(Subject(Scope.CALLER, timezone.now(), person.key_hash, person.id))
 
 
 def _names(subject: Subject) -> set[str]:

@@ -8,7 +8,7 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
-from memory import people, selectors
+from memory import people, search, selectors
 from memory.core.values import Kind, Said
 from memory.db import erasing
 from memory.models import Caller, Conversation, Tombstone, Utterance
@@ -93,7 +93,7 @@ def test_any_text_is_written_and_searched(text: str) -> None:
 
     assert selectors.lines(person)[0].text == text[:100_000]
     selectors.legs(person, text, b"", "")
-    selectors.mentions(text)
+    search.by_words(text, False, search.Narrowed())
 
 
 def test_what_was_erased_is_not_written_again() -> None:
