@@ -19,7 +19,7 @@ from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, CallToolResult
 
 from memory.mcp.grants import Grant, GrantedToken, NotAdmitted, Scope
 from memory.mcp.threads import in_thread
-from memory.models import Access
+from memory.services import accesses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -96,14 +96,7 @@ async def record(use: Use) -> None:
 
 
 def _write(use: Use) -> None:
-    Access.objects.create(
-        by=use.by,
-        action=use.action,
-        caller_hash=use.caller_hash,
-        outcome=use.outcome,
-        items=use.items,
-        took_ms=use.took_ms,
-    )
+    accesses.note(use.by, use.action, [use.caller_hash], outcome=use.outcome, items=use.items, took_ms=use.took_ms)
 
 
 async def done[R](
