@@ -316,7 +316,7 @@ def _supersede(w: Work, reply: Reply, text: str) -> None:
     """
     replies.stop_work(w)
     w.emit(Clear(reply.epoch))
-    w.disarm(replies.WATCH, VERDICT)
+    w.disarm(replies.WATCH)
     w.set(reply=None)
     if reply.kind == "answer" and not reply.tools:
         w.set(turn=reply.turn - 1, waste=reply.wasted(0))

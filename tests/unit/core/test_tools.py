@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from calls.core import events as e
 from calls.core.commands import AskModel, CancelTool, HangUp, PlayTones, RunTool, Say
+from calls.core.policy import ToolSpec
+from calls.core.replies import SETTLE_MS
 from tests.unit.core.world import World, agent
 
 
@@ -41,6 +45,18 @@ def test_an_end_of_call_that_waits_for_a_tool_that_never_settles_is_given_up_wit
     w.answer("I cannot say. ")
     w.wait(5000)
     assert w.of(HangUp) == []
+
+
+def test_each_function_has_its_own_time() -> None:
+    quick, slow = ToolSpec("quick", "", "{}", timeout_ms=300), ToolSpec("slow", "", "{}", timeout_ms=20_000)
+    w = World(replace(agent(filler_ms=0), tools=(quick, slow)))
+    w.say("what time is it")
+    w.model(tools=[("slow", "{}"), ("quick", "{}")])
+    assert [(run.name, run.timeout_ms) for run in w.of(RunTool)] == [("slow", 20_000), ("quick", 300)]
+    w.wait(20_000 + SETTLE_MS - 1)
+    assert w.of(CancelTool) == []
+    w.wait(1)
+    assert len(w.of(CancelTool)) == 2
 
 
 def test_a_call_that_was_cancelled_before_its_start_never_runs() -> None:
