@@ -22,8 +22,9 @@ from channels.db import database_sync_to_async
 from memory import people, selectors
 from memory.core import budget, told
 from memory.core.index import CallerIndex, Ranking
+from memory.core.learning import learned
 from memory.core.text import question
-from memory.core.values import Card, Hit, Kind, Known, Level, Origin, Row
+from memory.core.values import Card, Hit, Kind, Known, Level, Origin, Row, Status
 from memory.embedding.port import Embedder
 from memory.embedding.vectors import vectors_for
 from memory.keys import What
@@ -199,11 +200,17 @@ class CallMemory:
             self._meaning.expect(asked if self._index is None else self._index.in_first_person(asked))
 
     def note(self, role: str, text: str, seq: int, at_ms: int = -1) -> None:
-        """What was said in this call, so that it is understood with what came before it. ``role``: user or assistant;
-        ``at_ms``: where in the call's recording."""
-        self._before = text if role == "assistant" else self._before
+        """What was said in this call, so that it is understood with what came before it, and what the caller corrects in
+        it counts from now on. ``role``: user or assistant; ``at_ms``: where in the call's recording."""
+        before, self._before = self._before, text if role == "assistant" else self._before
         origin = Origin(self.call_sid, seq, 0, len(text), at_ms, text)
-        self._put(Row(f"{self.call_sid}:{seq}", Kind.UTTERANCE, text, self._resources.now(), role, origin=origin))
+        line = Row(f"{self.call_sid}:{seq}", Kind.UTTERANCE, text, self._resources.now(), role, origin=origin)
+        self._put(line)
+        if role == "user" and self._index is not None:
+            for row in learned(line, before, self._index.facts(), self._locale):
+                self._put(row)
+                if row.status is Status.ACTIVE:
+                    self._task(self._embed(row))
 
     async def recall(self, text: str, deadline_ms: int) -> Recollection:
         """What of the memory may help with ``text``, within ``deadline_ms``. Never raises."""
@@ -271,12 +278,20 @@ class CallMemory:
         self._put(row)
         if is_known:
             await self._resources.in_database(self._tell, Told(key, turn, text))
-        vectors = await asyncio.get_running_loop().run_in_executor(
-            self._resources.embedding, vectors_for, [row], self._resources.embedder
-        )
-        if row_id in self._own:
-            self._put(replace(row, vector=vectors[0]))
+        await self._embed(row)
         return is_known
+
+    async def _embed(self, row: Row) -> None:
+        """Give a row of this call its meaning, unless it is gone or another by then."""
+        try:
+            vectors = await asyncio.get_running_loop().run_in_executor(
+                self._resources.embedding, vectors_for, [row], self._resources.embedder
+            )
+        except Exception as error:  # noqa: BLE001 - it is found by its words
+            _log.warning("memory.embedding_failed", call_sid=self.call_sid, error=type(error).__name__)
+            return
+        if self._own.get(row.id) is row:
+            self._put(replace(row, vector=vectors[0]))
 
     async def forget(self, what: str) -> list[str]:
         """Forget what the caller means by ``what``, here and everywhere. The texts of what was forgotten; empty where

@@ -81,6 +81,10 @@ class CallerIndex:
     def __len__(self) -> int:
         return len(self._place)
 
+    def facts(self) -> list[Row]:
+        """The facts that are offered: every row that is not an utterance."""
+        return [row for row in map(self._rows.__getitem__, self._place.values()) if row.kind is not Kind.UTTERANCE]
+
     def __contains__(self, row_id: str) -> bool:
         return row_id in self._place
 

@@ -98,3 +98,14 @@ async def test_what_one_call_teaches_the_next_uses_and_says_where_it_was_said(
     assert {item["conversation"] for item in sources} == {first.call_sid}
     assert all(item["audio_ms"] > 0 and "Bruno" in item["quote"] for item in sources)
     assert (first.violations, second.violations) == ([], [])
+
+    third, turns = await talk_about(line, talk, "Actually, my dog's name is Rex.", "What is my dog called?")
+    assert "Rex" in turns[2].heard_text, "a correction takes effect within the call"
+
+    fourth, turns = await talk_about(line, talk, "What is my dog called?")
+    assert "Rex" in turns[1].heard_text
+    assert "Bruno" not in turns[1].heard_text
+    shown = [item for item in turns[1].recalled["items"] if item["in_prompt"]]
+    assert not [item for item in shown if "Bruno" in item["text"]]
+    assert any(item["conversation"] == third.call_sid and "Rex" in item["quote"] for item in shown)
+    assert (third.violations, fourth.violations) == ([], [])

@@ -169,6 +169,18 @@ async def test_what_is_said_in_this_call_is_history_and_not_recalled_again(calls
     assert [(hit.level, hit.why_not) for hit in own] == [(Level.L1, "history")]
 
 
+async def test_a_correction_counts_within_the_call(calls: CallMemories) -> None:
+    await remember()
+    memory = await opened(calls)
+    memory.note("user", "My dog is called Rex now.", 1, 4200)
+
+    found = await memory.recall("What is my dog called?", LONG_MS)
+
+    assert "The caller's dog is called Rex" in shown(found)
+    rex = next(hit for hit in found.hits if hit.row.text.endswith("Rex"))
+    assert (rex.level, rex.row.origin.audio_ms) == (Level.L1, 4200)
+
+
 async def test_the_agents_question_gives_a_short_answer_its_meaning(calls: CallMemories) -> None:
     await remember()
     memory = await opened(calls)
