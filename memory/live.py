@@ -21,6 +21,7 @@ from channels.db import database_sync_to_async
 
 from memory import people, selectors
 from memory.core import budget, told
+from memory.core import card as cards
 from memory.core.index import CallerIndex, Ranking
 from memory.core.learning import learned
 from memory.core.text import question
@@ -207,10 +208,14 @@ class CallMemory:
         line = Row(f"{self.call_sid}:{seq}", Kind.UTTERANCE, text, self._resources.now(), role, origin=origin)
         self._put(line)
         if role == "user" and self._index is not None:
-            for row in learned(line, before, self._index.facts(), self._locale):
+            changed = learned(line, before, self._index.facts(), self._locale)
+            for row in changed:
                 self._put(row)
                 if row.status is Status.ACTIVE:
                     self._task(self._embed(row))
+            gone = [row.text for row in changed if row.status is not Status.ACTIVE]
+            if gone and self._card.done():
+                self._show(cards.without(self._card.result(), gone), self._changes)
 
     async def recall(self, text: str, deadline_ms: int) -> Recollection:
         """What of the memory may help with ``text``, within ``deadline_ms``. Never raises."""

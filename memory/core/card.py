@@ -79,6 +79,21 @@ def build(known: Iterable[Known], *, now: datetime, summary: str = "", last_call
     return Card(name=_greeting_name(current), text="\n".join(line for line in lines if line), facts=facts)
 
 
+def without(card: Card, texts: Iterable[str]) -> Card:
+    """The card without the notes of these facts, which stand no more; the rest is as it was."""
+    gone = {quoted(text, _FACT_CHARS) for text in texts}
+    lines, kept = [json.loads(line) for line in card.text.splitlines()], []
+    facts = 0
+    for notes in lines:
+        section, told = next(iter(notes.items()))
+        if isinstance(told, list):  # the last call is one text
+            notes[section] = [note for note in told if note not in gone]
+            facts += len(notes[section])
+        if notes[section]:
+            kept.append(json.dumps(notes, ensure_ascii=False))
+    return Card(card.name, "\n".join(kept), facts)
+
+
 def quoted(text: str, limit: int) -> str:
     """A fact's words as data: one line, no marks, no roles, at most ``limit`` characters; empty where they instruct."""
     if rules.instructs(text):

@@ -169,14 +169,23 @@ async def test_what_is_said_in_this_call_is_history_and_not_recalled_again(calls
     assert [(hit.level, hit.why_not) for hit in own] == [(Level.L1, "history")]
 
 
-async def test_a_correction_counts_within_the_call(calls: CallMemories) -> None:
-    await remember()
+async def test_a_correction_counts_within_the_call(calls: CallMemories, manager: MCPMemoryManager) -> None:
+    person = await remember(with_card=False)
+    bruno: dict[str, Any] = {"slot": "relation.dog.name", "kind": "relation", "single": True}
+    await in_database(fact(person, "The caller's dog is called Bruno", **bruno).save)(force_insert=True)
+    await asyncio.to_thread(
+        calls_card, manager, person, '{"people": ["The caller\'s dog is called Bruno", "Has a cat"]}'
+    )
     memory = await opened(calls)
+    cards: list[Card] = []
+    memory.on_card = cards.append
     memory.note("user", "My dog is called Rex now.", 1, 4200)
 
+    assert [card.text for card in cards] == ['{"people": ["Has a cat"]}']
     found = await memory.recall("What is my dog called?", LONG_MS)
 
     assert "The caller's dog is called Rex" in shown(found)
+    assert not [text for text in shown(found) if "called Bruno" in text and "caller" in text]
     rex = next(hit for hit in found.hits if hit.row.text.endswith("Rex"))
     assert (rex.level, rex.row.origin.audio_ms) == (Level.L1, 4200)
 
@@ -323,6 +332,10 @@ async def test_more_rows_than_are_held_are_found_by_the_database(
 
     assert shown(found)[0] == TALK[1]
     assert found.hits[0].row.kind is Kind.UTTERANCE
+
+
+def calls_card(manager: MCPMemoryManager, person: Person, text: str) -> None:
+    manager.l1.put_card(person, people.sealed_key(person), Card("Maria", text, 2))
 
 
 async def until(happened: Callable[[], bool]) -> None:

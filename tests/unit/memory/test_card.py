@@ -168,3 +168,15 @@ def test_any_facts_give_a_card_within_its_budget(said: list[tuple[str, str]], su
     for line in filter(None, built.text.split("\n")):
         json.loads(line)
     assert card.build(list(reversed(known)), now=NOW, summary=summary) == built
+
+
+def test_a_card_without_facts_that_stand_no_more_is_the_card_of_the_others() -> None:
+    summary = "The caller said: “A table for four.”"
+    whole = card.build(FACTS, now=NOW, summary=summary, last_call_at=NOW)
+
+    for gone in FACTS:
+        rest = [one for one in FACTS if one is not gone]
+        expected = card.build(rest, now=NOW, summary=summary, last_call_at=NOW)
+        assert card.without(whole, [gone.text]) == Card(whole.name, expected.text, expected.facts)
+    assert card.without(whole, ["never said"]) == whole
+    assert card.without(Card(), ["anything"]) == Card()

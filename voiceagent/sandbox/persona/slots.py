@@ -71,7 +71,7 @@ _NAME_WORD = r"[A-Za-zÀ-ÿ][A-Za-zÀ-ÿ'’-]*\.?"
 _TITLE = r"(?:(?:Mr|Mrs|Ms|Miss|Dr)\.?\s+)?"
 _NAME_TAIL = rf"({_TITLE}{_NAME_WORD}(?:\s+{_NAME_WORD}){{0,2}})"
 _NAMED = re.compile(
-    rf"\b(?:my name(?:'s| is)|(?:the )?name(?:'s| is| would be)|under (?:the )?(?:name (?:of )?)?|call me|i am called)\s*,?\s*{_NAME_TAIL}",
+    rf"\b(?:my name(?:'s| is)|(?<![a-z]s )(?<!['’]s )(?:the )?name(?:'s| is| would be)|under (?:the )?(?:name (?:of )?)?|call me|i am called)\s*,?\s*{_NAME_TAIL}",
     re.I,
 )
 _INTRODUCED = re.compile(
