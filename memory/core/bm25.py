@@ -57,6 +57,17 @@ class Words:
         self._documents.subtract(self._of_place.pop(place))
         self._total_length -= self._lengths[place]
 
+    def holding(self, words: Iterable[str]) -> set[int]:
+        """The places that have every one of these words of their own; none for no words."""
+        found: set[int] | None = None
+        for word in words:
+            places, weights = self._postings.get(word, ((), ()))
+            has = {
+                place for place, weight in zip(places, weights, strict=True) if weight >= 1 and place in self._of_place
+            }
+            found = has if found is None else found & has
+        return found or set()
+
     def shares(self, asked: Sequence[str]) -> NDArray[np.float32]:
         """For every place, the share 0 to 1 that its BM25 has of the highest that these tokens could reach here.
 

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 _DAY_S = 86_400.0
 _FIRST_ROWS = 64
+#: Kinds of rows that may say again what a fact says; of which it has at least so many telling words.
+_RETOLD, _LEAST_TELLING = (Kind.UTTERANCE, Kind.SUMMARY), 2
+#: Words of the narration, not of the fact.
+_NARRATED = frozenset(text.tokens("the caller"))
 #: Removed rows stay as holes until there are this many, and more than the rest: then the index is built anew.
 _HOLES = 256
 _ROLES = {"user": 1, "assistant": 2}
@@ -72,7 +76,8 @@ class CallerIndex:
         # While an index is built each line is looked at once: what was said is in the next row's context again.
         self._lines: dict[str, list[str]] = {}
         self._stems: dict[str, str] = {}
-        self._corrected: dict[str, tuple[str, int]] = {}
+        #: What was superseded: where it was said, and its telling words.
+        self._corrected: dict[str, tuple[tuple[str, int], frozenset[str]]] = {}
         self._begin()
         for row in rows:
             self._put(row)
@@ -107,8 +112,9 @@ class CallerIndex:
         self.discard(row.id)
         if row.status is Status.ACTIVE:
             self._append(row, vector)
-        elif row.status is Status.SUPERSEDED and row.origin.seq >= 0:
-            self._corrected[row.id] = (row.origin.conversation, row.origin.seq)
+        elif row.status is Status.SUPERSEDED:
+            telling = frozenset(text.tokens(row.origin.quote or row.text)) - _NARRATED
+            self._corrected[row.id] = ((row.origin.conversation, row.origin.seq), telling)
 
     def discard(self, row_id: str) -> None:
         """Forget a row; nothing happens where there is none."""
@@ -223,8 +229,18 @@ class CallerIndex:
         return named.pop() if len(named) == 1 else -1
 
     def _corrected_places(self) -> set[int]:
-        """Where the utterances are that something superseded was taken from."""
-        return {self._said[origin] for origin in self._corrected.values() if origin in self._said}
+        """The utterances that something superseded was taken from, and what says all of it again: the agent's answers,
+        summaries. Not what a standing fact was taken from: it may name the old value beside the new one."""
+        if not self._corrected:
+            return set()
+        found = set()
+        for origin, telling in self._corrected.values():
+            if origin in self._said and origin[1] >= 0:
+                found.add(self._said[origin])
+            if len(telling) >= _LEAST_TELLING:
+                found |= {place for place in self._words.holding(telling) if self._rows[place].kind in _RETOLD}
+        stands = {(row.origin.conversation, row.origin.seq) for row in self.facts() if row.kind is not Kind.SUMMARY}
+        return found - {self._said[origin] for origin in stands if origin in self._said}
 
 
 def _doubled[T: np.generic](held: NDArray[T]) -> NDArray[T]:

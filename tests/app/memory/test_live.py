@@ -317,7 +317,7 @@ async def test_closing_counts_the_facts_that_were_of_use(calls: CallMemories) ->
 
     await memory.aclose()
 
-    assert (await Memory.objects.aget()).uses == 1
+    assert await in_database(lambda: Memory.objects.get().uses)() == 1
     assert not calls._open
 
 

@@ -178,3 +178,34 @@ def test_the_limit_is_kept_and_nothing_is_asked_of_nothing():
     assert len(index.search("", None, NOW, 3)) == 3
     assert CallerIndex().search("bottle", None, NOW) == []
     assert ids(CallerIndex([row("a", "the")]), "of") == ["a"]
+
+
+def test_what_says_again_what_was_corrected_since_is_corrected_too() -> None:
+    bruno = Row("1", Kind.RELATION, "The caller's dog is called Bruno", NOW, slot="relation.dog.name", status=Status.SUPERSEDED,
+                origin=Origin("CA1", 3, quote="my dog is called Bruno"))  # fmt: skip
+    rex = Row("2", Kind.RELATION, "The caller's dog is called Rex", NOW, slot="relation.dog.name",
+              origin=Origin("CA2", 1, quote="my dog is called Rex"))  # fmt: skip
+    lines = {
+        "said": Row("3", Kind.UTTERANCE, "My dog is called Bruno.", NOW, origin=Origin("CA1", 3)),
+        "answered": Row(
+            "4", Kind.UTTERANCE, "Your dog is called Bruno.", NOW, role="assistant", origin=Origin("CA1", 5)
+        ),
+        "summed up": Row("5", Kind.SUMMARY, "The caller said: “my dog is called Bruno”", NOW, origin=Origin("CA1", 3)),
+        "corrected": Row("6", Kind.UTTERANCE, "My dog is called Rex, not Bruno.", NOW, origin=Origin("CA2", 1)),
+        "other": Row("7", Kind.UTTERANCE, "Bruno is my neighbour.", NOW, origin=Origin("CA1", 7)),
+    }
+    index = CallerIndex([bruno, rex, *lines.values()])
+
+    def stale(asked: str) -> set[str]:
+        found = {hit.row.id for hit in index.search(asked, None, NOW) if hit.why_not == "superseded"}
+        return {name for name, row in lines.items() if row.id in found}
+
+    assert stale("What is my dog called?") == {"said", "answered", "summed up"}
+    assert stale("What was my dog called originally?") == set()
+
+
+def test_a_superseded_fact_of_one_word_makes_nothing_else_stale() -> None:
+    tea = Row("1", Kind.PREFERENCE, "Tea", NOW, status=Status.SUPERSEDED)
+    index = CallerIndex([tea, Row("2", Kind.UTTERANCE, "Tea is hot.", NOW), Row("3", Kind.UTTERANCE, "Nothing.", NOW)])
+
+    assert [hit.why_not for hit in index.search("tea", None, NOW)] == ["", ""]
