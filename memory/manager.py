@@ -10,6 +10,7 @@ whoever asks has decided before whose memory may be read.
 from __future__ import annotations
 
 import time
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -56,6 +57,8 @@ __all__ = [
 
 #: Longest question that is looked at; what was said is at most this long too.
 MOST_QUERY_CHARS = 100_000
+#: By whose vectors a search compares.
+LOCAL, OPENAI = "local", "openai"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,20 +98,24 @@ class MCPMemoryManager:
         limit: int = 10,
         kinds: Collection[str] | None = None,
         as_of: datetime | None = None,
+        meaning: str = LOCAL,
     ) -> list[Hit]:
         """The best ``limit`` rows for a question, best first; ``in_prompt`` and ``why_not`` say what a call would do.
 
-        ``as_of`` searches the facts that were true then, and what was said until then. Raises ``ValueError`` for a
-        query without content, or longer than ``MOST_QUERY_CHARS``.
+        ``as_of`` searches the facts that were true then, and what was said until then. ``meaning`` ``openai`` compares by
+        that vendor's vectors, where OPENAI_EMBEDDING_MODEL names a model: better, at a network's price. Raises
+        ``ValueError`` for a query without content or longer than ``MOST_QUERY_CHARS``, and for a meaning that is not
+        there; ``EmbeddingError`` where the vendor fails.
         """
         asked = self._asked(query)
-        held = selectors.held(person, self.embedder.name, as_of=as_of)
-        index = CallerIndex(held.rows, Ranking(unrelated_cosine=self.embedder.unrelated_cosine))
-        vector = self.embedder.embed_query(index.in_first_person(asked))
-        if not held.is_whole:
-            for row in selectors.legs(person, asked, vector.tobytes(), self.embedder.name):
-                if as_of is None or row.said_at <= as_of:
-                    index.put(row)
+        with self._compared(meaning) as (embedder, column):
+            held = selectors.held(person, embedder.name, as_of=as_of, column=column)
+            index = CallerIndex(held.rows, Ranking(unrelated_cosine=embedder.unrelated_cosine))
+            vector = embedder.embed_query(index.in_first_person(asked))
+            if not held.is_whole:
+                for row in selectors.legs(person, asked, vector.tobytes(), embedder.name, column):
+                    if as_of is None or row.said_at <= as_of:
+                        index.put(row)
         wanted = len(index) if kinds else limit
         hits = budget.choose(index.search(asked, vector, as_of or timezone.now(), wanted))
         return [hit for hit in hits if not kinds or hit.row.kind in kinds][:limit]
@@ -225,6 +232,18 @@ class MCPMemoryManager:
     def import_lines(self, lines: Iterable[bytes | str], *, by: str, distil: bool = True) -> Iterator[Progress]:
         """Take lines in; tells how far it is. Broken ones are told by number. See ``memory.services.importing.Import``."""
         return Import(by, timezone.now(), distil=distil).run(lines)
+
+    @contextmanager
+    def _compared(self, meaning: str) -> Iterator[tuple[Embedder, selectors.Column]]:
+        """The embedding that a search compares by, and where its vectors are."""
+        if meaning == LOCAL:
+            yield self.embedder, selectors.LOCAL
+            return
+        second = surroundings.second_embedder() if meaning == OPENAI else None
+        if second is None:
+            raise ValueError(f"there is no meaning {meaning[:20]!r}: {OPENAI} needs OPENAI_EMBEDDING_MODEL")
+        with closing(second):
+            yield second, selectors.SECOND
 
     def _asked(self, query: str) -> str:
         if len(query) > MOST_QUERY_CHARS:

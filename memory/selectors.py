@@ -43,6 +43,18 @@ _BEFORE = 3
 
 
 @dataclass(frozen=True, slots=True)
+class Column:
+    """Where the vectors of one embedding stand, and the names of their models."""
+
+    vector: str
+    model: str
+
+
+#: The local embedding's, which calls search; and beside it OpenAI's, for searches that may take a network's time.
+LOCAL, SECOND = Column("vector", "vector_model"), Column("openai_vector", "openai_model")
+
+
+@dataclass(frozen=True, slots=True)
 class FactSource:
     """Where a fact comes from. ``conversation`` is empty, ``seq`` and ``audio_ms`` are ``-1`` for what was entered."""
 
@@ -115,27 +127,27 @@ class Held:
 # --- for the index ----------------------------------------------------------------------------------------------------
 
 
-def held(person: Person, vector_model: str, *, as_of: datetime | None = None) -> Held:
+def held(person: Person, vector_model: str, *, as_of: datetime | None = None, column: Column = LOCAL) -> Held:
     """The rows of a caller for the length of a call: the facts, and the newest ``MOST_ROWS`` utterances.
 
     Vectors of another model than ``vector_model`` are left out: they cannot be compared. ``as_of``: the facts that were
     true then, whatever became of them, and what was said until then.
     """
     with scoped(person.id):
-        facts = fact_rows(person, _standing(person, as_of), vector_model)
+        facts = fact_rows(person, _standing(person, as_of), vector_model, column)
         every = Utterance.objects.filter(caller_id=person.id)
         if as_of is not None:
             facts = [replace(fact, status=Status.ACTIVE) for fact in facts]
             every = every.filter(said_at__lte=as_of)
-        newest = _with_vectors(every.select_related("conversation"), vector_model).order_by("-said_at", "-pk")[
+        newest = _with_vectors(every.select_related("conversation"), vector_model, column).order_by("-said_at", "-pk")[
             :MOST_ROWS
         ]
         in_order = sorted(newest, key=lambda line: (line.conversation_id, line.seq))
         total = len(in_order) if len(in_order) < MOST_ROWS else every.count()
-        return Held(facts + utterance_rows(person, in_order, vector_model), total <= MOST_ROWS)
+        return Held(facts + utterance_rows(person, in_order, vector_model, column), total <= MOST_ROWS)
 
 
-def legs(person: Person, text: str, vector: bytes, vector_model: str) -> list[Row]:
+def legs(person: Person, text: str, vector: bytes, vector_model: str, column: Column = LOCAL) -> list[Row]:
     """Candidates among all utterances of a caller with too many to hold: the nearest by words, and by meaning."""
     with scoped(person.id):
         every = Utterance.objects.filter(caller_id=person.id)
@@ -144,10 +156,12 @@ def legs(person: Person, text: str, vector: bytes, vector_model: str) -> list[Ro
             ranked = every.filter(words=query).annotate(rank=SearchRank(F("words"), query)).order_by("-rank", "-id")
             found.update(ranked.values_list("pk", flat=True)[:_CANDIDATES])
         if vector:
-            near = every.filter(vector_model=vector_model).order_by(CosineDistance("vector", floats(vector)))
+            near = every.filter(**{column.model: vector_model}).order_by(CosineDistance(column.vector, floats(vector)))
             found.update(near.values_list("pk", flat=True)[:_CANDIDATES])
-        wanted = _with_vectors(_with_neighbours(every, found).select_related("conversation"), vector_model)
-        return [row for row in utterance_rows(person, wanted, vector_model) if row.id in {str(one) for one in found}]
+        wanted = _with_vectors(_with_neighbours(every, found).select_related("conversation"), vector_model, column)
+        return [
+            row for row in utterance_rows(person, wanted, vector_model, column) if row.id in {str(one) for one in found}
+        ]
 
 
 def _with_neighbours(every: QuerySet[Utterance], found: Collection[UUID]) -> QuerySet[Utterance]:
@@ -159,7 +173,9 @@ def _with_neighbours(every: QuerySet[Utterance], found: Collection[UUID]) -> Que
     return every.filter(near).order_by("conversation_id", "seq")
 
 
-def utterance_rows(person: Person, found: Iterable[Utterance], vector_model: str = "") -> list[Row]:
+def utterance_rows(
+    person: Person, found: Iterable[Utterance], vector_model: str = "", column: Column = LOCAL
+) -> list[Row]:
     """Utterances, ordered by conversation and place in it, as the index takes them."""
     rows: list[Row] = []
     for _, lines in groupby(found, key=lambda line: line.conversation_id):
@@ -175,21 +191,23 @@ def utterance_rows(person: Person, found: Iterable[Utterance], vector_model: str
                     role=line.role,
                     before=before_of(previous[-_BEFORE:]),
                     origin=Origin(line.conversation.name, line.seq, 0, len(text), line.audio_ms, text),
-                    vector=_bytes(line, vector_model),
+                    vector=_bytes(line, vector_model, column),
                 )
             )
             previous.append(text)
     return rows
 
 
-def fact_rows(person: Person, found: QuerySet[Memory], vector_model: str = "") -> list[Row]:
+def fact_rows(person: Person, found: QuerySet[Memory], vector_model: str = "", column: Column = LOCAL) -> list[Row]:
     """Facts as the index takes them, each with the first place that it comes from."""
-    facts = list(_with_vectors(found, vector_model))
+    facts = list(_with_vectors(found, vector_model, column))
     sources = _sources(person, facts)
-    return [_fact_row(person, fact, sources[fact.pk], vector_model) for fact in facts]
+    return [_fact_row(person, fact, sources[fact.pk], vector_model, column) for fact in facts]
 
 
-def _fact_row(person: Person, fact: Memory, sources: Sequence[FactSource], vector_model: str) -> Row:
+def _fact_row(
+    person: Person, fact: Memory, sources: Sequence[FactSource], vector_model: str, column: Column = LOCAL
+) -> Row:
     first = sources[0] if sources else FactSource("")
     return Row(
         id=str(fact.pk),
@@ -200,7 +218,7 @@ def _fact_row(person: Person, fact: Memory, sources: Sequence[FactSource], vecto
         status=Status(fact.status),
         importance=fact.importance,
         origin=Origin(first.conversation, first.seq, first.start, first.end, first.audio_ms, first.quote),
-        vector=_bytes(fact, vector_model),
+        vector=_bytes(fact, vector_model, column),
     )
 
 
@@ -225,7 +243,7 @@ def known(person: Person, vector_model: str = "", *, slots: Collection[str] | No
     """Every fact that was not retired, history included, as the merge sees it."""
     with scoped(person.id):
         found = Memory.objects.filter(caller_id=person.id, retired_at__isnull=True).order_by("pk")
-        facts = list(_with_vectors(found if slots is None else found.filter(slot__in=slots), vector_model))
+        facts = list(_with_vectors(found if slots is None else found.filter(slot__in=slots), vector_model, LOCAL))
         sources = _sources(person, facts)
         return [_known(person, fact, sources[fact.pk], vector_model) for fact in facts]
 
@@ -399,18 +417,18 @@ def _events(facts: Sequence[Memory]) -> defaultdict[UUID, list[FactEvent]]:
     return found
 
 
-def _with_vectors[M: Utterance | Memory](found: QuerySet[M], vector_model: str) -> QuerySet[M]:
+def _with_vectors[M: Utterance | Memory](found: QuerySet[M], vector_model: str, column: Column) -> QuerySet[M]:
     """Only what the rows of an index need; vectors as the database holds them, which saves reading them as decimals."""
     light: QuerySet[M] = found.defer("words", "vector", "openai_vector")
     if vector_model:
-        light = light.annotate(raw_vector=Func(F("vector"), function="vector_send", output_field=BinaryField()))
+        light = light.annotate(raw_vector=Func(F(column.vector), function="vector_send", output_field=BinaryField()))
     return light
 
 
-def _bytes(row: Utterance | Memory, vector_model: str) -> bytes:
+def _bytes(row: Utterance | Memory, vector_model: str, column: Column) -> bytes:
     """The row's vector as float32, where ``_with_vectors`` read it and it is of this model."""
     raw = getattr(row, "raw_vector", None)
-    if raw is None or row.vector_model != vector_model:
+    if raw is None or getattr(row, column.model) != vector_model:
         return b""
     return np.frombuffer(raw, dtype=">f4", offset=_VECTOR_HEAD_BYTES).astype(np.float32).tobytes()
 

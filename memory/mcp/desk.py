@@ -17,6 +17,7 @@ from mcp.server.mcpserver.exceptions import ToolError
 from mcp.shared.exceptions import MCPError
 from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, CallToolResult
 
+from memory.embedding.port import EmbeddingError
 from memory.mcp.grants import Grant, GrantedToken, NotAdmitted, Scope
 from memory.mcp.threads import in_thread
 from memory.services import accesses
@@ -148,6 +149,11 @@ def _done[R](grant: Grant, work: Callable[[Grant], R]) -> R:
         raise Refused("absent", "this caller's memory has nothing with that id") from None
     except ValueError as reason:
         raise Refused("invalid", str(reason)) from None
+    except EmbeddingError as error:
+        _log.warning("mcp.embedding_failed", error=str(error))
+        raise Refused(
+            "away", "the vectors of this meaning cannot be had at the moment: search by the local one"
+        ) from error
     except (DatabaseError, InterfaceError) as error:
         _log.warning("mcp.database_failed", error=type(error).__name__)
         raise Refused("away", "the memory cannot be reached at the moment: try again later") from error

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from itertools import islice
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from mcp.server.mcpserver import Context, MCPServer  # noqa: TC002 - read at run time
 from mcp_types import ToolAnnotations
@@ -110,11 +110,15 @@ def _reading(server: MCPServer, manager: MCPMemoryManager) -> None:
         limit: Annotated[int, Field(ge=1, le=MOST_HITS)] = 10,
         kinds: Annotated[list[Kind] | None, Field(description="Only these kinds.", max_length=len(Kind))] = None,
         as_of: Annotated[Moment | None, Field(description="As it stood then.")] = None,
+        meaning: Annotated[
+            Literal["local", "openai"],
+            Field(description="By whose vectors: openai only where the server has a key for it."),
+        ] = "local",
     ) -> Hits:
         """Find what a caller said, and what is known of them, by meaning and by words at once, best first."""
 
         def work(person: Person, _by: str) -> Hits:
-            hits = manager.search(person, query, limit=limit, kinds=kinds, as_of=as_of)
+            hits = manager.search(person, query, limit=limit, kinds=kinds, as_of=as_of, meaning=meaning)
             return Hits(hits=[found(hit) for hit in hits])
 
         return await _tool(ctx, caller, work, lambda result: len(result.hits))

@@ -22,7 +22,7 @@ from memory.db import scoped
 from memory.embedding.port import EmbeddingError
 from memory.embedding.vectors import vectors_for
 from memory.models import Caller, Memory, Utterance
-from memory.selectors import fact_rows, utterance_rows
+from memory.selectors import LOCAL, SECOND, Column, fact_rows, utterance_rows
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -42,23 +42,13 @@ _ATTEMPTS = 3
 _LONGEST_WAIT_S = 8.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Column:
-    """Where the vector of one embedding stands, and the name of its model."""
-
-    vector: str
-    model: str
-
-    def stale(self, name: str) -> Q:
-        """Rows without a vector of this model."""
-        return ~Q(**{self.model: name}) | Q(**{f"{self.vector}__isnull": True})
-
-    def is_stale(self, row: Any, name: str) -> bool:
-        return getattr(row, self.vector) is None or getattr(row, self.model) != name
+def _stale(column: Column, name: str) -> Q:
+    """Rows without a vector of this model."""
+    return ~Q(**{column.model: name}) | Q(**{f"{column.vector}__isnull": True})
 
 
-_LOCAL = _Column("vector", "vector_model")
-_SECOND = _Column("openai_vector", "openai_model")
+def _is_stale(row: Any, column: Column, name: str) -> bool:
+    return getattr(row, column.vector) is None or getattr(row, column.model) != name
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,24 +106,24 @@ def reembed() -> Iterator[Reembedded]:
 
 def _waiting() -> list[UUID]:
     """Callers with a row that lacks a vector of a configured model."""
-    stale = _LOCAL.stale(surroundings.embedder().name)
+    stale = _stale(LOCAL, surroundings.embedder().name)
     if (second := surroundings.second_embedder()) is not None:
         with closing(second):
-            stale |= _SECOND.stale(second.name)
+            stale |= _stale(SECOND, second.name)
     said = Utterance.objects.filter(stale).values("caller_id")
     known = Memory.objects.filter(stale).values("caller_id")
     return list(Caller.objects.filter(Q(pk__in=said) | Q(pk__in=known)).order_by("pk").values_list("pk", flat=True))
 
 
 def _embed(person: Person, said: QuerySet[Utterance], known: QuerySet[Memory]) -> Embedded:
-    local = sum(_fill(person, said, known, _LOCAL, surroundings.embedder()))
+    local = sum(_fill(person, said, known, LOCAL, surroundings.embedder()))
     second = surroundings.second_embedder()
     if second is None:
         return Embedded(local)
     count = 0
     with closing(second):
         try:
-            for written in _fill(person, said, known, _SECOND, second):
+            for written in _fill(person, said, known, SECOND, second):
                 count += written
         except EmbeddingError as error:
             # The local vector is there and the row is found by it; the next run tries again.
@@ -143,33 +133,33 @@ def _embed(person: Person, said: QuerySet[Utterance], known: QuerySet[Memory]) -
 
 
 def _fill(
-    person: Person, said: QuerySet[Utterance], known: QuerySet[Memory], column: _Column, embedder: Embedder
+    person: Person, said: QuerySet[Utterance], known: QuerySet[Memory], column: Column, embedder: Embedder
 ) -> Iterator[int]:
     """Write what is missing in one column, batch by batch; tells how many vectors each wrote."""
     with scoped(person.id):
         lines: Sequence[tuple[Utterance | Memory, Row]] = _stale_lines(person, said, column, embedder.name)
-        stale = known.filter(column.stale(embedder.name), caller_id=person.id).order_by("pk")
+        stale = known.filter(_stale(column, embedder.name), caller_id=person.id).order_by("pk")
         facts: Sequence[tuple[Utterance | Memory, Row]] = list(zip(stale, fact_rows(person, stale), strict=True))
     for batch in batched([*lines, *facts], _BATCH):
         yield _write(person, batch, column, embedder)
 
 
 def _stale_lines(
-    person: Person, said: QuerySet[Utterance], column: _Column, name: str
+    person: Person, said: QuerySet[Utterance], column: Column, name: str
 ) -> list[tuple[Utterance | Memory, Row]]:
     """Lines to embed, with what was said before each: for that the whole of their conversations is read."""
     mine = said.filter(caller_id=person.id)
-    conversations = mine.filter(column.stale(name)).values("conversation_id")
+    conversations = mine.filter(_stale(column, name)).values("conversation_id")
     lines = list(
         Utterance.objects.filter(caller_id=person.id, conversation_id__in=conversations)
         .select_related("conversation")
         .order_by("conversation_id", "seq")
     )
     rows = utterance_rows(person, lines)
-    return [(line, row) for line, row in zip(lines, rows, strict=True) if column.is_stale(line, name)]
+    return [(line, row) for line, row in zip(lines, rows, strict=True) if _is_stale(line, column, name)]
 
 
-def _write(person: Person, batch: Sequence[tuple[Utterance | Memory, Row]], column: _Column, embedder: Embedder) -> int:
+def _write(person: Person, batch: Sequence[tuple[Utterance | Memory, Row]], column: Column, embedder: Embedder) -> int:
     vectors = _vectors([row for _, row in batch], embedder)
     for (row, _), vector in zip(batch, vectors, strict=True):
         setattr(row, column.vector, np.frombuffer(vector, dtype=np.float32))

@@ -20,6 +20,7 @@ from tests.app.memory.people import MONDAY, fact, john, maria
 if TYPE_CHECKING:
     from uuid import UUID
 
+    from memory.manager import MCPMemoryManager
     from memory.people import Person
     from voiceagent.sandbox.control import Handle
 
@@ -104,6 +105,26 @@ def test_a_vendor_that_is_away_for_a_moment_is_asked_again(second: Handle) -> No
     person = maria()
 
     assert embed_conversation(person, written(person)) == Embedded(local=4, second=4)
+
+
+def test_a_search_may_compare_by_the_second_vectors(second: Handle, manager: MCPMemoryManager) -> None:
+    person = maria()
+    embed_conversation(person, written(person))
+
+    by_local, by_second = (manager.search(person, "penicillin", meaning=meaning) for meaning in ("local", "openai"))
+    assert by_second[0].row.text == by_local[0].row.text == TALK[2].text
+    assert len(by_second[0].row.vector) == 4 * 1536
+    second.fault("openai.embeddings", "refuse", status=503, times=0)
+    with pytest.raises(EmbeddingError):
+        manager.search(person, "penicillin", meaning="openai")
+    assert manager.search(person, "penicillin")
+
+
+def test_a_search_by_a_meaning_that_is_not_there_is_refused(manager: MCPMemoryManager) -> None:
+    with pytest.raises(ValueError, match="OPENAI_EMBEDDING_MODEL"):
+        manager.search(maria(), "penicillin", meaning="openai")
+    with pytest.raises(ValueError, match="no meaning 'other'"):
+        manager.search(maria(), "penicillin", meaning="other")
 
 
 @pytest.mark.parametrize("status", [401, 503])
