@@ -63,3 +63,14 @@ def test_the_ear_fails_for_good_during_a_guess_over_a_stopped_reply() -> None:
     assert [(t.turn, t.outcome) for t in w.closed] == [(0, "interrupted")]
     w.wait(10_000)
     assert w.end_reason == "ear_failed"
+
+
+def test_a_caller_who_answers_a_prompt_by_a_guess_that_holds_has_all_prompts_again() -> None:
+    w = World()
+    w.wait(9000)
+    w.voice()
+    w.wait(3000)
+    assert w.state.caller.idle_count == 1
+    w.feed(e.EagerEnd(text="I want a table"))
+    w.feed(e.TurnEnded(text="I want a table"))
+    assert w.state.caller.idle_count == 0

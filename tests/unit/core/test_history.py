@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from calls.core.commands import Message, ToolCallItem
+from calls.core.events import CallStarted
 from calls.core.history import (
     CONTINUE_NOTE,
     INTERRUPTED_NOTE,
@@ -14,8 +15,9 @@ from calls.core.history import (
     opening,
     request,
 )
+from calls.core.machine import step
 from calls.core.state import Part, Reply, State, ToolRun
-from tests.unit.core.world import agent
+from tests.unit.core.world import World, agent
 
 CALL = Message("assistant", tool_calls=(ToolCallItem("c1", "lookup", "{}"),))
 
@@ -73,3 +75,15 @@ def test_a_resumed_reply_is_shown_as_generated_with_a_note_to_go_on() -> None:
     stopped = replace(reply(Part("We have one")), cut_at=7)
     shown = request(State(agent=agent(), cut=stopped), stopped, resumed=True)
     assert [m.text for m in shown[1:]] == ["hello", "We have one", CONTINUE_NOTE]
+
+
+def test_what_is_on_file_is_quoted_in_its_own_letters() -> None:
+    w = World(card=("Jürgen", "isst kein Geflügel"))
+    w.say("ein Tisch")
+    assert '{"name": "Jürgen", "notes": ["isst kein Geflügel"]}' in w.ask.messages[0].text
+
+
+def test_the_date_of_the_call_is_told() -> None:
+    started = CallStarted(call_sid="CA1", agent=agent(), today="Monday, 30 November")
+    state, _ = step(State(), started)
+    assert request(state, reply())[0].text.endswith("Today is Monday, 30 November.")
