@@ -16,7 +16,7 @@ from memory import overview, people, selectors
 from memory.admin import factview, shown
 from memory.admin.audit import Use, operator
 from memory.admin.forms import ConfirmForm, CorrectForm, EnterForm, EraseForm
-from memory.admin.pages import CORRECT, ERASE, NUMBER, READ, of_caller, page
+from memory.admin.pages import CORRECT, ERASE, READ, number_for, of_caller, page
 from memory.core import slots
 from memory.db import scoped
 from memory.manager import current
@@ -225,7 +225,7 @@ def erase(request: HttpRequest, person: Person, use: Use) -> HttpResponse:
 
     asked = Asked(
         "Erase a caller", "Erase the caller for good", _erasing(person), form, does, is_for_good=True,
-        context={"shown_number": shown.number(person, whole=request.user.has_perm(NUMBER))},
+        context={"shown_number": number_for(request, person)},
     )  # fmt: skip
     return _answer(request, person, use, asked)
 
@@ -237,8 +237,8 @@ def _erasing(person: Person) -> tuple[str, ...]:
     return (
         f"{plural(totals.facts, 'fact')} with sources and history, {totals.current:,} of them holding now.",
         f"{plural(totals.conversations, 'conversation')} with {plural(totals.utterances, 'line')} of what was said.",
-        f"{plural(len(erasure.names_of(person)), 'call or conversation', 'calls and conversations')} that any part of this "
-        "server knows of: record, transcript, events, sound, and what Redis holds. A call in progress is erased when it ends.",
+        f"Every record of {plural(len(erasure.names_of(person)), 'call or conversation', 'calls and conversations')}: transcript, "
+        "events, sound, and what Redis holds. A call in progress is erased when it ends.",
         "Bookings stay under their reference, without the name. Lines of the admin's own log are made anonymous.",
         "The caller's key is destroyed: what backups hold of the texts cannot be opened any more.",
         f"What stays: a tombstone and {plural(totals.receipts + 1, 'receipt')}, by keyed hash. Who calls again is a stranger.",

@@ -180,11 +180,10 @@ def _narrowed(chosen: Chosen, facts: bool) -> search.Narrowed:
 def _lines(mentions: Sequence[Mention], user: Any) -> list[Line]:
     calls = callpages.find([one.conversation for one in mentions], user)
     numbers = search.numbers([one.person for one in mentions])
-    whole = user.has_perm("memory.see_number")
     return [
         Line(
             mention=one,
-            number=numbers[one.person.id] if whole else shown.masked(numbers[one.person.id]),
+            number=shown.masked(numbers[one.person.id]),
             caller_url=shown.caller_url(one.person.id),
             at=shown.moment(one.at),
             place=_place(one, calls),

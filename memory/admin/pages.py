@@ -17,7 +17,7 @@ from django.views.decorators.cache import never_cache
 
 from memory import callpages, overview, people, selectors
 from memory.admin import factview, shown
-from memory.admin.audit import Use, recorded
+from memory.admin.audit import Use, operator, recorded
 from memory.admin.factview import Place
 from memory.admin.forms import ProbeForm
 from memory.core import budget
@@ -42,8 +42,6 @@ VIEW, READ, NUMBER, CORRECT, ERASE = (
     f"memory.{name}" for name in ("view_caller", "read_caller", "see_number", "correct_caller", "erase_caller")
 )
 _FACTS, _LINES, _CONVERSATIONS, _LAST = 100, 200, 20, 8
-
-View = "Callable[..., HttpResponse]"
 
 
 def of_caller(action: str, *needs: str, looking: str = "") -> Callable[[Callable[..., HttpResponse]], Any]:
@@ -74,6 +72,14 @@ def of_caller(action: str, *needs: str, looking: str = "") -> Callable[[Callable
     return decorate
 
 
+def number_for(request: HttpRequest, person: Person) -> str:
+    """The whole number for whoever may see it, which goes on record by itself; else its end."""
+    if not request.user.has_perm(NUMBER):
+        return shown.number(person, whole=False)
+    accesses.note(operator(request), "see number", [person.key_hash])
+    return shown.number(person, whole=True)
+
+
 def back_to_list(request: HttpRequest, why: str) -> HttpResponse:
     """To the list of callers, which says why."""
     messages.error(request, why)
@@ -91,7 +97,7 @@ def page(request: HttpRequest, template: str, person: Person, title: str, **cont
             "title": title,
             "opts": Caller._meta,
             "person": person,
-            "number": shown.number(person, whole=request.user.has_perm(NUMBER)),
+            "number": shown.number(person, whole=False),
             "caller_url": shown.caller_url(person.id),
             "may": may,
             **context,
@@ -115,8 +121,6 @@ def caller(request: HttpRequest, person: Person, use: Use) -> HttpResponse:
         spoken = list(talks.object_list)
     calls = callpages.find([one.name for one in spoken], request.user)
     use.items = len(views)
-    if request.user.has_perm(NUMBER):
-        accesses.note(f"operator:{request.user.get_username()}", "see number", [person.key_hash])
     card = current().profile(person)
     return page(
         request,
@@ -124,6 +128,7 @@ def caller(request: HttpRequest, person: Person, use: Use) -> HttpResponse:
         person,
         card.name or "Caller",
         row=row,
+        whole_number=number_for(request, person),
         first_seen=shown.moment(row.created_at),
         last_seen=shown.moment(row.last_seen_at, "no conversation yet"),
         card=card,
@@ -231,15 +236,6 @@ class Recalled:
     below: bool
 
 
-_WHY_NOT = {
-    "floor": "below the floor: too little to do with it",
-    "budget": "no room left",
-    "duplicate": "says nothing that another one does not",
-    "superseded": "replaced since",
-    "late": "came too late",
-}
-
-
 @of_caller("probe recall", READ)
 def probe(request: HttpRequest, person: Person, use: Use) -> HttpResponse:
     """Type what the caller might say; see what would stand in the prompt, what not, and why."""
@@ -267,7 +263,6 @@ def probe(request: HttpRequest, person: Person, use: Use) -> HttpResponse:
         chosen=len(chosen),
         tokens=sum(one.tokens for one in chosen),
         first_below=next((one for one in recalled if one.below), None),
-        why_not=_WHY_NOT,
     )
 
 

@@ -74,14 +74,15 @@ class ReceiptAdmin(_RecordAdmin):
     """Receipts: what was removed where, what was searched, what stays."""
 
     list_title = "Receipts of erasures"
+    change_form_template = "admin/memory/record.html"
     list_display = ("shown_asked", "scope", "shown_state", "shown_removed_count", "by", "shown_done", "shown_caller")
     list_filter = ("state", "scope")
     fields: ClassVar = [
-        "scope", "shown_state", "by", "shown_asked", "shown_done", "shown_caller", "shown_removed", "shown_left",
+        "scope", "shown_state", "by", "shown_asked", "shown_done", "shown_whose", "shown_removed", "shown_left",
         "shown_searched", "shown_kept",
     ]  # fmt: skip
     readonly_fields: ClassVar = [
-        "shown_state", "shown_asked", "shown_done", "shown_caller", "shown_removed", "shown_left", "shown_searched",
+        "shown_state", "shown_asked", "shown_done", "shown_whose", "shown_removed", "shown_left", "shown_searched",
         "shown_kept",
     ]  # fmt: skip
 
@@ -108,6 +109,14 @@ class ReceiptAdmin(_RecordAdmin):
     def shown_state(self, row: ErasureRequest) -> str:
         """How far it is, as a sentence's part."""
         return _STATES.get(row.state, row.state)
+
+    @admin.display(description="Caller")
+    def shown_whose(self, row: ErasureRequest) -> str:
+        """The keyed hash, with a link while there is a memory of that number."""
+        found = Caller.objects.filter(key_hash=row.caller_hash).values_list("pk", flat=True).first()
+        if found is None:
+            return self.shown_caller(row)
+        return format_html('<a href="{}">{}</a>', shown.caller_url(found), self.shown_caller(row))
 
     @admin.display(description="Removed")
     def shown_removed_count(self, row: ErasureRequest) -> str:

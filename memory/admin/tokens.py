@@ -41,7 +41,7 @@ class TokenAdmin(shown.ReadOnlyMixin, _TokenAdmin):
     """Who else may reach the memory."""
 
     list_display = (
-        "name", "shown_scopes", "shown_callers", "shown_rate", "shown_state", "shown_used", "shown_expiry", "created_by",
+        "name", "shown_scopes", "shown_callers", "shown_rate", "shown_state", "shown_used", "shown_expiry", "shown_by",
     )  # fmt: skip
     list_select_related = ("created_by",)
     list_per_page = 50
@@ -57,7 +57,7 @@ class TokenAdmin(shown.ReadOnlyMixin, _TokenAdmin):
         "shown_prefix", "shown_scopes", "shown_reach", "shown_rate", "shown_state", "shown_expiry", "shown_used",
         "shown_issue",
     ]  # fmt: skip
-    change_form_template = "admin/memory/token.html"
+    change_form_template = "admin/memory/record.html"
 
     def get_urls(self) -> list[URLPattern]:
         """With a page that revokes."""
@@ -85,7 +85,7 @@ class TokenAdmin(shown.ReadOnlyMixin, _TokenAdmin):
     def _issue(self, request: HttpRequest) -> HttpResponse:
         form = TokenForm(request.POST if request.method == "POST" else None, user=request.user)
         row, secret = None, ""
-        with recorded(request, "issue token" if request.method == "POST" else "see tokens", needs=(ISSUE,)) as use:
+        with recorded(request, "issue token", needs=(ISSUE,)) as use:
             if form.is_valid():
                 values = form.cleaned_data
                 try:
@@ -102,8 +102,8 @@ class TokenAdmin(shown.ReadOnlyMixin, _TokenAdmin):
                     form.add_error("name", "There is a token of this name already.")
                 except ValueError as error:
                     form.add_error(None, f"{error}.")
-            if request.method == "POST" and row is None:
-                use.outcome = "invalid"
+            if row is None:
+                use.outcome = "invalid" if request.method == "POST" else "asked"
         context = {"title": "Issue a token", "opts": ApiToken._meta, "form": form, "token": row, "secret": secret}
         return render(request, "admin/memory/issue.html", {**self.admin_site.each_context(request), **context})
 
@@ -183,6 +183,11 @@ class TokenAdmin(shown.ReadOnlyMixin, _TokenAdmin):
     def shown_expiry(self, token: ApiToken) -> str:
         """Its end."""
         return shown.moment(token.expires_at)
+
+    @admin.display(description="Issued by", ordering="created_by__username")
+    def shown_by(self, token: ApiToken) -> str:
+        """The user, if there still is one."""
+        return str(token.created_by or "a command")
 
     @admin.display(description="Issued")
     def shown_issue(self, token: ApiToken) -> str:

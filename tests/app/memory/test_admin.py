@@ -11,6 +11,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.utils import timezone
 
+from calls.models import Call, Recording
 from memory import people, selectors
 from memory.admin.forms import CorrectForm
 from memory.models import Access, ApiToken, Caller, Conversation, ErasureRequest, Memory, Tombstone, Utterance
@@ -630,3 +631,23 @@ def test_pages_ask_the_same_number_of_questions_whatever_they_show(
     for address, queries in most.items():
         with django_assert_max_num_queries(queries):
             html(client, address)
+
+
+# --- the calls behind it ----------------------------------------------------------------------------------------------
+
+
+def test_sources_lead_to_the_call_and_its_second_for_whoever_may_go_there(
+    known: Person, cast: Cast, client: Client
+) -> None:
+    call = Call.objects.create(call_sid=FIRST, from_number=MARIA, to_number="+15005550006", started_at=MONDAY)
+    Recording.objects.create(call=call, file="x.wav", duration_ms=9000, size_bytes=1, sha256="0" * 64)
+    timeline, second = f'href="/calls/{FIRST}/"', f'href="/calls/{FIRST}/audio.wav#t=1.00"'
+    for codes, leads_to in (
+        ((), ()),
+        (("view_call",), (timeline,)),
+        (("view_call", "listen_recording"), (timeline, second)),
+    ):
+        cast.reader.user_permissions.add(*Permission.objects.filter(codename__in=codes))
+        client.force_login(cast.reader)
+        for page in (html(client, url(known)), html(client, FACTS)):
+            assert [link for link in (timeline, second) if link in page] == list(leads_to)
