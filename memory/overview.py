@@ -87,13 +87,12 @@ def asking_for(callers: QuerySet[Caller], what: str) -> QuerySet[Caller]:
 
 
 def callers_found(callers: QuerySet[Caller], text: str, *, by_name: bool = True) -> QuerySet[Caller]:
-    """Those with this number, id or conversation, or (``by_name``) whose name has all of these words.
+    """Those with this number, keyed hash, id or conversation, or (``by_name``) whose name has all of these words.
 
     Numbers and texts are sealed: a number is found whole, by its keyed hash, a name by the word index of the facts.
     """
-    found: set[UUID] = set()
-    if key_hash := people.hash_of(text):
-        found.update(Caller.objects.filter(key_hash=key_hash).values_list("pk", flat=True))
+    hashes = (people.hash_of(text), text.casefold())
+    found = set(Caller.objects.filter(key_hash__in=filter(None, hashes)).values_list("pk", flat=True))
     if caller_id := people.as_id(text):
         found.add(caller_id)
     found.update(Conversation.objects.filter(name=text).values_list("caller_id", flat=True)[:MOST_FOUND])

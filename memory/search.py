@@ -18,6 +18,7 @@ from memory import overview, people, textsearch
 from memory.core.values import Kind
 from memory.models import Caller, Memory, Source, Utterance
 from memory.people import Person
+from memory.selectors import LOCAL, Column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -72,11 +73,11 @@ class Narrowed:
 
 @dataclass(frozen=True, slots=True)
 class Meant:
-    """What is asked for by meaning: the question's vector, the model it is of, and the column that holds that model's."""
+    """What is asked for by meaning: the question's vector, the model it is of, and where that model's vectors are."""
 
     vector: NDArray[np.float32]
     model: str
-    is_second: bool = False
+    column: Column = LOCAL
 
 
 def by_words(text: str, facts: bool, narrowed: Narrowed, *, start: int = 0, limit: int = 50) -> list[Mention]:
@@ -90,9 +91,8 @@ def by_words(text: str, facts: bool, narrowed: Narrowed, *, start: int = 0, limi
 
 def by_meaning(meant: Meant, facts: bool, narrowed: Narrowed, *, start: int = 0, limit: int = 50) -> list[Mention]:
     """The rows nearest in meaning, best first; ``score`` is the cosine. Rows that have no vector of the model are left out."""
-    column, model = ("openai_vector", "openai_model") if meant.is_second else ("vector", "vector_model")
-    distance = CosineDistance(column, meant.vector.tolist())
-    found = _rows(facts, narrowed).filter(**{model: meant.model}).annotate(distance=distance)
+    distance = CosineDistance(meant.column.vector, meant.vector.tolist())
+    found = _rows(facts, narrowed).filter(**{meant.column.model: meant.model}).annotate(distance=distance)
     found = found.annotate(score=Value(1.0, FloatField()) - F("distance")).order_by("distance")
     return _mentions(found[start : min(start + limit, MOST_RANKED)])
 

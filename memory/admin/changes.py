@@ -74,8 +74,11 @@ def _typed(request: HttpRequest) -> Any:
     return request.POST if request.method == "POST" else None
 
 
-def _done(request: HttpRequest, text: str) -> None:
-    messages.success(request, text)
+def _changed(request: HttpRequest, person: Person, use: Use, what: str, fact: Fact) -> str:
+    """To the fact. The message is kept in a cookie for a moment: it does not say what is remembered."""
+    use.items = 1
+    messages.success(request, f"{what}. Calls in progress look again at once.")
+    return f"{shown.caller_url(person.id)}#fact-{fact.id}"
 
 
 # --- facts ------------------------------------------------------------------------------------------------------------
@@ -90,9 +93,7 @@ def enter(request: HttpRequest, person: Person, use: Use) -> HttpResponse:
         values = form.cleaned_data
         slot = values["slot"].strip()
         fact = current().store(person, kind=values["kind"], text=values["text"], slot=slot, by=operator(request))
-        use.items = 1
-        _done(request, f"Entered: {fact.text}. Calls in progress look again at once.")
-        return shown.caller_url(person.id)
+        return _changed(request, person, use, "Entered", fact)
 
     will = (
         "It holds from now on and is firmer than what was heard: calls are told it at once.",
@@ -117,9 +118,7 @@ def correct(request: HttpRequest, person: Person, use: Use, fact_id: UUID) -> Ht
             was_wrong=values["how"] == CorrectForm.WRONG,
             by=operator(request),
         )
-        use.items = 1
-        _done(request, f"Corrected: {new.text}. Calls in progress look again at once.")
-        return shown.caller_url(person.id)
+        return _changed(request, person, use, "Corrected", new)
 
     will = (
         "The new one takes the place of the old one, which stays in the history with both dates.",
@@ -134,9 +133,7 @@ def retract(request: HttpRequest, person: Person, use: Use, fact_id: UUID) -> Ht
 
     def does() -> str:
         old = current().retract(person, str(fact_id), by=operator(request))
-        use.items = 1
-        _done(request, f"Retracted: {old.text}. Calls in progress look again at once.")
-        return shown.caller_url(person.id)
+        return _changed(request, person, use, "Retracted", old)
 
     will = (
         "It ends now: no call is told it any more.",
@@ -248,7 +245,8 @@ def _erasing(person: Person) -> tuple[str, ...]:
 def _receipt(request: HttpRequest, use: Use, receipt: ErasureRequest) -> str:
     """To the receipt."""
     use.items = sum(count for counts in receipt.receipt["removed"].values() for count in counts.values())
-    state = receipt.get_state_display()
-    tell = messages.success if receipt.state == receipt.State.VERIFIED else messages.warning
-    tell(request, f"Done: {state}. This is the receipt.")
+    if receipt.state == receipt.State.VERIFIED:
+        messages.success(request, "It is gone: a search found nothing any more. This is the receipt.")
+    else:
+        messages.warning(request, "It is asked for and will be finished: the receipt says what it waits for.")
     return reverse("admin:memory_erasurerequest_change", args=[receipt.pk])

@@ -23,6 +23,7 @@ from memory.crypto import SealBroken
 from memory.embedding.port import EmbeddingError
 from memory.models import Memory, Utterance
 from memory.search import Meant, Mention
+from memory.selectors import SECOND
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +37,7 @@ else:
 _PAGE = 50
 _MOST_CHARS = 500
 #: How to search, and what it is called.
-WORDS, MEANING, SECOND = "words", "meaning", "openai"
+WORDS, MEANING, OPENAI = "words", "meaning", "openai"
 _ROLES = dict(Utterance.Role.choices)
 _KINDS = [kind.value for kind in Kind if kind is not Kind.UTTERANCE]
 
@@ -167,7 +168,7 @@ def _meant(asked: str, by: str) -> Meant:
     if second is None:
         raise EmbeddingError("OPENAI_EMBEDDING_MODEL names no model")
     with closing(second):
-        return Meant(second.embed_query(asked), second.name, is_second=True)
+        return Meant(second.embed_query(asked), second.name, SECOND)
 
 
 def _narrowed(chosen: Chosen, facts: bool) -> search.Narrowed:
@@ -207,7 +208,7 @@ def _ways() -> list[tuple[str, str]]:
     second = surroundings.second_embedder()
     if second is not None:
         with closing(second):
-            ways.append((SECOND, f"by meaning, {second.name}"))
+            ways.append((OPENAI, f"by meaning, {second.name}"))
     return ways
 
 

@@ -208,7 +208,9 @@ def conversation(request: HttpRequest, person: Person, use: Use, conversation_id
         call=call,
         lines=lines,
         said=[(line, factview.place(talk.name, f"{url}#line-{line.seq}", call, line.audio_ms)) for line in said],
-        groups=factview.groups(sorted(_facts(request, person, heard), key=lambda view: view.fact.slot)),
+        groups=factview.groups(
+            sorted(_facts(request, person, heard), key=lambda view: (not view.fact.slot, view.fact.slot))
+        ),
     )
 
 

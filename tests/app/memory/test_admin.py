@@ -223,6 +223,7 @@ def test_a_caller_is_found_by_number_name_id_and_conversation(known: Person, cas
             MARIA,
             "+1 555 010-0001",
             "rossi",
+            known.key_hash,
             "Maria Rossi",
             "maria bianchi",
             str(known.id),
@@ -233,7 +234,7 @@ def test_a_caller_is_found_by_number_name_id_and_conversation(known: Person, cas
         )
     }
     assert found == {
-        MARIA: 1, "+1 555 010-0001": 1, "rossi": 1, "Maria Rossi": 1, "maria bianchi": 0, str(known.id): 1, FIRST: 1,
+        MARIA: 1, "+1 555 010-0001": 1, "rossi": 1, known.key_hash: 1, "Maria Rossi": 1, "maria bianchi": 0, str(known.id): 1, FIRST: 1,
         "0001": 0, "\x00": 2, "'; --": 0,
     }  # fmt: skip
     client.force_login(cast.viewer)
@@ -429,7 +430,7 @@ def test_a_fact_is_entered_corrected_and_retracted(known: Person, cast: Cast, cl
     client.force_login(cast.corrector)
 
     entered = posted(client, url(known, "enter"), slot="seating", text="by the window", kind="fact")
-    assert "Entered: Likes to sit: window. Calls in progress look again at once." in entered.content.decode()
+    assert "Entered. Calls in progress look again at once." in entered.content.decode()
     seat = selectors.facts(known, slot="seating")[0]
     assert [(one.what, one.by) for one in seat.history] == [("added", "operator:corrector")]
 
@@ -490,7 +491,7 @@ def test_a_fact_is_forgotten_with_its_words_and_a_receipt(known: Person, cast: C
 
     page = posted(client, address).content.decode()
 
-    assert "Done: verified. This is the receipt." in page
+    assert "It is gone: a search found nothing any more. This is the receipt." in page
     assert "utterances blanked" in page
     assert [one.slot for one in selectors.facts(known)] == ["identity.name"]
     assert all("4711" not in line.text for line in selectors.lines(known))
@@ -503,7 +504,7 @@ def test_a_conversation_is_forgotten(known: Person, cast: Cast, client: Client) 
     address = url(known, "conversation", conversation(known).pk, "forget")
     assert "What was said goes: 4 lines." in html(client, address)
 
-    assert "Done: verified." in posted(client, address).content.decode()
+    assert "It is gone: " in posted(client, address).content.decode()
 
     assert not Utterance.objects.filter(caller_id=known.id).exists()
     assert [one.slot for one in selectors.facts(known)] == ["identity.name"]
@@ -525,7 +526,7 @@ def test_a_caller_is_erased_after_saying_who(known: Person, cast: Cast, client: 
 
     receipt = posted(client, address, digits="0001").content.decode()
 
-    assert "Done: verified. This is the receipt." in receipt
+    assert "It is gone: a search found nothing any more. This is the receipt." in receipt
     assert "verified: a search found nothing" in receipt
     assert "keyed hashes of the number" in receipt
     assert not Caller.objects.exists()
@@ -651,3 +652,45 @@ def test_sources_lead_to_the_call_and_its_second_for_whoever_may_go_there(
         client.force_login(cast.reader)
         for page in (html(client, url(known)), html(client, FACTS)):
             assert [link for link in (timeline, second) if link in page] == list(leads_to)
+
+
+def test_long_memories_come_in_pages_and_links_lead_to_the_right_one(known: Person, cast: Cast, client: Client) -> None:
+    lines = tuple(f"Line {number} of a long talk" for number in range(450))
+    talk(known, "CA9", lines)
+    for number in range(120):
+        correcting.store(known, "fact", f"Owns violin {number}", by="operator:ann", now=MONDAY)
+    client.force_login(cast.root)
+    long = Conversation.objects.get(caller_id=known.id, name="CA9")
+    address = url(known, "conversation", long.pk)
+
+    assert "Line 433 of" in html(client, f"{address}?line=433")
+    assert "Line 433 of" not in html(client, address)
+    assert [client.get(address, {"line": line}).context["lines"].number for line in ("199", "200", "9999", "x")] == [
+        1,
+        2,
+        3,
+        1,
+    ]
+    first, last = (client.get(url(known), {"facts": page, "state": "current"}) for page in ("1", "99"))
+    assert "state=current&amp;facts=2#facts" in first.content.decode()
+    assert [group.slot for group in first.context["groups"]] == ["identity.account", "identity.name", ""]
+    shown = [view.fact.id for page in (first, last) for group in page.context["groups"] for view in group.facts]
+    assert len(shown) == len(set(shown)) == 122
+    seen = client.get(FACTS)
+    more = client.get(f"{FACTS}?{seen.context['next_query']}")
+    pages = [[line.mention.id for line in page.context["lines"]] for page in (seen, more)]
+    assert (len(pages[0]), len(set(pages[0]) & set(pages[1]))) == (50, 0)
+    ranked = client.get(SAID, {"q": "long"})
+    after = client.get(f"{SAID}?{ranked.context['next_query']}")
+    ids = [line.mention.id for page in (ranked, after) for line in page.context["lines"]]
+    assert len(ids) == len(set(ids)) == 100
+
+
+def test_nothing_that_was_typed_is_kept_in_a_cookie_or_a_session(known: Person, cast: Cast, client: Client) -> None:
+    client.force_login(cast.root)
+
+    client.post(url(known, "enter"), {"text": "Plays the bassoon", "kind": "fact"})
+
+    assert "bassoon" not in "".join(cookie.value for cookie in client.cookies.values())
+    assert "bassoon" not in str(dict(client.session.items()))
+    assert any(fact.text == "Plays the bassoon" for fact in selectors.facts(known))
