@@ -11,11 +11,17 @@ import pytest_asyncio
 from memory import surroundings
 from memory.manager import MCPMemoryManager
 from memory.ringing import CallMemories
+from memory.services import cards, correcting
 from memory.stores.l1 import L1
+from tests.app.memory.operators import Cast, make_cast
+from tests.app.memory.people import MONDAY, maria
+from tests.app.memory.talks import FIRST, heard, talk
 from voiceagent.sandbox.control import Handle, SandboxServer, SandboxThread
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
+
+    from memory.people import Person
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +55,20 @@ async def calls(manager: MCPMemoryManager) -> AsyncIterator[CallMemories]:
     yield memories
     await memories.aclose()
     database.shutdown(wait=True)
+
+
+@pytest.fixture
+def cast(db: None) -> Cast:
+    """Operators with different permissions."""
+    return make_cast()
+
+
+@pytest.fixture
+def known(db: None, redis_url: str) -> Person:
+    """Maria: a conversation, a name, a fact that was heard, and a card."""
+    person = maria()
+    talk(person)
+    correcting.store(person, "", "", slot="identity.name", value="Maria Rossi", by="operator:ann", now=MONDAY)
+    heard(person, "Customer number: 4711X", (FIRST, "4711 X"), value="4711X", slot="identity.account")
+    cards.build(person, now=MONDAY)
+    return person
