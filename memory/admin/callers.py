@@ -67,6 +67,7 @@ class CallerAdmin(shown.ReadOnlyMixin, _CallerAdmin):
                 ("retract", "fact/<uuid:fact_id>/retract/", changes.retract),
                 ("forget", "fact/<uuid:fact_id>/forget/", changes.forget),
                 ("forget_conversation", "conversation/<uuid:conversation_id>/forget/", changes.forget_conversation),
+                ("keep", "keep/", changes.keep),
                 ("erase", "erase/", changes.erase),
             )
         ]

@@ -15,13 +15,13 @@ from django.utils import timezone
 from memory import overview, people, selectors
 from memory.admin import factview, shown
 from memory.admin.audit import Use, operator
-from memory.admin.forms import ConfirmForm, CorrectForm, EnterForm, EraseForm
+from memory.admin.forms import ConfirmForm, CorrectForm, EnterForm, EraseForm, KeepForm
 from memory.admin.pages import CORRECT, ERASE, READ, number_for, of_caller, page
 from memory.core import slots
 from memory.db import scoped
 from memory.manager import current
-from memory.models import Conversation
-from memory.services import erasure
+from memory.models import Caller, Conversation
+from memory.services import erasure, housekeeping
 from memory.services.writing import Erased
 
 if TYPE_CHECKING:
@@ -209,6 +209,27 @@ def forget_conversation(request: HttpRequest, person: Person, use: Use, conversa
         context={"talk": talk, "began": shown.moment(talk.began_at)},
     )  # fmt: skip
     return _answer(request, person, use, asked)
+
+
+@of_caller("keep for", READ, ERASE, looking="see caller")
+def keep(request: HttpRequest, person: Person, use: Use) -> HttpResponse:
+    """Say how long what was said is kept."""
+    days = Caller.objects.values_list("retention_days", flat=True).get(pk=person.id)
+    form = KeepForm(_typed(request), initial={"days": days})
+
+    def does() -> str:
+        housekeeping.keep_for(person, form.cleaned_data["days"])
+        use.items = 1
+        messages.success(request, "Changed. It is looked after every six hours.")
+        return shown.caller_url(person.id)
+
+    will = (
+        "Conversations that ended longer ago are erased for good, records and sound of calls included, with a receipt.",
+        "Facts stay, without the words they were heard in. Summaries go with their conversation.",
+    )
+    return _answer(
+        request, person, use, Asked("How long it is kept", "Keep it that long", will, form, does, is_for_good=True)
+    )
 
 
 @of_caller("erase caller", ERASE, looking="see caller")

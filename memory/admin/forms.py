@@ -74,6 +74,18 @@ class CorrectForm(forms.Form):
     )
 
 
+class KeepForm(forms.Form):
+    """How long what a caller says is kept."""
+
+    days = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=_MOST_DAYS,
+        label="Keep for (days)",
+        help_text="Empty: as long as the caller.",
+    )
+
+
 class ConfirmForm(forms.Form):
     """Nothing to type: the button decides."""
 

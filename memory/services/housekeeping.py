@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from uuid import UUID
 
+    from memory.people import Person
+
 _log = structlog.get_logger(__name__)
 
 _EXPIRED = MemoryEvent.What.EXPIRED
@@ -48,6 +50,12 @@ def expire(now: datetime) -> int:
         cards.build(person, now=now)
         keys.announce(person.key_hash, owner, keys.What.CHANGED)
     return len(rows)
+
+
+def keep_for(person: Person, days: int | None) -> None:
+    """How long what a caller says is kept from now on; ``None``: as long as the caller. ``let_go`` does it."""
+    with scoped(person.id):
+        Caller.objects.filter(pk=person.id).update(retention_days=days)
 
 
 def let_go(now: datetime) -> int:

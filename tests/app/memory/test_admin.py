@@ -51,6 +51,7 @@ def addresses(person: Person) -> dict[str, str]:
         "forget": url(person, "fact", fact, "forget"),
         "forget_conversation": url(person, "conversation", talked, "forget"),
         "erase": url(person, "erase"),
+        "keep": url(person, "keep"),
         "tokens": TOKENS,
         "issue": f"{TOKENS}add/",
         "receipts": RECEIPTS,
@@ -64,7 +65,7 @@ SEES = {
     "viewer": {"list"},
     "reader": READS,
     "corrector": READS | {"enter", "correct", "retract"},
-    "eraser": READS | {"forget", "forget_conversation", "erase", "receipts"},
+    "eraser": READS | {"forget", "forget_conversation", "erase", "keep", "receipts"},
     "clerk": {"tokens", "issue"},
     "nobody": set(),
 }
@@ -82,11 +83,11 @@ def test_everybody_sees_what_they_may_and_nothing_else(name: str, known: Person,
 @pytest.mark.parametrize("name", SEES)
 def test_nobody_changes_what_they_may_not(name: str, known: Person, cast: Cast, client: Client) -> None:
     client.force_login(getattr(cast, name))
-    refused = [page for page in ("enter", "correct", "retract", "forget", "forget_conversation", "erase")]
+    refused = [page for page in ("enter", "correct", "retract", "forget", "forget_conversation", "erase", "keep")]
 
     for page in (page for page in refused if page not in SEES[name]):
         response = client.post(
-            addresses(known)[page], {"text": "x", "kind": "fact", "how": "changed", "digits": "0001"}
+            addresses(known)[page], {"text": "x", "kind": "fact", "how": "changed", "digits": "0001", "days": "1"}
         )
         assert response.status_code == 403, page
 

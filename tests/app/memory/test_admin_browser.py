@@ -88,7 +88,7 @@ def house(live_server: LiveServer, client: Client) -> Iterator[House]:
     addresses = (
         "/admin/", "/admin/memory/", "/admin/memory/caller/", f"{base}/change/", f"{base}/conversation/{talked.pk}/",
         f"{base}/enter/", f"{base}/{fact}/correct/", f"{base}/{fact}/retract/", f"{base}/{fact}/forget/",
-        f"{base}/conversation/{talked.pk}/forget/", f"{base}/erase/", f"{base}/probe/", "/admin/memory/memory/",
+        f"{base}/conversation/{talked.pk}/forget/", f"{base}/erase/", f"{base}/keep/", f"{base}/probe/", "/admin/memory/memory/",
         "/admin/memory/memory/?q=customer+number", "/admin/memory/utterance/", "/admin/memory/utterance/?q=window&by=meaning",
         "/admin/memory/apitoken/", "/admin/memory/apitoken/add/", f"/admin/memory/apitoken/{token.pk}/change/",
         f"/admin/memory/apitoken/{token.pk}/revoke/", "/admin/memory/erasurerequest/",

@@ -9,6 +9,7 @@ import pytest
 from memory import people, selectors
 from memory.admin.forms import CorrectForm
 from memory.models import Caller, ErasureRequest, Tombstone, Utterance
+from memory.services import housekeeping
 from tests.app.memory.operators import (
     RECEIPTS,
     Cast,
@@ -19,7 +20,7 @@ from tests.app.memory.operators import (
     posted,
     url,
 )
-from tests.app.memory.people import MARIA, john
+from tests.app.memory.people import DAY, MARIA, MONDAY, john
 
 if TYPE_CHECKING:
     from django.test import Client
@@ -149,3 +150,19 @@ def test_nothing_that_was_typed_is_kept_in_a_cookie_or_a_session(known: Person, 
     assert "bassoon" not in "".join(cookie.value for cookie in client.cookies.values())
     assert "bassoon" not in str(dict(client.session.items()))
     assert any(fact.text == "Plays the bassoon" for fact in selectors.facts(known))
+
+
+def test_an_operator_says_how_long_what_is_said_is_kept(known: Person, cast: Cast, client: Client) -> None:
+    client.force_login(cast.eraser)
+    assert "greater than or equal to 1" in posted(client, url(known, "keep"), days="0").content.decode()
+
+    page = posted(client, url(known, "keep"), days="30").content.decode()
+
+    assert "30 days" in page
+    assert accesses()[-2:] == [("operator:eraser", "keep for", "done"), ("operator:eraser", "see caller", "done")]
+    assert housekeeping.let_go(MONDAY + 31 * DAY) == 1
+    page = html(client, url(known))
+    assert "said by the caller; the words were let go" in page
+    assert "No conversation is kept." in page
+    posted(client, url(known, "keep"), days="")
+    assert Caller.objects.get(pk=known.id).retention_days is None
