@@ -19,9 +19,10 @@ call: ## Place a simulated phone call to the running server; options in ARGS='..
 	@.ci/venv base sandbox
 	@exec $(BIN)/python -m voiceagent.sandbox.call $(ARGS)
 
+# Many tests wait for real sockets, servers and sound: one more worker than cores fills the time.
 test: ## Install what the tests need and run them, browser tests included
 	@.ci/venv base sandbox dev
-	@CHROMIUM=$$(.ci/chromium) && export CHROMIUM && exec $(BIN)/python -m pytest -m "not long" -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@CHROMIUM=$$(.ci/chromium) && export CHROMIUM && exec $(BIN)/python -m pytest -m "not long" -n $$(($$(nproc) + 1)) --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-long: ## Mutation, fuzzing, soak, kills, load: outside CI, bounded, resumable
 	@.ci/venv base sandbox dev

@@ -22,13 +22,15 @@ from voiceagent.sandbox.carrier import AgentStarted, CallerStarted, CallFailedEr
 CALLS = int(os.environ.get("BENCH_CALLS", "40"))
 SECONDS = int(os.environ.get("BENCH_SECONDS", "60"))
 RAMP_S = 5.0
+#: ``new`` callers have no memory yet; ``known`` ones have called before, and ``recall`` gives some of these memories.
+FIRST_CALLER = 500 if os.environ.get("BENCH_CALLERS", "new") == "known" else int(time.time()) % 90_000 * 100 + 1000
 LATE_MS = 60
 
 
 async def talk(carrier: Carrier, number: int, until: float) -> PhoneCall | None:
     """One caller, until the time is up. ``None`` where the call did not come about."""
     await asyncio.sleep(number * RAMP_S / CALLS)
-    phone = carrier.call(caller=f"+1555{number:07d}", called="+15005550006", keep_audio=False)
+    phone = carrier.call(caller=f"+1555{FIRST_CALLER + number:07d}", called="+15005550006", keep_audio=False)
     try:
         await phone.start()
         await phone.wait_for(AgentStarted)

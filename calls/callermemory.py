@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from calls.core.events import Recalled
 from calls.core.state import Card
 from calls.ports import Forgotten, MemoryRefused, RecallResult, Remembered
-from memory.manager import NotRemembered
+from memory.manager import ITEM_CHARS, NotRemembered, context, shortened
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from memory.manager import CallMemory as Held
     from memory.manager import Hit
     from memory.ringing import CallMemories
+
+
+#: What stands in the call's record of what was recalled: enough to see why, not the memory over again.
+_MOST_LEFT_OUT, _LEFT_OUT_CHARS, _QUOTE_CHARS = 6, 80, 160
 
 
 class CallerMemory:
@@ -56,7 +60,9 @@ class OneCaller:
     async def recall(self, text: str, deadline_ms: int) -> RecallResult:
         """What may help, within the deadline."""
         found = await self._held.recall(text, deadline_ms)
-        return RecallResult(tuple(map(_item, found.hits)), found.outcome, found.took_ms)
+        shown = [hit for hit in found.hits if hit.in_prompt]
+        left_out = [hit for hit in found.hits if not hit.in_prompt][:_MOST_LEFT_OUT]
+        return RecallResult(tuple(map(_item, (*shown, *left_out))), found.outcome, found.took_ms)
 
     def note(self, role: str, text: str, turn: int, at_ms: int) -> None:
         """What was said in this call."""
@@ -85,14 +91,15 @@ def _item(hit: Hit) -> Recalled:
         id=row.id,
         level=hit.level.value,
         kind=row.kind.value,
-        text=row.text,
+        text=shortened(row.text, ITEM_CHARS if hit.in_prompt else _LEFT_OUT_CHARS),
         score_milli=round(hit.score * 1000),
         said_at=row.said_at.isoformat(timespec="seconds"),
         conversation=origin.conversation,
         seq=origin.seq,
         audio_ms=origin.audio_ms,
-        quote=origin.quote,
+        quote=shortened(origin.quote, _QUOTE_CHARS),
         in_prompt=hit.in_prompt,
         why_not=hit.why_not,
         role=row.role,
+        after=context(row) if hit.in_prompt else "",
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import structlog
 
 from calls.core.commands import TurnClosed
-from calls.core.events import CardLoaded, EagerEnd, WordsHeard
+from calls.core.events import CardLoaded, EagerEnd, SpeechEnded, SpeechStarted, WordsHeard
 from calls.core.state import Card
 
 if TYPE_CHECKING:
@@ -35,9 +35,36 @@ class MemoryFeed:
         self._call_sid = call_sid
         self._shown: Card | None = None
         memory.on_card = self._show
-        bus.subscribe(WordsHeard, lambda heard, _: memory.hear(heard.text))
-        bus.subscribe(EagerEnd, lambda heard, _: memory.hear(heard.text))
+        self._speaking = False
+        self._text = self._told = ""
+        bus.subscribe(SpeechStarted, self._speech_started)
+        bus.subscribe(SpeechEnded, self._speech_ended)
+        bus.subscribe(WordsHeard, self._words_heard)
+        bus.subscribe(EagerEnd, self._eager_end)
         bus.subscribe(TurnClosed, self._said)
+
+    # What is heard while the caller speaks will be more in a moment: what it means is wanted once they pause.
+
+    def _speech_started(self, _event: SpeechStarted, _: StepTaken) -> None:
+        self._speaking = True
+
+    def _speech_ended(self, _event: SpeechEnded, _: StepTaken) -> None:
+        self._speaking = False
+        self._hear()
+
+    def _words_heard(self, heard: WordsHeard, _: StepTaken) -> None:
+        self._text = heard.text
+        if not self._speaking:
+            self._hear()
+
+    def _eager_end(self, heard: EagerEnd, _: StepTaken) -> None:
+        self._text = heard.text
+        self._hear()
+
+    def _hear(self) -> None:
+        if self._text and self._text != self._told:
+            self._told = self._text
+            self._memory.hear(self._text)
 
     async def greet(self) -> None:
         """Post a card that was prefetched, so that the greeting has the name. Waits for nothing."""
@@ -65,6 +92,7 @@ class MemoryFeed:
 
     def _said(self, turn: TurnClosed, _: StepTaken) -> None:
         """Both sides of a turn that is over: what the caller said, what they heard."""
+        self._text = self._told = ""
         if turn.user_text:
             self._memory.note("user", turn.user_text, turn.turn, turn.speech_ended_ms)
         if turn.heard_text:

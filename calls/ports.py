@@ -161,7 +161,7 @@ class CallMemory(Protocol):
         cancelled."""
 
     def hear(self, text: str) -> None:
-        """The whole text of the caller's open turn so far: what ``recall`` may be asked next. Cheap, never blocks."""
+        """The whole text of the caller's open turn so far, once they pause: what ``recall`` may be asked next. Cheap, never blocks."""
 
     async def recall(self, text: str, deadline_ms: int) -> RecallResult:
         """What may help to answer ``text``, within ``deadline_ms``: what is not found by then is left out.

@@ -89,20 +89,30 @@ def index_of(person: Person | None, embedder: Embedder) -> tuple[CallerIndex, bo
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What the calls of a process share. ``embedding`` has few threads: each embedding keeps a core busy."""
+    """What the calls of a process share. ``embedding`` and ``indexing`` have a thread each: their work keeps a core busy,
+    and more of them would only keep the event loop from it."""
 
     embedder: Embedder
     l1: L1
     database: Executor
     embedding: Executor
+    indexing: Executor
     clock: Callable[[], float] = time.monotonic
     now: Callable[[], datetime] = field(default=lambda: datetime.now(UTC))
 
     async def in_database[**P, R](self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run a query in the threads of our own, never on the shared one."""
-        call = database_sync_to_async(function, thread_sensitive=False, executor=self.database)
-        result: R = await call(*args, **kwargs)
-        return result
+        return await _in(self.database, function, *args, **kwargs)
+
+    async def in_index[**P, R](self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run what reads and counts a whole memory, one at a time."""
+        return await _in(self.indexing, function, *args, **kwargs)
+
+
+async def _in[**P, R](executor: Executor, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+    call = database_sync_to_async(function, thread_sensitive=False, executor=executor)
+    result: R = await call(*args, **kwargs)
+    return result
 
 
 class CallMemory:
@@ -163,7 +173,7 @@ class CallMemory:
     async def _load_index(self) -> None:
         changes = self._changes
         try:
-            index, is_whole = await self._resources.in_database(self._read_index)
+            index, is_whole = await self._resources.in_index(self._read_index)
         except Exception as error:  # noqa: BLE001 - recall then has the card alone
             _log.warning("memory.index_failed", call_sid=self.call_sid, error=type(error).__name__)
             return
@@ -196,7 +206,7 @@ class CallMemory:
 
     def hear(self, text: str) -> None:
         """Interim words of the caller: what they mean is wanted soon."""
-        if not self._is_erased and (self._index is None or len(self._index)):
+        if self._index is None or self._knows_more(self._index):
             asked = question(text, self._before)
             self._meaning.expect(asked if self._index is None else self._index.in_first_person(asked))
 
@@ -230,7 +240,7 @@ class CallMemory:
         index = self._index
         if index is None:
             return Recollection(Outcome.EMPTY if self._is_erased else Outcome.LATE, self._since(started))
-        if not len(index):
+        if not self._knows_more(index):
             return Recollection(Outcome.EMPTY, self._since(started))
         asked = question(text, self._before)
         vector = await self._meaning.of(index.in_first_person(asked), deadline - self._resources.clock())
@@ -247,6 +257,11 @@ class CallMemory:
             embedded_ms=int((embedded - started) * 1000),
             searched_ms=self._since(embedded),
         )
+
+    def _knows_more(self, index: CallerIndex) -> bool:
+        """Whether there is anything but the lines of this call, which the model has before it already: else nothing need
+        be embedded for a stranger."""
+        return len(index) > sum(row.kind is Kind.UTTERANCE for row in self._own.values())
 
     def _of_this_call(self, hit: Hit) -> Hit:
         """What was said in this call stands in the model's history already."""

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from memory import people, selectors, surroundings
 from memory.core import budget
+from memory.core.budget import ITEM_CHARS, context, shortened
 from memory.core.index import CallerIndex, Ranking
 from memory.core.text import question
 from memory.core.values import Card, Hit, Kind, Said
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from memory.services.writing import Written
 
 __all__ = [
+    "ITEM_CHARS",
     "CallMemory",
     "Card",
     "Erased",
@@ -52,7 +54,9 @@ __all__ = [
     "Outcome",
     "Recollection",
     "Said",
+    "context",
     "current",
+    "shortened",
 ]
 
 #: Longest question that is looked at; what was said is at most this long too.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import threading
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING
@@ -22,17 +24,23 @@ _log = structlog.get_logger(__name__)
 
 #: How long what a ringing call loaded is kept for a stream that may never come.
 RINGING_S = 90.0
-#: Each embedding keeps a core busy for some milliseconds; more threads only make all of them late.
-_EMBEDDING_THREADS = 1
+_NICENESS = 5
 _RECONNECT_S = 1.0
+
+
+def _yield_to_the_loop() -> None:
+    """Where cores are few, the memory's work comes after the frames of all calls: it has a fallback, they have none."""
+    with suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
 
 
 class CallMemories:
     """One for each process that takes calls. Event loop only."""
 
     def __init__(self, manager: MCPMemoryManager, database: Executor) -> None:
-        self._embedding = ThreadPoolExecutor(_EMBEDDING_THREADS, "embedding")
-        self._resources = Resources(manager.embedder, manager.l1, database, self._embedding)
+        self._embedding = ThreadPoolExecutor(1, "embedding", initializer=_yield_to_the_loop)
+        self._indexing = ThreadPoolExecutor(1, "indexing", initializer=_yield_to_the_loop)
+        self._resources = Resources(manager.embedder, manager.l1, database, self._embedding, self._indexing)
         self._ringing: dict[str, tuple[CallMemory, asyncio.TimerHandle]] = {}
         self._open: dict[str, CallMemory] = {}
         self._listening: asyncio.Task[None] | None = None
@@ -72,7 +80,8 @@ class CallMemories:
         for memory in list(self._open.values()):
             await memory.aclose()
         await asyncio.gather(*self._closing, return_exceptions=True)
-        self._embedding.shutdown(wait=False, cancel_futures=True)
+        for executor in (self._embedding, self._indexing):
+            executor.shutdown(wait=False, cancel_futures=True)
 
     def _never_came(self, call_sid: str) -> None:
         memory, _ = self._ringing.pop(call_sid)

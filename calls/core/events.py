@@ -130,6 +130,7 @@ class Recalled:
     its score in thousandths. ``said_at`` is ISO text. ``conversation``, ``seq``, ``audio_ms`` and ``quote`` say where it
     was said: the call, the line in it, the place in its recording and the words; ``-1`` where there is none.
     ``why_not`` is empty where ``in_prompt``, else a short stable word. ``role``: who said it, ``user`` or ``assistant``.
+    ``after``: what was said just before it, where it says little by itself.
     """
 
     id: str
@@ -145,6 +146,7 @@ class Recalled:
     in_prompt: bool = True
     why_not: str = ""
     role: str = "user"
+    after: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

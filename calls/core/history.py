@@ -68,6 +68,8 @@ def of_recalled(items: tuple[Recalled, ...]) -> tuple[Message, ...]:
 def entry(item: Recalled) -> dict[str, str]:
     """What the model is shown of something remembered."""
     shown = {"said_at": item.said_at[:_DATE], "kind": item.kind, "text": item.text}
+    if item.after:
+        shown["after"] = item.after
     return shown if item.role == "user" else shown | {"by": "the agent"}
 
 

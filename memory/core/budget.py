@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from memory.core.values import Hit, Row
 
 _SPEAKERS = {"user": "caller", "assistant": "you"}
-#: What was said before is shown of rows with fewer telling words than this: "only before ten" needs its question.
+#: What was said before is shown of rows with fewer telling words than this.
 _TELLING_WORDS = 5
 _BEFORE_CHARS = 120
 #: An item longer than this is cut, so that one long story does not push out everything else.
@@ -77,12 +77,19 @@ def line(row: Row, item_chars: int = ITEM_CHARS) -> str:
     """One item as JSON: its id, its day, who said it or what kind of fact it is, and the text."""
     item = {"id": row.id, "date": row.said_at.date().isoformat()}
     if row.kind is Kind.UTTERANCE:
-        if row.before and len(text.tokens(row.text)) < _TELLING_WORDS:
-            item["after"] = text.end_of(text.clean(row.before), _BEFORE_CHARS)
-        item[_SPEAKERS.get(row.role, "other")] = _shortened(row.text, item_chars)
+        if after := context(row):
+            item["after"] = after
+        item[_SPEAKERS.get(row.role, "other")] = shortened(row.text, item_chars)
     else:
-        item[row.kind.value] = _shortened(row.text, item_chars)
+        item[row.kind.value] = shortened(row.text, item_chars)
     return json.dumps(item, ensure_ascii=False)
+
+
+def context(row: Row) -> str:
+    """What was said just before a row that says little by itself ("only before ten" needs its question); else empty."""
+    if row.kind is not Kind.UTTERANCE or not row.before or len(text.tokens(row.text)) >= _TELLING_WORDS:
+        return ""
+    return text.end_of(text.clean(row.before), _BEFORE_CHARS)
 
 
 def tokens_of(prompt_text: str) -> int:
@@ -91,7 +98,8 @@ def tokens_of(prompt_text: str) -> int:
     return -(-len(prompt_text.encode()) // 3)
 
 
-def _shortened(said: str, limit: int) -> str:
+def shortened(said: str, limit: int) -> str:
+    """The text on one line, at most about ``limit`` characters of it."""
     said = text.clean(said)
     return said if len(said) <= limit else said[:limit].rsplit(" ", 1)[0] + " …"
 

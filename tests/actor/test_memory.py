@@ -259,15 +259,19 @@ def test_the_memory_hears_interim_words_and_both_sides_of_a_turn_that_is_over() 
         async with call(remembering(**WELCOME), memory=memory) as line:
             await line.wait(3000)
             line.starts()
+            line.post(e.WordsHeard(text="is"))
             line.post(e.WordsHeard(text="is there"))
+            await line.wait(100)
+            assert memory.heard == [], "who is still speaking will have said more"
+            line.post(e.SpeechEnded(voiced_until_ms=3050))
+            line.post(e.WordsHeard(text="is there a"))
             line.post(e.EagerEnd(text="is there a table"))
             await line.wait(100)
-            line.post(e.SpeechEnded(voiced_until_ms=3050))
             line.post(e.TurnEnded(text="is there a table"))
             await line.wait(3000)
 
     run(conversation())
-    assert memory.heard == ["is there", "is there a table"]
+    assert memory.heard == ["is there", "is there a", "is there a table"]
     assert [(role, text, turn) for role, text, turn, _ in memory.noted] == [
         ("assistant", "Hello. How can I help you?", 0),
         ("user", "is there a table", 1),

@@ -190,6 +190,16 @@ async def test_a_correction_counts_within_the_call(calls: CallMemories, manager:
     assert (rex.level, rex.row.origin.audio_ms) == (Level.L1, 4200)
 
 
+async def test_for_a_stranger_nothing_is_embedded(calls: CallMemories, monkeypatch: pytest.MonkeyPatch) -> None:
+    memory = await opened(calls, JOHN)
+    memory.note("user", "Are you open on Sunday?", 1)
+    monkeypatch.setattr(memory._meaning, "expect", lambda _: pytest.fail("nothing can be found"))
+
+    memory.hear("And on Monday?")
+
+    assert (await memory.recall("And on Monday?", LONG_MS)).outcome is Outcome.EMPTY
+
+
 async def test_the_agents_question_gives_a_short_answer_its_meaning(calls: CallMemories) -> None:
     await remember()
     memory = await opened(calls)

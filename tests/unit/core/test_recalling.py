@@ -429,3 +429,9 @@ def test_a_remembered_instruction_changes_what_is_shown_and_nothing_that_is_done
         return [command for command in w.commands if not isinstance(command, AskModel)]
 
     assert run(HOSTILE) == run("Vegetarian.")
+
+
+def test_a_short_answer_is_shown_after_the_question_it_answers(w: World) -> None:
+    w.say("a table please")
+    w.recall(replace(WINDOW, text="Yes.", after="By the window?"), replace(WINDOW, id="m3"))
+    assert [entry.get("after") for entry in shown(w.ask.messages)] == ["By the window?", None]

@@ -208,7 +208,7 @@ def test_a_turn_tells_what_was_recalled_for_it_and_where_that_was_said() -> None
     assert first == {
         "id": "m1", "level": "L2", "kind": "preference", "text": "by the window", "score_milli": 812, "in_prompt": True,
         "why_not": "", "said_at": "2026-11-02T18:30:00Z", "conversation": "CA9", "seq": 4, "audio_ms": 21_400,
-        "quote": "the one by the window", "role": "user",
+        "quote": "the one by the window", "role": "user", "after": "",
     }  # fmt: skip
     assert (second["in_prompt"], second["why_not"]) == (False, "floor")
 

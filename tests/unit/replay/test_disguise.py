@@ -263,7 +263,7 @@ WORDS = frozenset(
     "ModelToolCall.call_id ToolSettled.call_id TimedWord.text AgentProfile.name AgentProfile.instructions "
     "AgentProfile.greeting AgentProfile.voice AgentProfile.model AgentProfile.idle_texts AgentProfile.transfer_to "
     "AgentProfile.goodbye_text AgentProfile.returning_greeting ToolSpec.description CardLoaded.name CardLoaded.text "
-    "Recalled.id Recalled.text Recalled.said_at Recalled.conversation Recalled.quote".split()
+    "Recalled.id Recalled.text Recalled.after Recalled.said_at Recalled.conversation Recalled.quote".split()
 )
 
 
