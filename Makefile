@@ -19,10 +19,11 @@ call: ## Place a simulated phone call to the running server; options in ARGS='..
 	@.ci/venv base sandbox
 	@exec $(BIN)/python -m voiceagent.sandbox.call $(ARGS)
 
-# Many tests wait for real sockets, servers and sound: one more worker than cores fills the time.
+# Many tests wait for real sockets, servers and sound: one more worker than cores fills the time. In the order of the
+# folders the many quick ones come last, so that no worker is left with a long one.
 test: ## Install what the tests need and run them, browser tests included
 	@.ci/venv base sandbox dev
-	@CHROMIUM=$$(.ci/chromium) && export CHROMIUM && exec $(BIN)/python -m pytest -m "not long" -n $$(($$(nproc) + 1)) --maxprocesses 4 --dist loadfile $(ARGS)
+	@CHROMIUM=$$(.ci/chromium) && export CHROMIUM && exec $(BIN)/python -m pytest -m "not long" -n $$(($$(nproc) + 1)) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-long: ## Mutation, fuzzing, soak, kills, load: outside CI, bounded, resumable
 	@.ci/venv base sandbox dev

@@ -96,16 +96,20 @@ def logging_conf(level: str, style: str, with_pii: bool) -> dict[str, Any]:
     }
 
 
+#: One list for good: a logger that was used before holds it, whatever is configured later.
+_PROCESSORS: list[Any] = [
+    structlog.stdlib.filter_by_level,
+    *_SHARED,
+    structlog.stdlib.PositionalArgumentsFormatter(),
+    structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+]
+
+
 def configure(conf: dict[str, Any]) -> None:
     """Set up the standard library's logging and structlog; Django calls this as its ``LOGGING_CONFIG``."""
     logging.config.dictConfig(conf)
     structlog.configure(
-        processors=[
-            structlog.stdlib.filter_by_level,
-            *_SHARED,
-            structlog.stdlib.PositionalArgumentsFormatter(),
-            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
-        ],
+        processors=_PROCESSORS,
         wrapper_class=structlog.stdlib.BoundLogger,
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=True,

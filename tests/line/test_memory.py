@@ -92,7 +92,7 @@ async def test_who_is_known_is_greeted_by_name_and_the_record_says_what_was_reca
     assert item == {
         "id": "m1", "level": "L2", "kind": "preference", "text": "a table by the window", "score_milli": 812,
         "said_at": "2026-11-02T18:30:00+00:00", "conversation": "CA" + "9" * 32, "seq": 4, "audio_ms": 21_400,
-        "quote": "by the window", "in_prompt": True, "why_not": "", "role": "user",
+        "quote": "by the window", "in_prompt": True, "why_not": "", "role": "user", "after": "",
     }  # fmt: skip
     ask = await CallEvent.objects.filter(call=row, type="AskModel").alast()
     assert ask is not None
