@@ -20,7 +20,8 @@ _LEAST_WORDS = 2
 
 
 def summarise(lines: Sequence[Said]) -> Candidate | None:
-    """What the call was about, in the caller's own words: his most telling sentences in their order.
+    """What the call was about, in the caller's own words: his most telling sentences in their order. What he asked is told
+    only where he stated nothing: it holds no answer, and would be recalled in place of one.
 
     ``None`` where he said nothing that tells something. The text quotes several lines; ``seq`` and ``quote`` are of the most telling.
     """
@@ -37,11 +38,13 @@ def summarise(lines: Sequence[Said]) -> Candidate | None:
         if len(words) >= _LEAST_WORDS:
             # What is said more than once is the matter; long sentences do not win by length alone.
             scored.append((-sum(counts[word] for word in words) / (len(words) + 4), place, one))
-    chosen = _fitting([one for _, _, one in sorted(scored, key=lambda entry: entry[:2])])
+    ranked = [one for _, _, one in sorted(scored, key=lambda entry: entry[:2])]
+    stated = [one for one in ranked if not one.asks]
+    chosen = _fitting(stated or ranked)
     if not chosen:
         return None
     ordered = sorted(chosen, key=lambda one: (one.seq, one.start))
-    text = "The caller said: " + " ".join(f"“{clean(one.quote)}”" for one in ordered)
+    text = f"The caller {'said' if stated else 'asked'}: " + " ".join(f"“{clean(one.quote)}”" for one in ordered)
     best = chosen[0]
     return Candidate(
         Kind.SUMMARY,
@@ -60,10 +63,14 @@ class _Sentence:
     start: int
     end: int
     quote: str
+    asks: bool
 
 
 def _sentences(line: Said) -> list[_Sentence]:
-    return [_Sentence(line.seq, start, end, line.text[start:end]) for start, end in rules.sentences(line.text)]
+    return [
+        _Sentence(line.seq, start, end, line.text[start:end], rules.asks(line.text, start, end))
+        for start, end in rules.sentences(line.text)
+    ]
 
 
 def _fitting(ranked: Sequence[_Sentence]) -> list[_Sentence]:

@@ -312,6 +312,16 @@ def test_who_says_nothing_gives_no_summary(said: list[str]) -> None:
     assert summarise([line(0, "assistant", "My name is Ada and I live in London.")]) is None
 
 
+def test_what_was_asked_is_told_only_where_nothing_was_stated() -> None:
+    asked, stated = line(0, "user", "What is my dog called?"), line(2, "user", "My dog is called Rex now.")
+
+    mixed, alone = summarise([asked, stated]), summarise([asked])
+    assert mixed is not None
+    assert mixed.text == "The caller said: “My dog is called Rex now”"
+    assert alone is not None
+    assert alone.text == "The caller asked: “What is my dog called”"
+
+
 def test_a_summary_is_short_however_long_the_call() -> None:
     call = [
         line(seq, "user", f"Then there is matter {seq} of the {'very ' * (seq % 9)}long story about gardens.")
