@@ -17,6 +17,10 @@ if TYPE_CHECKING:
 _SUMMARY_LINES = 4
 _SUMMARY_CHARS = 360
 _LEAST_WORDS = 2
+#: What is said in every call tells nothing of this one.
+_COURTESY = frozenset(
+    tokens("thank thanks bye goodbye hello hi please great perfect lovely fine nice day evening morning")
+)
 
 
 def summarise(lines: Sequence[Said]) -> Candidate | None:
@@ -35,7 +39,7 @@ def summarise(lines: Sequence[Said]) -> Candidate | None:
     scored = []
     for place, one in enumerate(sentences):
         words = set(tokens(one.quote))
-        if len(words) >= _LEAST_WORDS:
+        if len(words - _COURTESY) >= _LEAST_WORDS:
             # What is said more than once is the matter; long sentences do not win by length alone.
             scored.append((-sum(counts[word] for word in words) / (len(words) + 4), place, one))
     ranked = [one for _, _, one in sorted(scored, key=lambda entry: entry[:2])]

@@ -322,6 +322,11 @@ def test_what_was_asked_is_told_only_where_nothing_was_stated() -> None:
     assert alone.text == "The caller asked: “What is my dog called”"
 
 
+@pytest.mark.parametrize("said", ["Thanks, bye.", "Goodbye, and have a nice day.", "Hello, good morning!"])
+def test_courtesy_is_no_summary(said: str) -> None:
+    assert summarise([line(0, "user", said)]) is None
+
+
 def test_a_summary_is_short_however_long_the_call() -> None:
     call = [
         line(seq, "user", f"Then there is matter {seq} of the {'very ' * (seq % 9)}long story about gardens.")
