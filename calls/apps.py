@@ -19,5 +19,5 @@ class CallsConfig(AppConfig):
         from memory import callpages
         from memory.services import subjects
 
-        subjects.register(CallRecords())
+        subjects.register(CallRecords(), quoting=("calls_callevent", "calls_turn", "redis call"))
         callpages.register(own_pages.find)

@@ -26,7 +26,7 @@ from memory.crypto import SealBroken
 from memory.db import scoped
 from memory.models import Caller, Conversation, ErasureRequest, Source
 from memory.services import blanking, removing, removing_redis, tombstones, traces
-from memory.services.subjects import Scope, Store, Subject, register, stores
+from memory.services.subjects import Scope, Store, Subject, quoting, register, stores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -47,7 +47,9 @@ __all__ = [
 _log = structlog.get_logger(__name__)
 
 State = ErasureRequest.State
-#: What a receipt says about what no program here can reach.
+#: A record that were changed would replay no more: it says what was recalled, and goes with its own conversation.
+QUOTED = "records of calls in which it was recalled, as told and as events: erase these conversations to remove them"
+#: What a receipt says about what no program here can reach, or that must stay as it is.
 KEPT = {
     Scope.CALLER: (
         "keyed hashes of the number, in tombstones, receipts and the list of accesses: they name nobody without the key",
@@ -61,10 +63,12 @@ KEPT = {
         "backups, until they are deleted",
         "files that were exported, and logs if LOG_PII was on",
         "bookings taken in it, without the name of the call",
+        QUOTED,
     ),
     Scope.FACT: (
         "keyed hashes in tombstones and receipts",
         "the record of the call itself, transcript and sound: erase the conversation to remove it",
+        QUOTED,
         "backups, until they are deleted",
     ),
 }
@@ -279,7 +283,11 @@ def _search(subject: Subject, *, by_number: bool) -> tuple[dict[str, int], dict[
     for one in (tables, in_redis):
         found += one.found
         searched += one.searched
-    return dict(+found), dict(searched), {}
+    if not subject.is_whole:
+        # Whether the erased conversation's own record is gone its store has said above; others may quote what they recalled.
+        for record in quoting():
+            searched[f"{record}, quoting"] = found.pop(record, 0)
+    return dict(+found), dict(+searched), {}
 
 
 def _settle(request: UUID, state: State, now: datetime, **said: Any) -> ErasureRequest:

@@ -91,11 +91,22 @@ class Store(Protocol):
 
 
 _STORES: dict[str, Store] = {}
+_QUOTING: set[str] = set()
 
 
-def register(store: Store) -> None:
-    """Let a store take part in every erasure, under its name. In an app's ``ready``; again replaces it."""
+def register(store: Store, *, quoting: Iterable[str] = ()) -> None:
+    """Let a store take part in every erasure, under its name. In an app's ``ready``; again replaces it.
+
+    ``quoting``: traces (a table's name, ``redis`` and a key's first part) that are records of what happened, in which
+    something may have been recalled. They go with their caller or their own conversation, not with what they quote.
+    """
     _STORES[store.name] = store
+    _QUOTING.update(quoting)
+
+
+def quoting() -> frozenset[str]:
+    """The traces of all records that may quote what was recalled."""
+    return frozenset(_QUOTING)
 
 
 def stores() -> tuple[Store, ...]:

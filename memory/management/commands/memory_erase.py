@@ -35,7 +35,7 @@ class Command(MemoryCommand):
     def handle(self, *_args: Any, **options: Any) -> None:
         """Ask, erase, print the receipt."""
         what = "this fact" if options["fact"] else "this conversation" if options["conversation"] else "this caller"
-        if not options["yes"] and input(f"Erase {what} for good? Type yes: ").strip() != "yes":
+        if not options["yes"] and not _confirmed(f"Erase {what} for good? Type yes: "):
             raise CommandError("nothing was erased", returncode=BAD_INPUT)
         try:
             request = self._erase(options)
@@ -68,3 +68,11 @@ def _receipt(request: ErasureRequest) -> dict[str, Any]:
     said = {name: value for name, value in request.receipt.items() if name != "plan"}
     done = request.done_at.isoformat() if request.done_at else None
     return {"id": str(request.pk), "scope": request.scope, "state": request.state, "done_at": done, **said}
+
+
+def _confirmed(question: str) -> bool:
+    """Whether somebody said yes; nobody at the terminal says no."""
+    try:
+        return input(question).strip() == "yes"
+    except EOFError:
+        return False

@@ -13,7 +13,7 @@ from django.db import connection
 from calls.eventlog import LogConf, LogWriter
 from calls.logkeys import LIVE_KEY, events_key, meta_key
 from calls.management.sources import FILE_SUFFIX
-from calls.models import Booking, Call
+from calls.models import Booking, Call, Turn
 from calls.replay.callfile import read, written
 from calls.services import transfer
 from calls.services.archive import Archived, archive_call
@@ -142,6 +142,22 @@ def test_one_call_goes_with_its_record_and_the_booking_keeps_the_name(called: Ca
     assert not Call.objects.filter(call_sid=FIRST).exists()
     assert (Booking.objects.get().name, Booking.objects.get().call_sid) == ("Maria Jensen", "")
     assert people.find(NUMBER) is not None
+
+
+def test_the_record_of_a_call_that_recalled_another_does_not_keep_its_erasure_open(
+    called: Call, client_redis: redis.Redis
+) -> None:
+    person = people.find(NUMBER)
+    assert person is not None
+    later = Call.objects.get(call_sid=SECOND)
+    recalled = {"items": [{"conversation": FIRST, "quote": "A table"}]}
+    Turn.objects.create(call=later, number=9, kind="answer", outcome="answered", recalled=recalled)
+
+    request = erasure.forget_conversation(person, FIRST, by="operator:ann", now=NOW)
+
+    assert request.state == "verified", request.receipt
+    assert request.receipt["searched"]["calls_turn, quoting"] == 1
+    assert any("in which it was recalled" in kept for kept in request.receipt["kept"])
 
 
 def test_a_caller_without_a_memory_is_erased_too(
