@@ -103,6 +103,17 @@ def blank(
     return counts
 
 
+def retold(person: Person, beside: Collection[UUID], texts: Sequence[str]) -> set[UUID]:
+    """Other conversations than ``beside`` in which the agent said one of the texts: what was known it may have told again.
+    Inside the caller's scope."""
+    lines = Utterance.objects.filter(caller_id=person.id, role=Utterance.Role.ASSISTANT)
+    return {
+        line.conversation_id
+        for line in lines.exclude(conversation_id__in=beside).defer("words", "vector", "openai_vector")
+        if spans_of(person.open(line.text_sealed, "utterance", line.pk, "text"), texts)
+    }
+
+
 def standing(person: Person, conversations: QuerySet[Conversation], texts: Sequence[str]) -> int:
     """In how many utterances of these conversations one of the texts still stands. Inside the caller's scope."""
     rows = Utterance.objects.filter(caller_id=person.id, conversation__in=conversations)

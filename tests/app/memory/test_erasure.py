@@ -383,6 +383,19 @@ def test_a_fact_goes_with_the_words_it_was_heard_in(client_redis: redis.Redis) -
     assert any("record of the call" in line for line in request.receipt["kept"])
 
 
+def test_what_the_agent_told_again_of_a_forgotten_fact_goes_too(client_redis: redis.Redis) -> None:
+    person = maria()
+    account = known(person)
+    talk(person, "CA7", ("What is my customer number?", "You told me that it is 4711X."), MONDAY + 2 * DAY)
+    Utterance.objects.filter(conversation__name="CA7", seq=1).update(role="assistant")
+
+    request = erasure.forget_fact(person, account.pk, by="caller", now=NOW)
+
+    assert request.state == State.VERIFIED, request.receipt
+    assert said_by(person, "CA7") == ["What is my customer number?", "You told me that it is [forgotten]."]
+    assert said_by(person, SECOND) == ["Yes?", "I moved to Berlin."]
+
+
 def test_a_forgotten_fact_comes_back_only_when_it_is_said_again(client_redis: redis.Redis) -> None:
     person = maria()
     account = known(person)
