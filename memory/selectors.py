@@ -21,7 +21,7 @@ from memory.core.text import before_of
 from memory.core.values import Card, Kind, Known, Origin, Row, Status
 from memory.db import scoped
 from memory.models import Card as CardRow
-from memory.models import Conversation, Memory, MemoryEvent, Source, Utterance
+from memory.models import Memory, MemoryEvent, Source, Utterance
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -375,12 +375,6 @@ def labels(person: Person, ids: Collection[str]) -> dict[str, str]:
         return {str(row): label for row, label in said.values_list("pk", "label")} | {
             str(row): by.removeprefix(IMPORTED) for row, by in named.order_by("-pk").values_list("memory", "by")
         }
-
-
-def conversations(person: Person) -> list[Conversation]:
-    """A caller's conversations, newest first."""
-    with scoped(person.id):
-        return list(Conversation.objects.filter(caller_id=person.id))
 
 
 # --- parts ------------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from memory.core import text
 from memory.core.values import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from memory.core.values import Hit, Row
 
@@ -65,12 +65,6 @@ def choose(hits: Sequence[Hit], budget: Budget | None = None, *, words_only: boo
             chosen.append(hit.row)
         decided.append(replace(hit, in_prompt=not why_not, why_not=why_not))
     return decided
-
-
-def lines(hits: Iterable[Hit], budget: Budget | None = None) -> str:
-    """The items that reached the prompt, one a line, in the order of their score. Empty where none did."""
-    limits = budget or Budget()
-    return "\n".join(line(hit.row, limits.item_chars) for hit in hits if hit.in_prompt)
 
 
 def line(row: Row, item_chars: int = ITEM_CHARS) -> str:

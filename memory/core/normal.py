@@ -251,18 +251,6 @@ def amount(text: str) -> str:
     return "" if whole is None else f"{whole}.00 {_CURRENCY[sign]}"
 
 
-_YES = frozenset(
-    "yes|yeah|yep|yup|sure|of course|right|correct|that's right|exactly|please do|absolutely|i do".split("|")
-)
-_NO = frozenset("no|nope|nah|no thanks|no thank you|not really|none|nothing|i don't|never".split("|"))
-
-
-def yes_no(text: str) -> str:
-    """``yes``, ``no`` or ``""``."""
-    said = plain(text)
-    return "yes" if said in _YES else "no" if said in _NO else ""
-
-
 _SPELLED = re.compile(r"\b(?:[A-Za-z][-. ]+){2,}[A-Za-z]\b\.?")
 _TITLES = {"mr": "Mr", "mrs": "Mrs", "ms": "Ms", "miss": "Miss", "dr": "Dr", "doctor": "Dr"}
 

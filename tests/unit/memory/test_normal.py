@@ -123,13 +123,6 @@ def test_amount(text: str, value: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "value"), [("Yeah.", "yes"), ("That’s right!", "yes"), ("No, thanks", "no"), ("Perhaps", "")]
-)
-def test_yes_no(text: str, value: str) -> None:
-    assert normal.yes_no(text) == value
-
-
-@pytest.mark.parametrize(
     ("text", "value"),
     [
         ("M-A-R-T-A", "Marta"), ("m. a. r. t. a.", "Marta"), ("maria rossi", "Maria Rossi"), ("MARIA", "Maria"), ("McDonald", "McDonald"),
@@ -190,7 +183,7 @@ def test_every_reader_takes_any_text_and_its_value_is_stable(text: str) -> None:
             assert slot.normalise(value) == value
     for read in (normal.day,):
         read(text, SUNDAY)
-    for reader in (normal.clock, normal.amount, normal.yes_no, normal.email):
+    for reader in (normal.clock, normal.amount, normal.email):
         assert isinstance(reader(text), str)
 
 
