@@ -26,7 +26,7 @@ test: ## Install what the tests need and run them, browser tests included
 	@CHROMIUM=$$(.ci/chromium) && export CHROMIUM && exec $(BIN)/python -m pytest -m "not long" -n $$(($$(nproc) + 1)) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-long: ## Mutation, fuzzing, soak, kills, load: outside CI, bounded, resumable
-	@.ci/venv base sandbox dev
+	@.ci/venv base sandbox dev fuzz
 	@exec $(BIN)/python -m pytest -m long --timeout 0 $(ARGS)
 
 lint: ## Static checks: ruff, mypy, import rules, migrations
@@ -58,3 +58,4 @@ lock: ## Compile the pins from pyproject.toml; ARGS=--upgrade takes newer versio
 	$(COMPILE) --group sandbox -c requirements.txt -o requirements-sandbox.txt
 	$(COMPILE) --group multilingual -c requirements.txt -o requirements-multilingual.txt
 	$(COMPILE) --group dev -c requirements.txt -o requirements-dev.txt
+	$(COMPILE) --group fuzz -c requirements.txt -o requirements-fuzz.txt
