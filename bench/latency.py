@@ -18,7 +18,7 @@ from typing import Any
 import aiohttp
 
 from bench.rig import DATA_DIR, Rig, p95, rig
-from calls.phrasebook import phrase_audio
+from calls.phrasebook import shipped_audio
 from voiceagent.embedded import state
 from voiceagent.sandbox.carrier import AgentStarted, CallerStarted, CallerStopped, Carrier, PhoneCall, ServerMessage
 from voiceagent.sandbox.control import SandboxClient
@@ -36,7 +36,7 @@ LONG = "And then there is one more thing, and another one after that, and so it 
 
 def fluent(ms: int) -> bytes:
     """Speech without a pause; at 400 ms its first and last frame are loud, so that all agree on where it ends."""
-    return phrase_audio("en", "trouble")[47 * 160 : 47 * 160 + ms * 8]
+    return shipped_audio("en", "trouble")[47 * 160 : 47 * 160 + ms * 8]
 
 
 async def configure(target: Rig, rules: list[dict[str, object]]) -> None:

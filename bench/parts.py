@@ -20,7 +20,7 @@ from calls.core.machine import step
 from calls.core.policy import AgentProfile
 from calls.core.state import State
 from calls.media.vad import Batch, SpeechDetector
-from calls.phrasebook import phrase_audio
+from calls.phrasebook import shipped_audio
 from calls.replay.digest import StateDigest, layout_of
 from calls.replay.invariants import Checker
 
@@ -36,7 +36,7 @@ TOGETHER = 8
 
 def frames() -> list[bytes]:
     """A minute of speech in frames of 20 ms."""
-    audio = (phrase_audio("en", "trouble") * 20)[: SECONDS * 8000]
+    audio = (shipped_audio("en", "trouble") * 20)[: SECONDS * 8000]
     return [audio[at : at + 160] for at in range(0, len(audio), 160)]
 
 

@@ -112,7 +112,7 @@ class SessionActor:
             c.Say: lambda x: parts.voice.say(x.turn, x.epoch, x.text),
             c.EndSay: lambda x: parts.voice.end(x.turn, x.epoch),
             c.CancelVoice: self._cancel_voice,
-            c.PlayPhrase: lambda x: self._play(x, phrase_audio(agent.language, x.phrase)),
+            c.PlayPhrase: lambda x: self._play(x, phrase_audio(agent, x.phrase)),
             c.PlayTones: lambda x: self._play(x, mulaw.dtmf(x.digits)),
             c.OpenGate: lambda x: parts.gate.open(x.turn, x.epoch),
             c.CloseGate: lambda _: parts.gate.close(),

@@ -100,7 +100,7 @@ def _apologise(w: Work) -> None:
     """A function has run, and not a word came after it: say so, for the caller is waiting for the result."""
     reply = w.reply
     if reply.parts and reply.parts[-1].tool is not None:
-        text = glue(reply.text, phrase_text(w.agent.language, "model_failed"))
+        text = glue(reply.text, phrase_text(w.agent, "model_failed"))
         w.set_reply(parts=_append(reply.parts, text), failed=True)
 
 
@@ -300,7 +300,7 @@ def fail_reply(w: Work, phrase: str) -> None:
     if over:
         w.set(ending=w.state.ending or ("voice_failed" if reply.voice is Stage.FAILED else "model_failed"))
     heard = replies.heard_until(w, reply)
-    text = phrase_text(w.agent.language, phrase)
+    text = phrase_text(w.agent, phrase)
     epoch = w.state.epoch + 1
     replies.stop_work(w)
     tooling.cancel_unstarted(w)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 
 #: Version of the rules below. A record names it; a change of meaning needs a new number.
-POLICY_VERSION = 2
+POLICY_VERSION = 3
 
 
 class PolicyError(ValueError):
@@ -116,6 +116,7 @@ class AgentProfile:
     """One version of an agent, complete enough to run a call and to replay it.
 
     ``returning_greeting`` greets a caller whose name is known when the call begins; ``{name}`` in it stands for that name.
+    ``phrases``: keys of ``calls.core.phrases`` of which the agent has a recording of its own, each with what that says.
     """
 
     name: str
@@ -131,6 +132,7 @@ class AgentProfile:
     transfer_to: str = ""
     goodbye_text: str = "I can't hear you, so I'll hang up now. Goodbye."
     returning_greeting: str = ""
+    phrases: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         names = [tool.name for tool in self.tools]

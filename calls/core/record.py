@@ -85,7 +85,12 @@ def build(cls: Any, data: Any) -> Any:
     if get_origin(cls) is tuple:
         if not isinstance(data, list):
             raise RecordError(f"expected a list, got {type(data).__name__}")
-        return tuple(build(get_args(cls)[0], item) for item in data)
+        kinds = get_args(cls)
+        if kinds[-1] is Ellipsis:
+            return tuple(build(kinds[0], item) for item in data)
+        if len(data) != len(kinds):
+            raise RecordError(f"expected {len(kinds)} values, got {len(data)}")
+        return tuple(build(kind, item) for kind, item in zip(kinds, data, strict=True))
     if isinstance(cls, type) and not (isinstance(data, cls) and (cls is bool or not isinstance(data, bool))):
         raise RecordError(f"expected {cls.__name__}, got {data!r}")
     return data

@@ -116,7 +116,7 @@ def announce(w: Work, kind: str, text: str, *, interruptible: bool = True) -> No
 
 def notice(w: Work, phrase: str) -> None:
     """Play a recorded phrase that may not be interrupted."""
-    text = phrase_text(w.agent.language, phrase)
+    text = phrase_text(w.agent, phrase)
     epoch, turn = w.state.epoch + 1, w.state.turn + 1
     reply = Reply(
         turn=turn,

@@ -32,7 +32,7 @@ class UnknownVersion(LookupError):
 class Core:
     """The rules of one version: how it steps, what it starts from, how its events and commands are read and written.
 
-    ``vocabulary`` is every text that it says itself or compares with: back-channels, phrases, fillers.
+    ``vocabulary`` is every text that it says itself or compares with: back-channels, phrases and their keys, fillers.
     """
 
     version: int
@@ -68,7 +68,8 @@ def _load(version: int, package: str) -> Core:
     names = ("machine", "state", "record", "wording", "phrases")
     machine, state, record, wording, phrases = (import_module(f"{package}.{name}") for name in names)
     said = [value for name, value in vars(phrases).items() if not name.startswith("__")]
-    vocabulary = frozenset(_texts([wording.BACK_CHANNELS, said]))
+    keys = [list(texts) for texts in phrases.PHRASES.values()]
+    vocabulary = frozenset(_texts([wording.BACK_CHANNELS, said, keys]))
     return Core(version, machine.step, state.State, record.event_from, record.dumps, vocabulary)
 
 

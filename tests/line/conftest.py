@@ -20,7 +20,7 @@ from django.db import connections
 from calls import runtime
 from calls.core.policy import TurnPolicy
 from calls.models import Agent, AgentNumber, Call
-from calls.phrasebook import phrase_audio
+from calls.phrasebook import shipped_audio
 from calls.runtime import Runtime
 from calls.tasks import archive
 from voiceagent import wiring
@@ -73,7 +73,7 @@ _FLUENT_FROM = 47 * 160
 @cache
 def speech(ms: int = 900) -> bytes:
     """Somebody talking for about ``ms`` (at most 1,400): a fluent stretch of a recorded phrase."""
-    return phrase_audio("en", "trouble")[_FLUENT_FROM : _FLUENT_FROM + ms * 8]
+    return shipped_audio("en", "trouble")[_FLUENT_FROM : _FLUENT_FROM + ms * 8]
 
 
 def policy(**changes: Any) -> dict[str, Any]:

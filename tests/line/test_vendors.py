@@ -16,8 +16,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from calls.core.phrases import phrase_text
-from calls.phrasebook import phrase_audio
+from calls.core.phrases import shipped_text
+from calls.phrasebook import shipped_audio
 from calls.tasks import sweep
 from tests.line.conftest import ACCOUNT, Line, make_agent, open_line, policy, speech
 from tests.line.hostile import Counts, answered, events_of, eventually, exchange, keyed, quick, small_talk
@@ -92,7 +92,7 @@ async def kinds(row: Call, event: str) -> list[str]:
 
 def was_played(phone: PhoneCall, phrase: str) -> bool:
     """Whether the caller heard the recorded phrase: a second of it, as it is."""
-    return phrase_audio("en", phrase)[4000:12000] in phone.heard
+    return shipped_audio("en", phrase)[4000:12000] in phone.heard
 
 
 async def struck(handle: Handle) -> None:
@@ -162,7 +162,7 @@ async def test_a_model_that_fails_costs_one_turn_and_one_that_stays_away_the_cal
             assert turns[0].heard_text
             assert FINE.startswith(turns[0].heard_text)
         else:
-            assert turns[0].heard_text == phrase_text("en", "model_failed")
+            assert turns[0].heard_text == shipped_text("en", "model_failed")
             assert was_played(case.phone, "model_failed")
 
     async def gives_up() -> None:
@@ -170,7 +170,7 @@ async def test_a_model_that_fails_costs_one_turn_and_one_that_stays_away_the_cal
         row, turns = await ended_row(line, away)
         assert row.end_reason == "model_failed"
         assert await kinds(row, "ModelFailed") == ["auth"] * 3
-        assert turns[-1].heard_text == phrase_text("en", "trouble")
+        assert turns[-1].heard_text == shipped_text("en", "trouble")
         assert was_played(away, "trouble")
 
     await asyncio.gather(unaffected(line, other), gives_up(), *(recovers(case) for case in cases))
@@ -223,7 +223,7 @@ async def test_a_voice_that_stays_away_is_replaced_by_the_phrase_until_it_is_bac
         failed = set(await kinds(row, "VoiceFailed"))
         assert failed <= {"timeout"} if case.kind == "overdue" else failed == {case.kind}, case
         assert [turn.outcome for turn in turns] == ["failed_to_fallback", "answered"], case
-        assert [turn.heard_text for turn in turns] == [phrase_text("en", "voice_failed"), FINE]
+        assert [turn.heard_text for turn in turns] == [shipped_text("en", "voice_failed"), FINE]
         assert was_played(case.phone, "voice_failed")
 
     await asyncio.gather(unaffected(line, other), *(recovers(case) for case in cases))
@@ -306,7 +306,7 @@ async def test_ears_that_come_back_hear_the_next_turn_and_others_end_the_call(li
         row, turns = await ended_row(line, phone)
         assert row.end_reason == "ear_failed"
         assert was_played(phone, "ear_failed")
-        assert [(turn.kind, turn.heard_text) for turn in turns] == [("notice", phrase_text("en", "ear_failed"))]
+        assert [(turn.kind, turn.heard_text) for turn in turns] == [("notice", shipped_text("en", "ear_failed"))]
         assert await failures(row) == list(failed)
 
     async def hangs_for_good() -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import psycopg
 import pytest
 
-from calls.phrasebook import phrase_audio
+from calls.phrasebook import shipped_audio
 from tests.live.house import House, remove_outside
 from tests.live.test_run import get
 from voiceagent.conf import CLOSING_S
@@ -133,7 +133,7 @@ async def test_who_is_still_talking_is_told_goodbye(data_dir: Path) -> None:
         tell(house, signal.SIGINT)
         over = await phone.wait_until_over(1 + CLOSING_S + 5)
         assert over.by == "server"
-        assert phrase_audio("en", "closing")[4000:24000] in phone.heard
+        assert shipped_audio("en", "closing")[4000:24000] in phone.heard
         assert await ended(house, REST_S) == 0
         shown = house.shown()
         assert "Waiting for 1 call, up to 1 s." in shown

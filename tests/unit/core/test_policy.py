@@ -6,8 +6,8 @@ from dataclasses import FrozenInstanceError, fields
 
 import pytest
 
-from calls.core.phrases import FILLERS, PHRASES, filler_text, phrase_language, phrase_text
-from calls.core.policy import PolicyError, TurnPolicy
+from calls.core.phrases import FILLERS, PHRASES, filler_text, phrase_language, phrase_text, shipped_text
+from calls.core.policy import AgentProfile, PolicyError, TurnPolicy
 
 POSITIVE = (
     "verdict_ms turn_end_ms first_token_ms first_audio_ms playback_slack_ms min_words idle_ms max_call_ms goodbye_ms "
@@ -63,4 +63,15 @@ def test_a_slow_function_is_bridged_in_the_callers_language(language: str, text:
 @pytest.mark.parametrize(("language", "base"), [("en", "en"), ("en-GB", "en"), ("xx", "en"), ("", "en")])
 def test_a_language_without_recordings_is_served_by_another(language: str, base: str) -> None:
     assert phrase_language(language) == base
-    assert phrase_text(language, "trouble") == PHRASES[base]["trouble"]
+    assert shipped_text(language, "trouble") == PHRASES[base]["trouble"]
+
+
+def test_every_language_has_every_phrase() -> None:
+    assert {frozenset(texts) for texts in PHRASES.values()} == {frozenset(PHRASES["en"])}
+
+
+def test_an_agents_own_phrase_goes_before_the_shipped_one() -> None:
+    agent = AgentProfile("Ana", 1, "", "", "v", phrases=(("trouble", "Oh dear. Goodbye."), ("closing", "")))
+    assert phrase_text(agent, "trouble") == "Oh dear. Goodbye."
+    assert phrase_text(agent, "closing") == PHRASES["en"]["closing"]
+    assert phrase_text(agent, "handover") == PHRASES["en"]["handover"]

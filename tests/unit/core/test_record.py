@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from calls.core import record
-from calls.core.events import WordsHeard
+from calls.core.events import CallStarted, WordsHeard
 from calls.core.policy import EFFECTS, AgentProfile, PolicyError, ToolSpec, TurnPolicy
 from calls.core.record import COMMAND_TYPES, EVENT_TYPES, RecordError
 
@@ -87,6 +87,7 @@ AGENT = record.payload(AgentProfile("A", 1, "i", "g", "v"))
             "WordsTimed: expected a list, got str",
         ),
         ({"type": "WordsTimed", "at_ms": 1, "turn": 1, "epoch": 1, "words": ["x"]}, "TimedWord: expected an object"),
+        ({**STARTED, "agent": {**AGENT, "phrases": [["trouble"]]}}, "AgentProfile: expected 2 values, got 1"),
         ({**STARTED, "agent": None}, "AgentProfile: expected an object, got NoneType"),
     ],
 )
@@ -105,3 +106,9 @@ def test_a_record_of_an_older_release_gets_what_is_new_by_default() -> None:
     agent = {**AGENT, "policy": {"verdict_ms": 900}}
     event = record.event_from({**STARTED, "agent": agent})
     assert event.agent.policy == TurnPolicy(verdict_ms=900)  # type: ignore[attr-defined]
+
+
+def test_an_agents_own_phrases_are_written_and_read() -> None:
+    own = AgentProfile("A", 1, "i", "g", "v", phrases=(("trouble", "Oh dear."), ("closing", "Bye.")))
+    started = CallStarted(call_sid="CA1", agent=own)
+    assert record.event_from(json.loads(record.dumps(started))) == started

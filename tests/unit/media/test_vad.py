@@ -13,7 +13,7 @@ from calls.codecs import mulaw
 from calls.core.events import Event, SpeechEnded, SpeechStarted
 from calls.core.phrases import PHRASES
 from calls.media.vad import BATCH_WINDOWS, WINDOW_MS, WINDOW_SAMPLES, Batch, SpeechDetector, VadConf, Window
-from calls.phrasebook import phrase_audio
+from calls.phrasebook import shipped_audio
 from tests.actor.virtual import run
 
 FRAME = 160
@@ -42,7 +42,7 @@ def voiced_ms(audio: bytes) -> tuple[int, int]:
 
 @pytest.mark.parametrize("key", sorted(PHRASES["en"]))
 def test_real_speech_starts_soon_after_its_onset_and_ends_after_its_end(key: str) -> None:
-    phrase = phrase_audio("en", key)
+    phrase = shipped_audio("en", key)
     onset, end = (LEAD_MS + at for at in voiced_ms(phrase))
     said = detect(mulaw.silence(LEAD_MS) + phrase + mulaw.silence(TAIL_MS))
     assert [type(event) for _, event in said] == [SpeechStarted, SpeechEnded] * (len(said) // 2)
@@ -138,8 +138,8 @@ def test_a_glance_begins_speech_and_neither_ends_it_nor_breaks_a_run() -> None:
 @pytest.mark.parametrize("quiet_ms", [500, 4000, 10_000])
 def test_it_is_told_soon_however_long_it_was_quiet_before(key: str, quiet_ms: int) -> None:
     """A caller who has spoken, listens, and breaks in, at every place of a frame in the window."""
-    first = phrase_audio("en", "closing")[:8000]
-    phrase = phrase_audio("en", key)[:8000]
+    first = shipped_audio("en", "closing")[:8000]
+    phrase = shipped_audio("en", key)[:8000]
     onset = voiced_ms(phrase)[0]
     for shift_ms in range(0, WINDOW_MS, 4):
         begun_ms = len(first) // 8 + quiet_ms + shift_ms
@@ -153,12 +153,12 @@ def test_it_is_told_soon_however_long_it_was_quiet_before(key: str, quiet_ms: in
 
 @pytest.mark.parametrize("key", sorted(PHRASES["en"]))
 def test_the_end_that_is_told_is_that_of_the_voice(key: str) -> None:
-    phrase = phrase_audio("en", key)
+    phrase = shipped_audio("en", key)
     ended = [event for _, event in detect(phrase + mulaw.silence(TAIL_MS)) if isinstance(event, SpeechEnded)]
     assert ended[-1].voiced_until_ms == pytest.approx(voiced_ms(phrase)[1], abs=40)
 
 
-SPEECH = mulaw.silence(300) + phrase_audio("en", "model_failed")[: 8 * 1500] + mulaw.silence(500)
+SPEECH = mulaw.silence(300) + shipped_audio("en", "model_failed")[: 8 * 1500] + mulaw.silence(500)
 AS_FRAMES = [event for _, event in detect(SPEECH)]
 
 

@@ -116,6 +116,19 @@ def test_a_voice_that_was_quicker_than_the_next_piece_ended_a_word_there() -> No
     assert re.fullmatch(r"One \w{3}ent \w{3} a \w{4} please\.", heard)
 
 
+def test_an_agents_own_phrase_is_disguised_and_found_by_its_key() -> None:
+    w = World(replace(agent(), phrases=(("model_failed", "Bella Vista lost its thread entirely."),)))
+    w.say("is there a table")
+    w.feed(e.ModelFailed(turn=w.ask.turn, epoch=w.ask.epoch, kind="server"))
+    w.wait(9000)
+    w.feed(e.CarrierGone(how="stop"))
+    other = disguised(record_of(w.steps))
+    ((key, text),) = other.lines[0].data["agent"]["phrases"]
+    heard = next(line.data["heard_text"] for line in other.lines if line.type == "TurnClosed" and line.turn == 1)
+    assert (key, heard) == ("model_failed", text)
+    assert "Vista" not in text
+
+
 def test_a_call_with_keys_and_tones_can_be_disguised() -> None:
     w = World(agent())
     w.say("press one")
@@ -262,7 +275,7 @@ WORDS = frozenset(
     "CallStarted.call_sid CallStarted.today DtmfPressed.digit WordsHeard.text EagerEnd.text TurnEnded.text ModelText.text "
     "ModelToolCall.call_id ToolSettled.call_id TimedWord.text AgentProfile.name AgentProfile.instructions "
     "AgentProfile.greeting AgentProfile.voice AgentProfile.model AgentProfile.idle_texts AgentProfile.transfer_to "
-    "AgentProfile.goodbye_text AgentProfile.returning_greeting ToolSpec.description CardLoaded.name CardLoaded.text "
+    "AgentProfile.goodbye_text AgentProfile.returning_greeting AgentProfile.phrases ToolSpec.description CardLoaded.name CardLoaded.text "
     "Recalled.id Recalled.text Recalled.after Recalled.said_at Recalled.conversation Recalled.quote".split()
 )
 
@@ -272,7 +285,7 @@ def text_fields(cls: Any) -> set[str]:
     for field in fields(cls):
         kind = get_type_hints(cls)[field.name]
         for part in (kind, *get_args(kind)):
-            if part is str:
+            if part is str or str in get_args(part):
                 found.add(f"{cls.__name__}.{field.name}")
             elif is_dataclass(part):
                 found |= text_fields(part)

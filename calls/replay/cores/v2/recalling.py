@@ -1,0 +1,66 @@
+"""What is known of the caller: the card, and what is recalled for a turn before its model is asked.
+
+Neither is waited for longer than its deadline: the greeting takes the card that is there, the model what came in time.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from calls.replay.cores.v2 import history
+from calls.replay.cores.v2.commands import AskModel, Recall
+from calls.replay.cores.v2.state import Card
+from calls.replay.cores.v2.state import Work as Stage
+
+if TYPE_CHECKING:
+    from calls.replay.cores.v2.events import CardLoaded, MemoryRecalled
+    from calls.replay.cores.v2.work import Work
+
+RECALL = "recall"
+
+
+def begin(w: Work) -> None:
+    """A reply to the caller begins: recall what may help, or ask the model at once in a call without memory."""
+    reply, within_ms = w.reply, w.state.recall_ms
+    if not within_ms:
+        ask(w)
+        return
+    w.set_reply(recall=Stage.RUNNING)
+    w.emit(Recall(reply.turn, reply.epoch, reply.user_text, within_ms))
+    w.arm(RECALL, w.now + within_ms)
+
+
+def ask(w: Work) -> None:
+    """Ask the model for the reply."""
+    reply = w.reply
+    w.emit(AskModel(reply.turn, reply.epoch, history.request(w.state, reply), speculative=not reply.confirmed))
+
+
+def memory_recalled(w: Work, event: MemoryRecalled) -> None:
+    """What was recalled for the reply, in time: ask the model with what of it is for the prompt."""
+    reply = w.state.reply
+    if reply is None or (reply.turn, reply.epoch) != (event.turn, event.epoch) or reply.recall is not Stage.RUNNING:
+        return w.stale(event)
+    w.disarm(RECALL)
+    shown = tuple(item for item in event.items if item.in_prompt)
+    w.set_reply(recall=Stage.DONE, recalled=shown, progress_ms=w.now)
+    ask(w)
+    return None
+
+
+def recall_timer(w: Work) -> None:
+    """Memory was too slow: ask the model without it. What comes later is only counted."""
+    w.set_reply(recall=Stage.FAILED, progress_ms=w.now)
+    ask(w)
+
+
+def drop(w: Work) -> None:
+    """The reply is stopped: nothing waits for its memory any more."""
+    if w.reply.recall is Stage.RUNNING:
+        w.disarm(RECALL)
+        w.set_reply(recall=Stage.FAILED)
+
+
+def card_loaded(w: Work, event: CardLoaded) -> None:
+    """What is on file about the caller, for every request from here on; a later card stands in place of an earlier one."""
+    w.set(card=Card(event.name, event.text))

@@ -1,0 +1,226 @@
+"""The state of one call, frozen, and what its parts mean.
+
+``Mode`` is derived, never set: SPEAKING means that unheard audio of the reply is at the carrier; THINKING that a
+confirmed reply is being made; LISTENING everything else, a stopped reply awaiting its verdict and a speculative
+one included.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from calls.replay.cores.v2.commands import Message, SpokenWord
+from calls.replay.cores.v2.events import Recalled
+from calls.replay.cores.v2.policy import AgentProfile
+from calls.replay.cores.v2.speech import Playback
+
+
+class Mode(StrEnum):
+    """Who has the floor."""
+
+    LISTENING = "LISTENING"
+    THINKING = "THINKING"
+    SPEAKING = "SPEAKING"
+
+
+class Phase(StrEnum):
+    """The call around the turns."""
+
+    CONNECTING = "connecting"
+    ACTIVE = "active"
+    ENDING = "ending"
+    ENDED = "ended"
+
+
+class Work(StrEnum):
+    """Where a piece of work that a reply needs stands."""
+
+    NONE = "none"
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+
+
+#: Every call ends with exactly one of these.
+END_REASONS: dict[str, str] = {
+    "caller_hung_up": "the carrier stopped the stream: the caller hung up",
+    "agent_hung_up": "the agent said goodbye and ended the call",
+    "caller_silent": "nobody answered the idle prompts",
+    "max_duration": "the agent's longest call was reached",
+    "transferred": "the call was passed on to another number",
+    "stream_lost": "the stream closed without a stop",
+    "media_silent": "the stream stayed open but sent no media",
+    "protocol_error": "the carrier's messages could not be understood",
+    "ear_failed": "speech recognition failed for good",
+    "model_failed": "the model failed several times in a row",
+    "voice_failed": "the voice failed several times in a row",
+    "operator": "an operator ended the call",
+    "drain": "the process was asked to stop",
+    "overload": "the process could not keep up with the call",
+    "internal_error": "our own code failed and the call could not go on",
+    "process_died": "the process died; the record was closed by the sweeper",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ToolRun:
+    """A function call of the reply. ``outcome`` is empty until it settles; ``started`` once it was handed out;
+    ``epoch`` and ``given_id`` are the request's that made it, and the model's own name for it."""
+
+    call_id: str
+    name: str
+    arguments: str
+    effect: str
+    started: bool = False
+    outcome: str = ""
+    output: str = ""
+    epoch: int = 0
+    given_id: str = ""
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was handed out and has not settled."""
+        return self.started and not self.outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A piece of a reply in the order it was generated: text, or a function call."""
+
+    text: str = ""
+    tool: ToolRun | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Waste:
+    """What was generated and never heard. A piece of the model's stream counts as a token."""
+
+    chars: int = 0
+    tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """One reply from its request to its last heard word. Offsets (``said``, ``cut_at``) count characters of ``text``;
+    ``told`` counts the function calls whose results the model has been given; ``filled``
+    how many there were at the last filler, ``words`` are those of earlier epochs. While ``recall`` runs the model's request
+    waits for it; ``recalled`` is what the request then shows."""
+
+    turn: int
+    epoch: int
+    kind: str
+    user_text: str = ""
+    confirmed: bool = True
+    interruptible: bool = True
+    parts: tuple[Part, ...] = ()
+    model: Work = Work.NONE
+    voice: Work = Work.NONE
+    said: int = 0
+    say_ended: bool = False
+    playback: Playback = Playback()
+    held: bool = False
+    cut_at: int = -1
+    answered_say: bool = False
+    failed: bool = False
+    revoiced: int = 0
+    tokens: int = 0
+    waste: Waste = Waste()
+    speech_ended_ms: int = -1
+    committed_ms: int = -1
+    first_audio_ms: int = -1
+    progress_ms: int = 0
+    seam: bool = False
+    phrase: str = ""
+    told: int = 0
+    filled: int = 0
+    words: tuple[SpokenWord, ...] = ()
+    recall: Work = Work.NONE
+    recalled: tuple[Recalled, ...] = ()
+
+    @property
+    def text(self) -> str:
+        """All that was generated."""
+        return "".join(part.text for part in self.parts)
+
+    @property
+    def tools(self) -> tuple[ToolRun, ...]:
+        """Its function calls, in order."""
+        return tuple(part.tool for part in self.parts if part.tool is not None)
+
+    def wasted(self, heard: int) -> Waste:
+        """Its waste, were it to end with its text heard up to this offset."""
+        unheard, whole = len(self.text) - heard, max(1, len(self.text))
+        return Waste(self.waste.chars + unheard, self.waste.tokens + self.tokens * unheard // whole)
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """What is known of the caller's side right now.
+
+    ``text`` is the open turn so far; ``kept`` waits for a notice that may not be interrupted; ``timed_out`` is text
+    that was committed without the recogniser's end of turn, whose late end must amend and not repeat it. ``ended`` is
+    the text of the turn that ended last, until the caller is heard again: the same end may come twice.
+    """
+
+    speaking: bool = False
+    voiced_at_ms: int = -1
+    voiced_until_ms: int = -1
+    open: bool = False
+    text: str = ""
+    kept: str = ""
+    timed_out: str = ""
+    ended: str = ""
+    digits: str = ""
+    idle_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """What is on file about the caller; empty where nothing is, or not yet."""
+
+    name: str = ""
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Timer:
+    """A timer that is armed."""
+
+    name: str
+    key: int
+    due_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """Everything the core knows. ``cut`` is a stopped reply awaiting its verdict; ``ending`` a reason to hang up
+    once the reply has been heard, ``waste`` what discarded guesses generated for the turn that is open."""
+
+    phase: Phase = Phase.CONNECTING
+    mode: Mode = Mode.LISTENING
+    call_sid: str = ""
+    agent: AgentProfile | None = None
+    today: str = ""
+    turn: int = 0
+    epoch: int = 0
+    history: tuple[Message, ...] = ()
+    reply: Reply | None = None
+    cut: Reply | None = None
+    caller: Caller = Caller()
+    running_tools: tuple[str, ...] = ()
+    timers: tuple[Timer, ...] = ()
+    timer_key: int = 0
+    failures: int = 0
+    waste: Waste = Waste()
+    ending: str = ""
+    recall_ms: int = 0
+    card: Card = Card()
+
+
+def mode_of(state: State) -> Mode:
+    """The mode that follows from the reply."""
+    reply = state.reply
+    if reply is None or not reply.confirmed:
+        return Mode.LISTENING
+    return Mode.SPEAKING if reply.playback.outstanding else Mode.THINKING
