@@ -20,6 +20,7 @@ from redis.asyncio import Redis
 
 from calls import metrics
 from calls.actor import ToolRunner
+from calls.breakers import Breakers
 from calls.conf import CallsConf
 from calls.core.events import HangUpAsked
 from calls.core.policy import AgentProfile
@@ -71,6 +72,7 @@ class Runtime:
     vad: VadConf = VadConf()
     windows: Batch = field(default_factory=Batch)
     memory: Memory | None = None
+    breakers: Breakers = field(default_factory=Breakers)
     closers: tuple[Callable[[], Awaitable[object]], ...] = ()
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 

@@ -32,6 +32,7 @@ KINDS: Final[dict[str, bool]] = {
     "not_found": False,  # model, voice or call that does not exist
     "gone": False,  # it existed and is over
     "unknown": False,  # a status without a meaning here
+    "open": False,  # the breaker is open: the vendor was not asked (calls.breakers)
 }
 
 _STATUS_KINDS: Final[dict[int, str]] = {

@@ -1,0 +1,103 @@
+"""A breaker in one process."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from calls.breakerrules import OPERATIONS, SAYS, Phase, Rules
+from calls.breakers import UNGUARDED, Breaker, Breakers
+from calls.providers.errors import KINDS, VendorError
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.ms = 1_000_000
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def breaker(clock: Clock) -> Breaker:
+    return Breaker("cartesia.tts", Rules(attempts=4, pause_ms=1000, jitter=0.0), clock, lambda: 0.0)
+
+
+def open_it(breaker: Breaker) -> None:
+    for _ in range(breaker.rules.attempts):
+        breaker.admit().failed("refused")
+
+
+def test_every_kind_of_failure_says_something() -> None:
+    assert {*SAYS} == {*KINDS, "ok"}
+
+
+def test_one_bad_attempt_cuts_nobody_off(breaker: Breaker) -> None:
+    for _ in range(3):
+        breaker.admit().failed("timeout")
+    assert breaker.phase is Phase.CLOSED
+
+
+def test_it_opens_and_says_so_at_once(breaker: Breaker) -> None:
+    open_it(breaker)
+    with pytest.raises(VendorError) as refused:
+        breaker.admit()
+    assert (refused.value.kind, refused.value.vendor, refused.value.retryable) == ("open", "cartesia", False)
+
+
+def test_one_probe_at_a_time_and_its_success_closes(breaker: Breaker, clock: Clock) -> None:
+    open_it(breaker)
+    clock.ms += 1000
+    probe = breaker.admit()
+    with pytest.raises(VendorError, match="half_open"):
+        breaker.admit()
+    probe.ok()
+    assert breaker.phase is Phase.CLOSED
+
+
+def test_a_probe_that_was_cancelled_leaves_room_for_the_next(breaker: Breaker, clock: Clock) -> None:
+    open_it(breaker)
+    clock.ms += 1000
+    with pytest.raises(asyncio.CancelledError), breaker.admit():
+        raise asyncio.CancelledError
+    breaker.admit().ok()
+    assert breaker.phase is Phase.CLOSED
+
+
+def test_the_first_word_about_an_attempt_counts(breaker: Breaker) -> None:
+    permits = [breaker.admit() for _ in range(4)]
+    for permit in permits:
+        permit.ok()
+        permit.failed("refused")
+    assert breaker.phase is Phase.CLOSED
+
+
+def test_the_block_of_a_permit_settles_it(breaker: Breaker) -> None:
+    for _ in range(4):
+        with pytest.raises(VendorError, match="garbage"), breaker.admit():
+            raise VendorError("garbage", "cartesia")
+    assert breaker.phase is Phase.OPEN
+
+
+def test_a_kind_that_is_none_is_a_bug(breaker: Breaker) -> None:
+    with pytest.raises(ValueError, match="'tired' is not a kind"):
+        breaker.admit().failed("tired")
+
+
+def test_without_figures_there_is_no_breaker() -> None:
+    breakers = Breakers()
+    assert [breaker.name for breaker in breakers] == [*OPERATIONS]
+    with pytest.raises(LookupError, match="breaker of openai"):
+        breakers.of("openai.sing")
+
+
+def test_the_unguarded_one_never_opens() -> None:
+    for kind in ("auth", *["refused"] * 20):
+        UNGUARDED.admit().failed(kind)
+    UNGUARDED.admit().ok()
