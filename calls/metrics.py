@@ -12,15 +12,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from calls.bus import Bus, StepTaken
 from calls.core.commands import AskModel, CancelModel, CancelVoice, Clear, EndCall, StaleDropped, TurnClosed
-from calls.core.events import (
-    EarFailed,
-    MemoryRecalled,
-    ModelFailed,
-    SpeechStarted,
-    TimerFired,
-    TurnOpened,
-    VoiceFailed,
-)
+from calls.core.events import MemoryRecalled, SpeechStarted, TimerFired, TurnOpened
 from calls.core.recalling import RECALL
 from calls.core.replies import WATCH
 
@@ -41,9 +33,12 @@ FIRST_AUDIO = Histogram(
 BARGE_IN = Histogram(
     "barge_in_reaction_ms", "First voiced frame of an interruption to the clear on the wire", buckets=_REACTION_MS
 )
-TTS_ERRORS = Counter("cartesia_tts_error", "Failures of the voice", ["kind"])
-STT_ERRORS = Counter("cartesia_stt_error", "Failures of speech recognition", ["kind"])
-MODEL_ERRORS = Counter("openai_error", "Failures of the model", ["kind"])
+TTS_ERRORS = Counter("cartesia_tts_error", "Failed attempts at the voice, mended ones included", ["kind", "operation"])
+STT_ERRORS = Counter(
+    "cartesia_stt_error", "Failed attempts at speech recognition, mended ones included", ["kind", "operation"]
+)
+MODEL_ERRORS = Counter("openai_error", "Failed attempts at the model, mended ones included", ["kind", "operation"])
+TWILIO_ERRORS = Counter("twilio_error", "Failed requests to the carrier's REST interface", ["kind", "operation"])
 
 RECALL_MS = Histogram(
     "recall_ms",
@@ -80,6 +75,27 @@ LOG_WAITING = Gauge("event_log_waiting_entries", "Entries of event logs not yet 
 LOOP_LAG = Gauge("event_loop_lag_ms", "How late the event loop ran what was due, worst of the last 5 s")
 
 
+_VENDOR_ERRORS = {
+    "cartesia.stt": STT_ERRORS,
+    "cartesia.stt_batch": STT_ERRORS,
+    "cartesia.tts": TTS_ERRORS,
+    "openai.reply": MODEL_ERRORS,
+    "openai.reply_second": MODEL_ERRORS,
+    "openai.embeddings": MODEL_ERRORS,
+    "openai.distil": MODEL_ERRORS,
+    "twilio.rest": TWILIO_ERRORS,
+}
+
+
+def vendor_failed(operation: str, kind: str) -> None:
+    """Count one failed attempt at a vendor, also one that a retry will mend; whoever made the attempt calls this, once.
+
+    ``operation`` is a breaker's name, ``kind`` one of ``calls.providers.errors.KINDS``. What a breaker turned away was no
+    attempt. A voice that the core gave up on is counted here as ``overdue``. Raises ``KeyError``.
+    """
+    _VENDOR_ERRORS[operation].labels(kind, operation).inc()
+
+
 class CallMetrics:
     """Observes one call. ``now_ms`` is the call's clock."""
 
@@ -90,10 +106,6 @@ class CallMetrics:
         bus.subscribe(Clear, self._cleared)
         bus.subscribe(StaleDropped, lambda dropped, _: STALE.labels(dropped.event).inc())
         bus.subscribe(EndCall, lambda end, _: CALLS_ENDED.labels(end.reason).inc())
-        bus.subscribe(VoiceFailed, lambda failed, _: TTS_ERRORS.labels(failed.kind).inc())
-        bus.subscribe(EarFailed, lambda failed, _: STT_ERRORS.labels(failed.kind).inc())
-        bus.subscribe(ModelFailed, lambda failed, _: MODEL_ERRORS.labels(failed.kind).inc())
-
         bus.subscribe(MemoryRecalled, self._recalled)
 
     def _step(self, step: StepTaken, _: StepTaken) -> None:
@@ -110,10 +122,10 @@ class CallMetrics:
 
     @staticmethod
     def _overdue(step: StepTaken) -> None:
-        """The core gave up waiting, usually before the vendor's adapter did: what it cancels first was overdue."""
-        given_up = next((command for command in step.commands if isinstance(command, CancelModel | CancelVoice)), None)
-        if given_up is not None:
-            (MODEL_ERRORS if isinstance(given_up, CancelModel) else TTS_ERRORS).labels("overdue").inc()
+        """The core gave up waiting for a voice whose socket is fine, before the adapter did; a model tells by itself."""
+        stopped = [type(command) for command in step.commands if isinstance(command, CancelModel | CancelVoice)]
+        if stopped[:1] == [CancelVoice]:
+            vendor_failed("cartesia.tts", "overdue")
 
     def _cleared(self, _clear: Clear, step: StepTaken) -> None:
         event = step.event

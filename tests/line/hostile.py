@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -45,23 +46,18 @@ class Counts:
         self._name, self._label = name, label
         self._before = self._read()
 
-    def _read(self) -> dict[str, float]:
-        return {
-            sample.labels[self._label]: sample.value
-            for metric in REGISTRY.collect()
-            if metric.name == self._name
-            for sample in metric.samples
-            if sample.name == f"{self._name}_total"
-        }
+    def _read(self) -> Counter[str]:
+        read: Counter[str] = Counter()
+        for metric in REGISTRY.collect():
+            for sample in metric.samples if metric.name == self._name else ():
+                if sample.name == f"{self._name}_total":
+                    read[sample.labels[self._label]] += int(sample.value)
+        return read
 
     def moved(self) -> dict[str, int]:
         """What was counted, without what was not."""
         now = self._read()
-        return {
-            key: int(value - self._before.get(key, 0))
-            for key, value in now.items()
-            if value != self._before.get(key, 0)
-        }
+        return {key: value - self._before[key] for key, value in now.items() if value != self._before[key]}
 
 
 async def eventually(what: Callable[[], bool], timeout_s: float = 5.0) -> None:

@@ -12,6 +12,7 @@ from cartesia import omit
 from cartesia.resources.stt.auto_finalize import AsyncAutoFinalizeResourceConnection as TurnsSocket
 from cartesia.resources.stt.manual_finalize import AsyncManualFinalizeResourceConnection as ManualSocket
 
+from calls import metrics
 from calls.core.events import (
     EagerEnd,
     EarFailed,
@@ -99,6 +100,7 @@ class _CartesiaEar[S: (TurnsSocket, ManualSocket)]:
 
     def went_down(self, error: VendorError, *, final: bool) -> None:
         """Tell an outage once when it begins, and once more when it is for good."""
+        metrics.vendor_failed("cartesia.stt", error.kind)
         if final or not self._outage_told:
             self._outage_told = True
             self._post(EarFailed(kind=error.kind, final=final))

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
+from calls import metrics
 from calls.core.events import VoiceFailed, WordsTimed
 from calls.providers.aio import race
 from calls.providers.cartesia.client import CartesiaClient, Written, language_code, parse
@@ -170,6 +171,11 @@ class CartesiaVoice:
                 self._something_to_send.set()
 
     def _fail(self, speech: Speech, error: VendorError) -> None:
+        """This epoch alone has failed, on a socket that lives."""
+        metrics.vendor_failed("cartesia.tts", error.kind)
+        self._lose(speech, error)
+
+    def _lose(self, speech: Speech, error: VendorError) -> None:
         self._abandon(speech)
         self._post(VoiceFailed(turn=speech.turn, epoch=speech.epoch, kind=error.kind, retryable=error.retryable))
 
@@ -201,9 +207,10 @@ class CartesiaVoice:
 
     def went_down(self, error: VendorError, *, final: bool) -> None:
         """What the lost socket was speaking is lost; what has not left yet waits for the next one, if there is one."""
+        metrics.vendor_failed("cartesia.tts", error.kind)
         for speech in list(self._speeches.values()):
             if final or any(context.on_wire for context in speech.opened):
-                self._fail(speech, error)
+                self._lose(speech, error)
         self._outbox = deque(item for item in self._outbox if item.text is not None)
 
     async def revived(self) -> bool:

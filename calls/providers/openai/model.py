@@ -12,6 +12,7 @@ import httpx2
 from openai import AsyncOpenAI, DefaultAsyncHttpx2Client
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
 
+from calls import metrics
 from calls.core.events import ModelFailed
 from calls.providers.errors import VendorError
 from calls.providers.openai.chat import ChatStrategy
@@ -32,6 +33,7 @@ _WARM_FOR_S: Final = 50.0
 _WARM_TIMEOUT_S: Final = 3.0
 _ATTEMPTS: Final = 2
 _RETRY_WAIT_S: Final = (0.05, 0.25)
+_DEADLINE_SLACK_S: Final = 0.05
 _STRATEGIES: Final[dict[str, Strategy]] = {"chat": ChatStrategy(), "responses": ResponsesStrategy()}
 
 
@@ -124,6 +126,18 @@ class _Attempt:
         return max(asked or 0.0, _jitter(*_RETRY_WAIT_S))
 
     async def _once(self) -> None:
+        try:
+            await self._ask()
+        except VendorError as error:
+            metrics.vendor_failed("openai.reply", error.kind)
+            raise
+        except asyncio.CancelledError:
+            # The call waits no longer than this attempt does, and may have seen the deadline first.
+            if not self._begun and asyncio.get_running_loop().time() > self._deadline - _DEADLINE_SLACK_S:
+                metrics.vendor_failed("openai.reply", "timeout")
+            raise
+
+    async def _ask(self) -> None:
         try:
             async with asyncio.timeout_at(self._deadline) as watch:
                 await self._stream(watch)

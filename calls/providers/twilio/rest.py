@@ -11,6 +11,7 @@ from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, wait
 from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
 
+from calls import metrics
 from calls.providers.errors import VendorError
 from calls.providers.twilio.errors import VENDOR_EXCEPTIONS, classify
 
@@ -98,4 +99,7 @@ class TwilioControl:
             async with asyncio.timeout(self._timeout_s):
                 await self._client.calls(call_sid).update_async(**changes)
         except VENDOR_EXCEPTIONS as error:
-            raise classify(error) from error
+            failure = classify(error)
+            if failure.kind != "gone":  # a call that is over already is no failure of the carrier
+                metrics.vendor_failed("twilio.rest", failure.kind)
+            raise failure from error
