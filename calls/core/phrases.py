@@ -22,6 +22,44 @@ PHRASES: dict[str, dict[str, str]] = {
         "handover": "I'm sorry, we are having technical trouble. I'll put you through to a colleague.",
         "closing": "I'm sorry, I have to end this call now. Please call again in a few minutes. Goodbye.",
         "time_limit": "I'm sorry, we have reached the time limit for this call. Thank you for calling. Goodbye.",
+        "busy": "I'm sorry, all our lines are busy at the moment. Please call again in a few minutes. Goodbye.",
+    },
+    "de": {
+        "model_failed": "Es tut mir leid, ich habe gerade den Faden verloren. Können Sie das bitte noch einmal sagen?",
+        "voice_failed": "Es tut mir leid, ich habe gerade Schwierigkeiten zu sprechen. Einen Moment, bitte.",
+        "ear_failed": "Es tut mir leid, ich kann Sie im Moment nicht hören. Bitte rufen Sie in ein paar Minuten noch einmal an. "
+        "Auf Wiederhören.",
+        "trouble": "Es tut mir leid, wir haben gerade eine technische Störung. Bitte rufen Sie in ein paar Minuten noch einmal an. "
+        "Auf Wiederhören.",
+        "ear_moment": "Es tut mir leid, das habe ich nicht gehört. Einen Moment, bitte.",
+        "handover": "Es tut mir leid, wir haben gerade eine technische Störung. Ich verbinde Sie mit einem Kollegen.",
+        "closing": "Es tut mir leid, ich muss das Gespräch jetzt beenden. Bitte rufen Sie in ein paar Minuten noch einmal an. "
+        "Auf Wiederhören.",
+        "time_limit": "Es tut mir leid, die Zeit für dieses Gespräch ist leider um. Vielen Dank für Ihren Anruf. Auf Wiederhören.",
+        "busy": "Es tut mir leid, im Moment sind alle Leitungen belegt. Bitte rufen Sie in ein paar Minuten noch einmal an. "
+        "Auf Wiederhören.",
+    },
+    "es": {
+        "model_failed": "Perdone, he perdido el hilo. ¿Me lo puede repetir, por favor?",
+        "voice_failed": "Perdone, ahora mismo tengo problemas para hablar. Un momento, por favor.",
+        "ear_failed": "Lo siento, en este momento no le oigo. Por favor, vuelva a llamar dentro de unos minutos. Adiós.",
+        "trouble": "Lo siento, tenemos un problema técnico. Por favor, vuelva a llamar dentro de unos minutos. Adiós.",
+        "ear_moment": "Perdone, no le he oído. Un momento, por favor.",
+        "handover": "Lo siento, tenemos un problema técnico. Le paso con un compañero.",
+        "closing": "Lo siento, tengo que terminar la llamada ahora. Por favor, vuelva a llamar dentro de unos minutos. Adiós.",
+        "time_limit": "Lo siento, hemos llegado al límite de tiempo de esta llamada. Gracias por llamar. Adiós.",
+        "busy": "Lo siento, en este momento todas las líneas están ocupadas. Por favor, vuelva a llamar dentro de unos minutos. Adiós.",
+    },
+    "fr": {
+        "model_failed": "Excusez-moi, j'ai perdu le fil. Pouvez-vous répéter, s'il vous plaît ?",
+        "voice_failed": "Excusez-moi, j'ai un petit problème de voix. Un instant, s'il vous plaît.",
+        "ear_failed": "Je suis désolé, je ne vous entends pas pour le moment. Merci de rappeler dans quelques minutes. Au revoir.",
+        "trouble": "Je suis désolé, nous avons un problème technique. Merci de rappeler dans quelques minutes. Au revoir.",
+        "ear_moment": "Excusez-moi, je n'ai pas entendu. Un instant, s'il vous plaît.",
+        "handover": "Je suis désolé, nous avons un problème technique. Je vous passe un collègue.",
+        "closing": "Je suis désolé, je dois terminer cet appel maintenant. Merci de rappeler dans quelques minutes. Au revoir.",
+        "time_limit": "Je suis désolé, nous avons atteint la durée maximale de cet appel. Merci de votre appel. Au revoir.",
+        "busy": "Je suis désolé, toutes nos lignes sont occupées pour le moment. Merci de rappeler dans quelques minutes. Au revoir.",
     },
 }
 
