@@ -10,12 +10,12 @@ Time is an argument: milliseconds since the epoch, on the clock that the process
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
 
 class Says(StrEnum):
@@ -99,7 +99,7 @@ OPERATIONS: Final[Mapping[str, Rules]] = {
 
 
 class Phase(StrEnum):
-    """What an operator sees."""
+    """What holds at a moment."""
 
     CLOSED = "closed"
     HALF_OPEN = "half_open"
@@ -112,8 +112,9 @@ class Ruling:
     """What holds since ``since_ms``. ``acts`` counts the operators' acts before and with it, ``epoch`` all rulings.
 
     ``until_ms``: end of the pause of an open one. ``openings``: how often it opened in a row, kept after closing.
-    ``cause``: the kind of failure that opened it, or the operator's reason. ``by``: the operator, empty for an automatic
-    one. ``made_by``: the process, which settles who was first at the same time.
+    ``cause``: the kind of failure that opened it, or the operator's reason; ``seen``: the attempts it was opened for, by
+    kind. ``by``: the operator, empty for an automatic one. ``made_by``: the process, which settles who was first at the
+    same time.
     """
 
     acts: int = 0
@@ -125,16 +126,53 @@ class Ruling:
     openings: int = 0
     cause: str = ""
     by: str = ""
+    seen: tuple[tuple[str, int], ...] = ()
 
     @property
     def rank(self) -> tuple[int, int, int, str]:
         """Its place in the order of rulings."""
         return self.acts, self.epoch, self.since_ms, self.made_by
 
+    def record(self) -> dict[str, Any]:
+        """What ``ruling_of`` takes."""
+        return asdict(self)
 
-def phase_at(ruling: Ruling, now_ms: int) -> Phase:
-    """The phase at this time: an open breaker whose pause is over is half-open."""
-    return Phase.HALF_OPEN if ruling.phase is Phase.OPEN and now_ms >= ruling.until_ms else ruling.phase
+
+def ruling_of(record: Any) -> Ruling:
+    """The ruling that another process recorded. Raises ``ValueError`` for anything else."""
+    try:
+        seen = tuple((_typed(kind, str), _typed(number, int)) for kind, number in record["seen"])
+        plain = {name: _typed(record[name], cls) for name, cls in _PLAIN.items()}
+        return Ruling(**plain, phase=Phase(record["phase"]), seen=seen)
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"not a ruling: {type(error).__name__}") from error
+
+
+_PLAIN: Final[Mapping[str, type]] = {
+    "acts": int,
+    "epoch": int,
+    "since_ms": int,
+    "made_by": str,
+    "until_ms": int,
+    "openings": int,
+    "cause": str,
+    "by": str,
+}
+
+
+def _typed(value: Any, cls: type) -> Any:
+    if type(value) is not cls:
+        raise TypeError
+    return value
+
+
+def phase_at(ruling: Ruling, rules: Rules, now_ms: int) -> Phase:
+    """The phase at this time: an open breaker whose pause is over is half-open.
+
+    A pause longer than there can be was begun on a clock that was wrong: it is over too.
+    """
+    waits = ruling.phase is Phase.OPEN and 0 < ruling.until_ms - now_ms <= rules.longest_pause_ms
+    return Phase.HALF_OPEN if ruling.phase is Phase.OPEN and not waits else ruling.phase
 
 
 def greater(one: Ruling, other: Ruling) -> Ruling:
@@ -150,8 +188,11 @@ def judged(ruling: Ruling, rules: Rules, counts: Mapping[str, int], now_ms: int,
     lost = _most(counts, Says.LOST)
     if not lost and not _too_many(rules, counts):
         return ruling
-    calm = not ruling.openings or now_ms - ruling.since_ms >= rules.calm_ms
-    return _opened(ruling, rules, lost or _most(counts, Says.ILL), 1 if calm else ruling.openings + 1, now_ms, draw, by)
+    calm = now_ms - ruling.since_ms >= rules.calm_ms
+    opened = _opened(
+        ruling, rules, lost or _most(counts, Says.ILL), 1 if calm else ruling.openings + 1, now_ms, draw, by
+    )
+    return replace(opened, seen=tuple(sorted(counts.items())))
 
 
 def probed(ruling: Ruling, rules: Rules, kind: str, now_ms: int, draw: float, by: str) -> Ruling:
@@ -161,7 +202,8 @@ def probed(ruling: Ruling, rules: Rules, kind: str, now_ms: int, draw: float, by
         return ruling
     if says is Says.WELL:
         return Ruling(ruling.acts, ruling.epoch + 1, now_ms, by, openings=ruling.openings)
-    return _opened(ruling, rules, kind, ruling.openings + 1, now_ms, draw, by)
+    opened = _opened(ruling, rules, kind, ruling.openings + 1, now_ms, draw, by)
+    return replace(opened, seen=ruling.seen)
 
 
 def tripped(ruling: Ruling, operator: str, reason: str, now_ms: int, by: str) -> Ruling:
@@ -213,32 +255,35 @@ class Window:
     def counts(self, now_ms: int) -> Counter[str]:
         """How many of each kind."""
         self._forget(now_ms)
-        return _sum(self._parts.values())
+        total: Counter[str] = Counter()
+        for part in self._parts.values():
+            total.update(part)
+        return total
 
     def clear(self) -> None:
         """Begin anew."""
         self._parts.clear()
 
     def record(self, now_ms: int) -> dict[str, dict[str, int]]:
-        """What ``load`` takes, for another process."""
+        """What ``add_record`` takes, in another process."""
         self._forget(now_ms)
         return {str(part): dict(kinds) for part, kinds in self._parts.items()}
 
-    def load(self, record: Mapping[str, Mapping[str, int]]) -> None:
-        """Become what another process recorded; kinds that are not known here are left out."""
-        self._parts = {
-            int(part): Counter({kind: number for kind, number in kinds.items() if kind in SAYS})
-            for part, kinds in record.items()
-        }
+    def add_record(self, record: Mapping[str, Mapping[str, int]]) -> None:
+        """Count what another process recorded as well; kinds that are not known here are left out. Raises ``ValueError``
+        for what is none, and has taken nothing then."""
+        try:
+            parts = {int(part): _known(kinds) for part, kinds in record.items()}
+        except (AttributeError, TypeError, ValueError) as error:
+            raise ValueError(f"not a window: {type(error).__name__}") from error
+        for part, kinds in parts.items():
+            self._parts.setdefault(part, Counter()).update(kinds)
 
     def _forget(self, now_ms: int) -> None:
-        oldest = now_ms // self._part_ms - PARTS
-        for part in [part for part in self._parts if part <= oldest]:
+        part_now = now_ms // self._part_ms  # what lies after it was counted before a clock was set back
+        for part in [part for part in self._parts if not part_now - PARTS < part <= part_now + 1]:
             del self._parts[part]
 
 
-def _sum(counters: Iterable[Counter[str]]) -> Counter[str]:
-    total: Counter[str] = Counter()
-    for counter in counters:
-        total += counter
-    return total
+def _known(kinds: Mapping[str, int]) -> Counter[str]:
+    return Counter({kind: _typed(number, int) for kind, number in kinds.items() if kind in SAYS})

@@ -68,6 +68,12 @@ FRAME_LATENESS = Histogram(
 TURNS = Counter("turns", "Turns by outcome", ["outcome"])
 WASTED = Counter("wasted_characters", "Characters generated and never heard")
 WASTED_TOKENS = Counter("wasted_tokens", "Pieces of the model's stream whose text was never heard")
+BREAKER_STATE = Gauge("breaker_state", "1 for the phase that a circuit breaker is in, else 0", ["breaker", "phase"])
+BREAKER_TRANSITIONS = Counter(
+    "breaker_transitions", "Rulings that this process made over a circuit breaker", ["breaker", "phase"]
+)
+BREAKER_REFUSED = Counter("breaker_refused", "Attempts that an open circuit breaker turned away", ["breaker"])
+BREAKERS_ALONE = Gauge("breakers_alone", "1 while this process has no news of the others' circuit breakers")
 INVARIANT_VIOLATIONS = Counter(
     "invariant_violations", "Invariants that did not hold, once for each invariant and watched call", ["invariant"]
 )

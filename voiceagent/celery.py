@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery
-from celery.signals import celeryd_init, setup_logging
+from celery.signals import celeryd_init, setup_logging, worker_process_init, worker_process_shutdown
+
+if TYPE_CHECKING:
+    from calls.breakersync import Sharing
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceagent.settings.embedded")
 
@@ -74,9 +77,30 @@ def _configure_logging(**_: Any) -> None:
 
 
 @celeryd_init.connect
-def _without_pool(**_: Any) -> None:
+def _before_the_fork(**_: Any) -> None:
     """A worker forks, and a pool has threads: workers use plain connections."""
     from django.conf import settings  # after the settings module is known
 
+    from voiceagent import guards  # noqa: F401 - what each child would have to load otherwise
+
     for database in settings.DATABASES.values():
         database["OPTIONS"].pop("pool", None)
+
+
+_sharing: list[Sharing] = []
+
+
+@worker_process_init.connect
+def _share_breakers(**_: Any) -> None:
+    """In each child of a worker, after the fork: threads do not survive one."""
+    from django.conf import settings  # after the settings module is known
+
+    from voiceagent import guards  # loaded before the fork: a child that is slow to start is killed
+
+    _sharing.append(guards.start(settings.REDIS_URL))
+
+
+@worker_process_shutdown.connect
+def _stop_sharing(**_: Any) -> None:
+    while _sharing:
+        _sharing.pop().stop()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets
 import socket
@@ -14,6 +15,8 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from calls import phrasebook, runtime, surroundings
+from calls.breakers import Breakers
+from calls.breakersync import Sharing
 from calls.callermemory import CallerMemory
 from calls.eventlog import LogWriter
 from calls.media import vad
@@ -31,7 +34,7 @@ from calls.tools import run_tool
 from memory import manager
 from memory.ringing import CallMemories
 from voiceagent import conf as site
-from voiceagent import health
+from voiceagent import guards, health
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -65,6 +68,11 @@ def build_for(conf: CallsConf, archive: Callable[[str], None] = send_archive) ->
     twilio = conf.twilio
     memories = CallMemories(manager.current(), database)
     memories.start()
+    breakers = Breakers()
+    breakers.expose()
+    guards.install(breakers)
+    sharing = Sharing(breakers, conf.redis_url)
+    sharing.start()
     built = Runtime(
         conf=conf,
         redis=client,
@@ -73,7 +81,7 @@ def build_for(conf: CallsConf, archive: Callable[[str], None] = send_archive) ->
         registry=Registry(conf.limits.max_calls, twilio.token_ttl_s),
         log_writer=LogWriter(client, archive, database),
         model=OpenAIModel(conf.openai),
-        control=TwilioControl(twilio),
+        control=TwilioControl(twilio, breakers.of("twilio.rest")),
         make_ear=lambda agent, post: make_ear(cartesia, agent, post),
         make_voice=lambda agent, sink, post: CartesiaVoice(cartesia, agent, sink, post),
         run_tool=run_tool,
@@ -82,10 +90,13 @@ def build_for(conf: CallsConf, archive: Callable[[str], None] = send_archive) ->
         recordings_dir=surroundings.recordings_dir(),
         memory=CallerMemory(memories),
         process_name=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
-        closers=(cartesia.aclose,),
+        breakers=breakers,
+        closers=(cartesia.aclose, lambda: asyncio.to_thread(sharing.stop)),
     )
     health.set_live_provider(
-        lambda: health.Live(len(built.registry.live), built.registry.max_calls, built.registry.draining)
+        lambda: health.Live(
+            len(built.registry.live), built.registry.max_calls, built.registry.draining, breakers.phases
+        )
     )
     return built
 

@@ -10,12 +10,14 @@ import openai
 from memory.core.text import clean
 from memory.embedding.port import EmbeddingError
 from memory.embedding.vectors import unit
+from memory.guards import TurnedAway, guarded
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
 
+_OPERATION = "openai.embeddings"
 DEFAULT_MODEL = "text-embedding-3-small"
 #: The vendor's limits, kept in bytes because a token is at least one: 8,192 tokens for a text, 300,000 for a request.
 _TEXT_BYTES = 8_000
@@ -68,7 +70,12 @@ class OpenAIEmbedding:
 
     def _request(self, texts: list[str]) -> NDArray[np.float32]:
         try:
-            answer = self._client.embeddings.create(model=self._model, input=texts, dimensions=self._asked_dimension)
+            with guarded(_OPERATION):
+                answer = self._client.embeddings.create(
+                    model=self._model, input=texts, dimensions=self._asked_dimension
+                )
+        except TurnedAway:
+            raise EmbeddingError(f"{self._model} fails too often at the moment and was not asked") from None
         except openai.APIStatusError as error:
             # The vendor's message may quote what was sent: the status alone says enough.
             retryable = error.status_code in (408, 409, 429) or error.status_code >= 500

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Self
 import openai
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
+from memory.guards import TurnedAway, guarded
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
@@ -20,13 +22,15 @@ _TIMEOUT_S = 60.0
 _ATTEMPTS = 2
 _LONGEST_WAIT_S = 8.0
 _MAX_OUTPUT_TOKENS = 8_000
+_OPERATION = "openai.distil"
+_OPEN = "open"
 #: What an answer ends with that is not whole.
 _ENDS = {"length": "cut", "content_filter": "filtered"}
 
 
 class AskFailed(Exception):
-    """No answer. ``kind`` is one word: ``refused``, ``cut``, ``filtered``, ``garbage``, ``timeout``, ``unreachable`` or
-    ``status_429``; ``retryable`` says whether the same question may be answered later."""
+    """No answer. ``kind`` is one word: ``refused``, ``cut``, ``filtered``, ``garbage``, ``timeout``, ``unreachable``,
+    ``status_429``, or ``open`` where it was not asked; ``retryable`` says whether the same question may be answered later."""
 
     def __init__(self, kind: str, *, retryable: bool = False) -> None:
         super().__init__(kind)
@@ -52,7 +56,7 @@ class Asker:
     def ask(self, system: str, user: str, *, name: str, schema: Mapping[str, Any]) -> str:
         """The JSON text of an answer; that it keeps to ``schema`` is the vendor's word, to be checked. Raises ``AskFailed``."""
         retrying = Retrying(
-            retry=retry_if_exception(lambda error: isinstance(error, AskFailed) and error.retryable),
+            retry=retry_if_exception(_worth_another),
             stop=stop_after_attempt(_ATTEMPTS),
             wait=wait_random_exponential(max=_LONGEST_WAIT_S),
             reraise=True,
@@ -61,15 +65,18 @@ class Asker:
 
     def _once(self, system: str, user: str, name: str, schema: Mapping[str, Any]) -> str:
         try:
-            answer = self._client.chat.completions.create(
-                model=self.model,
-                messages=[{"role": "developer", "content": system}, {"role": "user", "content": user}],
-                response_format={
-                    "type": "json_schema",
-                    "json_schema": {"name": name, "schema": dict(schema), "strict": True},
-                },
-                max_completion_tokens=_MAX_OUTPUT_TOKENS,
-            )
+            with guarded(_OPERATION):
+                answer = self._client.chat.completions.create(
+                    model=self.model,
+                    messages=[{"role": "developer", "content": system}, {"role": "user", "content": user}],
+                    response_format={
+                        "type": "json_schema",
+                        "json_schema": {"name": name, "schema": dict(schema), "strict": True},
+                    },
+                    max_completion_tokens=_MAX_OUTPUT_TOKENS,
+                )
+        except TurnedAway:
+            raise AskFailed(_OPEN, retryable=True) from None
         except openai.APIStatusError as error:
             # The vendor's message may quote what was sent: the status alone says enough.
             retryable = error.status_code in (408, 409, 429) or error.status_code >= 500
@@ -81,6 +88,11 @@ class Asker:
         except (openai.OpenAIError, ValueError):
             raise AskFailed("garbage") from None
         return _text_of(answer)
+
+
+def _worth_another(error: BaseException) -> bool:
+    """Whether to ask again here and now; a vendor that is not to be asked is left to a later run."""
+    return isinstance(error, AskFailed) and error.retryable and error.kind != _OPEN
 
 
 def _text_of(answer: Any) -> str:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from calls.breakerrules import OPERATIONS, SAYS, Phase, Rules
-from calls.breakers import UNGUARDED, Breaker, Breakers
+from calls.breakers import PROBE_MS, UNGUARDED, Breaker, Breakers, Env
 from calls.providers.errors import KINDS, VendorError
 
 
@@ -26,11 +26,11 @@ def clock() -> Clock:
 
 @pytest.fixture
 def breaker(clock: Clock) -> Breaker:
-    return Breaker("cartesia.tts", Rules(attempts=4, pause_ms=1000, jitter=0.0), clock, lambda: 0.0)
+    return Breaker("cartesia.tts", Rules(attempts=4, pause_ms=1000, jitter=0.0), Env(clock, lambda: 0.0))
 
 
 def open_it(breaker: Breaker) -> None:
-    for _ in range(breaker.rules.attempts):
+    while breaker.phase is Phase.CLOSED:
         breaker.admit().failed("refused")
 
 
@@ -48,7 +48,8 @@ def test_it_opens_and_says_so_at_once(breaker: Breaker) -> None:
     open_it(breaker)
     with pytest.raises(VendorError) as refused:
         breaker.admit()
-    assert (refused.value.kind, refused.value.vendor, refused.value.retryable) == ("open", "cartesia", False)
+    error = refused.value
+    assert (error.kind, error.vendor, error.retryable, error.retry_after_s) == ("open", "cartesia", False, 1.0)
 
 
 def test_one_probe_at_a_time_and_its_success_closes(breaker: Breaker, clock: Clock) -> None:
@@ -68,6 +69,50 @@ def test_a_probe_that_was_cancelled_leaves_room_for_the_next(breaker: Breaker, c
         raise asyncio.CancelledError
     breaker.admit().ok()
     assert breaker.phase is Phase.CLOSED
+
+
+def test_a_probe_that_never_tells_is_given_up(breaker: Breaker, clock: Clock) -> None:
+    open_it(breaker)
+    clock.ms += 1000
+    lost = breaker.admit()
+    clock.ms += PROBE_MS
+    breaker.admit().ok()
+    lost.failed("timeout")
+    assert breaker.phase is Phase.CLOSED
+
+
+def test_an_attempt_from_before_the_opening_closes_nothing(breaker: Breaker, clock: Clock) -> None:
+    early, late = breaker.admit(), breaker.admit()
+    open_it(breaker)
+    early.ok()
+    assert breaker.phase is Phase.OPEN
+    clock.ms += 1000
+    breaker.admit().ok()
+    late.failed("auth")
+    assert breaker.phase is Phase.CLOSED
+
+
+def test_an_operator_holds_it_open_until_it_is_reset(breaker: Breaker, clock: Clock) -> None:
+    breaker.trip("ann", "the vendor asked us to wait")
+    clock.ms += 10**9
+    with pytest.raises(VendorError, match="forced") as refused:
+        breaker.admit()
+    assert refused.value.retry_after_s is None
+    view = breaker.view()
+    assert (view.phase, view.ruling.by, view.ruling.cause) == (Phase.FORCED, "ann", "the vendor asked us to wait")
+    breaker.reset("bob", "")
+    breaker.admit().ok()
+
+
+def test_what_opened_it_can_be_seen_while_it_is_open(breaker: Breaker) -> None:
+    breaker.admit().ok()
+    breaker.admit().failed("timeout")
+    view = breaker.view()
+    assert (view.phase, view.attempts, view.failures) == (Phase.CLOSED, 2, {"timeout": 1})
+    open_it(breaker)
+    view = breaker.view()
+    assert (view.phase, view.attempts, view.failures) == (Phase.OPEN, 4, {"timeout": 1, "refused": 2})
+    assert view.ruling.cause == "refused"
 
 
 def test_the_first_word_about_an_attempt_counts(breaker: Breaker) -> None:

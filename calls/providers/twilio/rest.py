@@ -12,12 +12,14 @@ from twilio.http.async_http_client import AsyncTwilioHttpClient
 from twilio.rest import Client
 
 from calls import metrics
+from calls.breakers import UNGUARDED
 from calls.providers.errors import VendorError
 from calls.providers.twilio.errors import VENDOR_EXCEPTIONS, classify
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from calls.breakers import Breaker
     from calls.conf import TwilioConf
 
 _ATTEMPTS: Final = 3
@@ -48,7 +50,8 @@ class _AccountCredentials:
 class TwilioControl:
     """Hangs up and redirects calls. Create it inside the running loop: its connections belong to it."""
 
-    def __init__(self, conf: TwilioConf) -> None:
+    def __init__(self, conf: TwilioConf, breaker: Breaker = UNGUARDED) -> None:
+        self._breaker = breaker
         self._timeout_s = conf.request_timeout_ms / 1000
         # The SDK logs addresses and headers of every request at INFO; they hold account and call ids.
         quiet = logging.getLogger(f"{__name__}.http")
@@ -90,7 +93,8 @@ class TwilioControl:
             retry=retry_if_exception(again),
             reraise=True,
         ):
-            with attempt:
+            # Each attempt by itself: a breaker that opens between two ends the rest.
+            with attempt, self._breaker.admit():
                 await self._update_once(call_sid, changes)
 
     async def _update_once(self, call_sid: str, changes: Mapping[str, str]) -> None:

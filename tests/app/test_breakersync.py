@@ -1,0 +1,311 @@
+"""Breakers of several processes, over a real Redis: each has its own connection, time is set by hand."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+from redis import Redis
+
+from calls.breakerrules import OPERATIONS, Phase, Rules
+from calls.breakers import ALONE_MS, Breaker, Breakers, Env
+from calls.breakersync import EVERY_S, LEASE_MS, Exchange, Sharing
+from calls.providers.errors import VendorError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+NAME = "cartesia.tts"
+RULES = Rules(attempts=4, pause_ms=1000, jitter=0.0)
+ROUND_MS = round(EVERY_S * 1000)
+
+
+class Time:
+    ms = 1_700_000_000_000
+
+    def __call__(self) -> int:
+        return self.ms
+
+
+@dataclass
+class Process:
+    """One process's breakers and its rounds; ``away``: it does not reach Redis."""
+
+    name: str
+    time: Time
+    redis: Redis
+    away: bool = False
+    breakers: Breakers = field(init=False)
+    exchange: Exchange = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.breakers = Breakers({NAME: RULES}, Env(self.time, lambda: 0.0, self.name))
+        self.exchange = Exchange(self.breakers, self.redis)
+
+    @property
+    def breaker(self) -> Breaker:
+        return self.breakers.of(NAME)
+
+    def round(self) -> None:
+        if not self.away:
+            self.exchange.shared_ms = self.time.ms
+            self.exchange.round()
+
+    def fail(self, times: int = 1, kind: str = "refused") -> None:
+        for _ in range(times):
+            self.breaker.admit().failed(kind)
+
+    def is_refused(self) -> bool:
+        try:
+            self.breaker.admit().dropped()
+        except VendorError:
+            return True
+        return False
+
+
+@dataclass
+class House:
+    time: Time
+    processes: list[Process]
+
+    def round(self) -> None:
+        """Each tells, then each has heard of all."""
+        for process in self.processes * 2:
+            process.round()
+
+    def later(self, ms: int) -> None:
+        """Time goes by, with its rounds."""
+        while ms > 0:
+            self.time.ms += min(ms, ROUND_MS)
+            ms -= ROUND_MS
+            self.round()
+
+    @property
+    def phases(self) -> list[Phase]:
+        return [process.breaker.phase for process in self.processes]
+
+
+@pytest.fixture
+def house(redis_url: str) -> Iterator[House]:
+    clients = [Redis.from_url(redis_url) for _ in range(3)]
+    time_ = Time()
+    yield House(time_, [Process(name, time_, client) for name, client in zip("abc", clients, strict=True)])
+    for client in clients:
+        client.close()
+
+
+def test_an_outage_seen_by_one_opens_all(house: House) -> None:
+    first, *_ = house.processes
+    first.fail(4)
+    house.round()
+    assert house.phases == [Phase.OPEN] * 3
+    assert {process.breaker.view().failures["refused"] for process in house.processes} == {4}
+
+
+def test_what_each_has_seen_a_little_of_counts_together(house: House) -> None:
+    one, two, three = house.processes
+    one.fail(2)
+    two.fail(1)
+    house.round()
+    assert house.phases == [Phase.CLOSED] * 3
+    three.fail(1)
+    house.round()
+    assert house.phases == [Phase.OPEN] * 3
+
+
+def test_what_was_told_twice_counts_once(house: House) -> None:
+    one, two, _ = house.processes
+    one.fail(2)
+    for _ in range(5):
+        house.round()
+    two.fail(1)
+    house.round()
+    assert house.phases == [Phase.CLOSED] * 3
+
+
+def test_the_wells_of_others_keep_one_bad_call_from_cutting_all(house: House) -> None:
+    one, two, three = house.processes
+    for process in (two, three):
+        for _ in range(3):
+            process.breaker.admit().ok()
+    house.round()
+    one.fail(5)
+    house.round()
+    assert house.phases == [Phase.CLOSED] * 3
+
+
+def open_all(house: House) -> None:
+    house.processes[0].fail(4)
+    house.round()
+    house.later(RULES.pause_ms)
+    assert house.phases == [Phase.HALF_OPEN] * 3
+
+
+def test_one_probe_over_all_processes(house: House) -> None:
+    open_all(house)
+    permits = []
+    for process in house.processes:
+        try:
+            permits.append(process.breaker.admit())
+        except VendorError:
+            continue
+    assert len(permits) == 1
+    house.later(10 * LEASE_MS)  # for as long as it lasts
+    assert [process.is_refused() for process in house.processes] == [True] * 3
+    permits[0].ok()
+    house.round()
+    assert house.phases == [Phase.CLOSED] * 3
+
+
+def test_a_failed_probe_opens_all_for_longer(house: House) -> None:
+    open_all(house)
+    house.processes[0].breaker.admit().failed("timeout")
+    house.round()
+    assert house.phases == [Phase.OPEN] * 3
+    house.later(RULES.pause_ms)
+    assert house.phases == [Phase.OPEN] * 3
+    house.later(RULES.pause_ms)
+    assert house.phases == [Phase.HALF_OPEN] * 3
+
+
+def test_who_has_a_caller_waiting_gets_the_next_probe(house: House) -> None:
+    open_all(house)
+    waiting = house.processes[2]
+    assert waiting.is_refused()
+    house.later(LEASE_MS + ROUND_MS)
+    permit = waiting.breaker.admit()
+    assert [process.is_refused() for process in house.processes] == [True] * 3
+    permit.ok()
+    house.round()
+    assert house.phases == [Phase.CLOSED] * 3
+
+
+def test_a_process_that_dies_with_the_probe_is_followed_by_another(house: House) -> None:
+    open_all(house)
+    house.processes[0].breaker.admit()
+    house.processes[0].away = True
+    house.later(LEASE_MS + ROUND_MS)
+    house.processes[1].breaker.admit().ok()
+    house.round()
+    assert house.phases[1:] == [Phase.CLOSED] * 2
+
+
+def test_without_redis_each_goes_on_and_they_agree_on_its_return(house: House) -> None:
+    one, two, three = house.processes
+    house.round()
+    one.away = two.away = three.away = True
+    one.fail(4)
+    assert house.phases == [Phase.OPEN, Phase.CLOSED, Phase.CLOSED]
+    house.time.ms += ALONE_MS + 1
+    one.breaker.admit().failed("timeout")  # its own probe: nobody can keep it from it
+    assert one.is_refused()
+    one.away = two.away = three.away = False
+    house.round()
+    assert house.phases == [Phase.OPEN] * 3
+
+
+def test_an_operators_act_outlives_an_empty_redis_and_outranks_what_was_ruled_without_it(house: House) -> None:
+    one, two, _ = house.processes
+    two.away = True
+    one.breaker.trip("ann", "maintenance")
+    for _ in range(3):  # two knows nothing of it and opens and closes by itself
+        two.fail(4)
+        house.time.ms += 60_000
+        two.breaker.admit().ok()
+    one.redis.flushdb()
+    two.away = False
+    house.round()
+    assert house.phases == [Phase.FORCED] * 3
+    two.breaker.reset("bob", "over")
+    house.round()
+    assert house.phases == [Phase.CLOSED] * 3
+
+
+def test_a_late_process_learns_what_holds(house: House, redis_url: str) -> None:
+    house.processes[0].fail(1, "auth")
+    house.round()
+    with Redis.from_url(redis_url) as client:
+        late = Process("late", house.time, client)
+        late.round()
+        assert late.breaker.phase is Phase.OPEN
+        assert late.breaker.view().ruling.cause == "auth"
+
+
+@pytest.mark.parametrize("junk", ["", "{}", "[1]", '{"acts":{}}', '{"acts":9,"epoch":9,"since_ms":9,"made_by":"z"}'])
+def test_junk_in_redis_stops_nobody(junk: str, house: House) -> None:
+    one, two, _ = house.processes
+    one.redis.hset("breakers", NAME, junk)
+    one.redis.hset(f"breakers:window:{NAME}", "z", f"{house.time.ms} {junk}")
+    one.round()
+    one.fail(4)
+    one.round()
+    two.round()
+    assert one.breaker.phase is Phase.OPEN
+
+
+def test_what_dead_processes_saw_is_cleared_away(house: House) -> None:
+    one, two, _ = house.processes
+    one.fail(1)
+    one.round()
+    one.away = True
+    house.later(RULES.window_ms + 2 * ROUND_MS)
+    two.fail(1)
+    two.round()
+    kept = one.redis.hgetall(f"breakers:window:{NAME}")
+    assert [*kept] == [b"b"]
+    rank, window = json.loads(kept[b"b"].split(b" ", 1)[1])
+    assert (rank, sum(parts["refused"] for parts in window.values())) == ([0, 0, 0, ""], 1)
+
+
+# --- real threads, real processes -------------------------------------------------------------------------------------
+
+
+def until(holds: Callable[[], bool], within_s: float = 10.0) -> float:
+    begun = time.monotonic()
+    while not holds():
+        assert time.monotonic() - begun < within_s
+        time.sleep(0.01)  # two clocks that nothing but time brings together
+    return time.monotonic() - begun
+
+
+def _fails_elsewhere(redis_url: str) -> None:
+    breakers = Breakers()
+    sharing = Sharing(breakers, redis_url)
+    sharing.start()
+    for _ in range(OPERATIONS[NAME].attempts):
+        breakers.of(NAME).admit().failed("refused")
+    sharing.stop()
+
+
+def test_another_process_hears_of_an_outage(redis_url: str) -> None:
+    breakers = Breakers()
+    sharing = Sharing(breakers, redis_url)
+    sharing.start()
+    try:
+        until(lambda: not breakers.of(NAME).is_alone)
+        other = multiprocessing.get_context("spawn").Process(target=_fails_elsewhere, args=(redis_url,))
+        other.start()
+        other.join(30)
+        assert other.exitcode == 0
+        until(lambda: breakers.of(NAME).phase is not Phase.CLOSED)
+        assert breakers.of("openai.reply").phase is Phase.CLOSED
+    finally:
+        sharing.stop()
+
+
+def test_a_redis_that_is_not_there_is_not_waited_for() -> None:
+    breakers = Breakers()
+    sharing = Sharing(breakers, "redis://127.0.0.1:9/0")
+    sharing.start()
+    try:
+        breaker = breakers.of(NAME)
+        for _ in range(breaker.rules.attempts):
+            breaker.admit().failed("refused")
+        assert breaker.is_alone
+        assert breaker.phase is Phase.OPEN
+    finally:
+        sharing.stop()
