@@ -119,6 +119,9 @@ class Env:
             if default is _MISSING:
                 return cast("T", self._refuse(f"{name} is missing: it must be {expected}"))
             return cast("T", default)
+        if not _is_utf8(raw):
+            self._refuse(f"{name} must be UTF-8 text")
+            return cast("T", "" if default is _MISSING else default)
         try:
             return parse(raw)
         except ValueError:
@@ -130,6 +133,15 @@ class Env:
         """Record a mistake; the empty text stands in for the value, so that reading goes on to the next mistake."""
         self.problems.append(problem)
         return ""
+
+
+def _is_utf8(text: str) -> bool:
+    """Whether the bytes of the environment were: Python keeps others as halves of surrogate pairs."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_secret(name: str) -> bool:

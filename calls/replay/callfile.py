@@ -29,6 +29,8 @@ _SURROGATE = b"\\ud"
 _PIECE_BYTES = 48 * 1024
 #: Unpacked at a time: what stands before a damage in the same slice is lost.
 _SLICE_BYTES = 256
+#: Two hours of sound in stereo with its log. A file of a few kilobytes can unpack to gigabytes.
+MOST_BYTES = 512 * 1024 * 1024
 #: Fields of an entry that are left out where they are empty.
 _OPTIONAL = ("digest", "error")
 
@@ -124,6 +126,8 @@ def _text(raw: bytes) -> tuple[list[bytes], str]:
     try:
         for at in range(0, len(raw), _SLICE_BYTES):
             text += unpacker.decompress(raw[at : at + _SLICE_BYTES])
+            if len(text) > MOST_BYTES:
+                raise CallFileError(f"the file unpacks to more than {MOST_BYTES >> 20} MiB")
     except zlib.error as error:
         damage = f"the file cannot be unpacked: {error}"
     return bytes(text).removesuffix(b"\n").split(b"\n"), damage

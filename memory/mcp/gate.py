@@ -51,7 +51,7 @@ class KnownHosts:
         refusal: Response | None = None
         if not _is_ours(headers.get("host", "")):
             refusal = PlainTextResponse("this server has no such name: see ALLOWED_HOSTS\n", 421)
-        elif origin is not None and not _is_ours(urlsplit(origin).netloc):
+        elif origin is not None and not _is_ours(_host_of(origin)):
             refusal = PlainTextResponse("pages of another origin may not ask this server\n", 403)
         await (refusal or self._app)(scope, receive, send)
 
@@ -59,6 +59,14 @@ class KnownHosts:
 def _is_ours(host: str) -> bool:
     domain, _ = split_domain_port(host)
     return bool(domain) and validate_host(domain, surroundings.allowed_hosts())
+
+
+def _host_of(origin: str) -> str:
+    """The host of a page; empty where it is no address."""
+    try:
+        return urlsplit(origin).netloc
+    except ValueError:
+        return ""
 
 
 class BodyLimit(RequestBodyLimitMiddleware):

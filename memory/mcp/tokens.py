@@ -102,7 +102,7 @@ def _of_jwt(token: str, conf: JwtConf, rate_per_minute: int) -> Grant:
         rate_key=tokens.hash_of(f"{conf.issuer} {holder}"),
         rate_per_minute=rate_per_minute,
         scopes=_scopes(claims),
-        expires_at=datetime.fromtimestamp(claims["exp"], UTC),
+        expires_at=_moment(claims["exp"]),
         callers=callers,
         every_caller=every,
     )
@@ -140,11 +140,22 @@ def _keys(url: str) -> jwt.PyJWKClient:
     return jwt.PyJWKClient(url, timeout=_JWKS_TIMEOUT_S)
 
 
+def _moment(claim: Any) -> datetime:
+    """When a token ends. What lies beyond the last year there is ends with it."""
+    try:
+        return datetime.fromtimestamp(float(claim), UTC)
+    except (ValueError, OverflowError, OSError):
+        return datetime.max.replace(tzinfo=UTC)
+
+
 def _scopes(claims: dict[str, Any]) -> frozenset[Scope]:
-    """Ours among the token's: ``scope`` is words in one text (RFC 8693), ``scp`` a list or the same (Entra, Okta)."""
+    """Ours among the token's: ``scope`` is words in one text (RFC 8693), ``scp`` a list or the same (Entra, Okta).
+
+    Anything else grants nothing.
+    """
     found: set[str] = set()
     for claim in (claims.get("scope"), claims.get("scp")):
-        found.update(claim.split() if isinstance(claim, str) else map(str, claim or ()))
+        found.update(claim.split() if isinstance(claim, str) else map(str, claim) if isinstance(claim, list) else ())
     return frozenset(Scope(word) for word in found & {scope.value for scope in Scope})
 
 

@@ -11,6 +11,8 @@ from voiceagent.sandbox import sound
 if TYPE_CHECKING:
     from pathlib import Path
 
+#: Samples a second that a recording of speech can have. At others a resampler takes hundreds of megabytes.
+_LOWEST_RATE, _HIGHEST_RATE = 4_000, 384_000
 _ADVICE = "name a WAV, FLAC, MP3, M4A or Ogg file with speech in it."
 
 
@@ -28,6 +30,9 @@ def read(path: Path) -> bytes:
         with path.open("rb") as file, av.open(file, "r") as container:
             if not container.streams.audio:
                 raise RecordingError(f"{path} holds no sound: {_ADVICE}")
+            rate = getattr(container.streams.audio[0], "rate", 0)  # one of a kind that cannot be decoded has none
+            if not _LOWEST_RATE <= rate <= _HIGHEST_RATE:
+                raise RecordingError(f"{path} has {rate} samples a second that can be read: {_ADVICE}")
             resampler = av.AudioResampler(format="s16", layout="mono", rate=sound.PHONE_RATE)
             pieces = [
                 piece.to_ndarray()[0]
