@@ -18,10 +18,8 @@ from mcp.server.transport_security import RequestBodyLimitMiddleware
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from memory import surroundings
-from memory.mcp import limits
+from memory import limits, surroundings
 from memory.mcp.grants import GrantedToken, Scope
-from memory.mcp.threads import in_thread
 from memory.mcp.tokens import TokenRefused, TokenUnchecked
 
 if TYPE_CHECKING:
@@ -117,7 +115,8 @@ class Gate:
             return
         assert isinstance(token, GrantedToken)  # noqa: S101 - what our verifier gives
         grant = token.grant
-        if wait_s := await in_thread(limits.current().wait_s, grant.rate_key, grant.rate_per_minute):
+        rule = limits.Rule("mcp", grant.rate_per_minute)
+        if wait_s := await limits.current().wait_s_async(rule, grant.rate_key):
             _log.info("mcp.rate_exceeded", by=grant.by)
             text = f"more than {grant.rate_per_minute} requests a minute: try again in {wait_s} s"
             refusal = self._refusal(429, "too_many_requests", text, {"Retry-After": str(wait_s)})

@@ -119,7 +119,9 @@ def main(argv: list[str]) -> int:
     for parser in chosen:
         result = searched(parser, seconds)
         kept(parser)
-        sys.stdout.write(f"{parser.name}: {result.executions:,} inputs in {result.seconds} s, {result.findings or 'nothing found'}\n")
+        sys.stdout.write(
+            f"{parser.name}: {result.executions:,} inputs in {result.seconds} s, {result.findings or 'nothing found'}\n"
+        )
         sys.stdout.flush()
         worst |= bool(result.findings)
     write_page()

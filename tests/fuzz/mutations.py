@@ -14,11 +14,26 @@ ODD: tuple[Any, ...] = (
     None, True, False, 0, -1, 1, 2**31, 2**63, 2**64, 10**400, 1e308, -0.0, float("nan"), float("inf"), "", " ", "0",
     "\x00", "\ud800", "\u2028", "é" * 3, "9" * 400, "-1", "1e9", "٣", "a" * 3000, "../..", "*", [], {}, [[]], [None], {"": {}},
 )  # fmt: skip
-_ODD_BYTES = (b"\x00", b"\xff", b"\xed\xa0\x80", b"\xe2\x80\xa8", b"\r\n\r\n", b"%00", b"=", b"&", b"[", b"{", b'"', b"\\u0000")
+_ODD_BYTES = (
+    b"\x00",
+    b"\xff",
+    b"\xed\xa0\x80",
+    b"\xe2\x80\xa8",
+    b"\r\n\r\n",
+    b"%00",
+    b"=",
+    b"&",
+    b"[",
+    b"{",
+    b'"',
+    b"\\u0000",
+)
 _DEEP = 400
 
 
-def mutated(data: bytes, rng: Random, others: Sequence[bytes] = (), by_bytes: Callable[[bytes], bytes] | None = None) -> bytes:
+def mutated(
+    data: bytes, rng: Random, others: Sequence[bytes] = (), by_bytes: Callable[[bytes], bytes] | None = None
+) -> bytes:
     """One input from another: JSON mostly by its values, everything else by bytes, or as ``by_bytes`` does it.
 
     Of an input with several lines one line is changed.

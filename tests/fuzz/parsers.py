@@ -588,7 +588,9 @@ PARSERS: tuple[Parser, ...] = (
     Parser("addresses", "`Host` and `Origin` of a request to `/mcp`, from anybody", _addresses),
     Parser("cartesia_stt", "messages of the recogniser", _ears, _vendor_error),
     Parser("cartesia_tts", "messages of the voice", _voice, _vendor_error),
-    Parser("openai_chat", "an answer of Chat Completions, as server-sent events", _model_stream("chat"), _openai_errors),
+    Parser(
+        "openai_chat", "an answer of Chat Completions, as server-sent events", _model_stream("chat"), _openai_errors
+    ),
     Parser("openai_responses", "the same of Responses", _model_stream("responses"), _openai_errors),
     Parser("distil", "the model's facts about a conversation", _distil),
     Parser("tool_arguments", "arguments of every function, from the model", _tools),

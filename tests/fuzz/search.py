@@ -15,8 +15,8 @@ import atheris
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "voiceagent.settings.test"
 
-from tests.fuzz import parsers  # noqa: E402 - settings first
-from tests.fuzz.mutations import mutated  # noqa: E402 - as above
+from tests.fuzz import parsers
+from tests.fuzz.mutations import mutated
 
 
 def main(argv: list[str]) -> None:

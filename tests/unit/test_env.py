@@ -264,3 +264,8 @@ def test_the_documentation_names_every_variable_and_no_other() -> None:
     rows = (ROOT / "docs" / "configuration.md").read_text(encoding="utf-8").splitlines()
     documented = {row.split("`")[1] for row in rows if row.startswith("| `")}
     assert documented == {name for name in known_names() if not name.endswith("_FILE")}
+
+
+def test_bytes_that_are_no_text_are_a_mistake_of_their_variable() -> None:
+    said = problem(lambda env: env.secret("DATABASE_URL"), DATABASE_URL="postgresql://\udcb1@h/n")
+    assert said == "DATABASE_URL must be UTF-8 text"

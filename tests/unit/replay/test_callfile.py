@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from calls.replay import callfile
 from calls.replay.callfile import CallFileError, read, written
 from calls.replay.log import steps_of
 from tests.unit.replay.records import a_booking, with_line
@@ -137,3 +138,9 @@ def test_no_damage_is_taken_for_a_call(data: st.DataObject) -> None:
     except CallFileError:
         return
     assert record == CALL or steps_of(record)[1] is not None
+
+
+def test_a_file_that_unpacks_to_more_than_memory_should_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(callfile, "MOST_BYTES", 1_000_000)
+    with pytest.raises(CallFileError, match="unpacks to more than"):
+        read(gzip.compress(b" " * 2_000_000))
