@@ -26,6 +26,7 @@ import orjson
 import structlog
 from redis.exceptions import RedisError, ResponseError
 
+from calls import metrics
 from calls.core.state import State
 from calls.logkeys import HEARTBEAT_MS, checked_sid
 from calls.logwire import TAKEN, Noted, Wire, share_of
@@ -128,6 +129,7 @@ class EventLog:
         if not self.dropped:
             _log.error("eventlog.full", call_sid=self.call_sid, max_entries=self._writer.conf.max_entries)
         self.dropped += count
+        metrics.LOG_DROPPED.inc(count)
 
     # --- the writer's side ----------------------------------------------------------------------------------------
 
@@ -180,6 +182,7 @@ class EventLog:
         if not self.dropped:
             _log.error("eventlog.stream_taken", call_sid=self.call_sid)
         self.dropped += entries
+        metrics.LOG_DROPPED.inc(entries)
 
     def finish(self) -> None:
         """Everything is written and the archive was told."""
@@ -225,8 +228,8 @@ class LogWriter:
 
     @property
     def waiting(self) -> int:
-        """Entries of all calls that are not yet in Redis."""
-        return sum(log.waiting for log in self._logs)
+        """Entries of all calls that are not yet in Redis. May be asked from any thread."""
+        return sum(log.waiting for log in list(self._logs))
 
     @property
     def is_away(self) -> bool:

@@ -12,9 +12,11 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from calls.bus import Bus, StepTaken
 from calls.core.commands import AskModel, CancelModel, CancelVoice, Clear, EndCall, StaleDropped, TurnClosed
-from calls.core.events import MemoryRecalled, SpeechStarted, TimerFired, TurnOpened
+from calls.core.events import MemoryRecalled, ModelFinished, SpeechStarted, TimerFired, TurnOpened
 from calls.core.recalling import RECALL
 from calls.core.replies import WATCH
+from calls.core.state import END_REASONS
+from calls.replay.ledger import Invariant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -50,7 +52,10 @@ RECALLS_MISSED = Counter(
     "recall_deadline_missed", "Answers that went to the model without waiting longer for the memory"
 )
 
-CALLS_LIVE = Gauge("calls_in_progress", "Calls in progress in this process")
+CALLS_LIVE = Gauge("calls_in_progress", "Calls in progress in this process", multiprocess_mode="livesum")
+CALLS_CAPACITY = Gauge("calls_capacity", "Calls that this process may carry at once", multiprocess_mode="livesum")
+CALLS_OFFERED = Counter("calls_offered", "Calls that rang: signed voice webhooks")
+CALLS_ANSWERED = Counter("calls_answered", "Calls whose stream began")
 CALLS_REFUSED = Counter("calls_refused", "Calls not answered by an agent", ["why"])
 CALLS_ENDED = Counter("calls_ended", "Calls by end reason", ["reason"])
 STREAMS_REFUSED = Counter("streams_refused", "Media streams closed before a call began", ["why"])
@@ -65,21 +70,50 @@ FRAME_LATENESS = Histogram(
     "How much later than the earliest one, by the carrier's timestamps, a frame of the caller was handled",
     buckets=(1, 2, 5, 10, 20, 40, 60, 100, 200, 500, 1000),
 )
+MAILBOX_WAITING = Gauge(
+    "mailbox_waiting_events", "Events in the mailboxes of all calls, not yet taken", multiprocess_mode="livesum"
+)
 TURNS = Counter("turns", "Turns by outcome", ["outcome"])
 WASTED = Counter("wasted_characters", "Characters generated and never heard")
 WASTED_TOKENS = Counter("wasted_tokens", "Pieces of the model's stream whose text was never heard")
-BREAKER_STATE = Gauge("breaker_state", "1 for the phase that a circuit breaker is in, else 0", ["breaker", "phase"])
+BREAKER_STATE = Gauge(
+    "breaker_state",
+    "1 for the phase that a circuit breaker is in, else 0",
+    ["breaker", "phase"],
+    multiprocess_mode="livemax",
+)
 BREAKER_TRANSITIONS = Counter(
     "breaker_transitions", "Rulings that this process made over a circuit breaker", ["breaker", "phase"]
 )
 BREAKER_REFUSED = Counter("breaker_refused", "Attempts that an open circuit breaker turned away", ["breaker"])
-BREAKERS_ALONE = Gauge("breakers_alone", "1 while this process has no news of the others' circuit breakers")
+BREAKERS_ALONE = Gauge(
+    "breakers_alone",
+    "1 while this process has no news of the others' circuit breakers",
+    multiprocess_mode="livemax",
+)
+TOKENS = Counter(
+    "model_tokens",
+    "Tokens of finished replies, as the vendor counts them; a reply that was cancelled has no count",
+    ["direction"],
+)
 INVARIANT_VIOLATIONS = Counter(
     "invariant_violations", "Invariants that did not hold, once for each invariant and watched call", ["invariant"]
 )
-LOG_WAITING = Gauge("event_log_waiting_entries", "Entries of event logs not yet in Redis")
-LOOP_LAG = Gauge("event_loop_lag_ms", "How late the event loop ran what was due, worst of the last 5 s")
+LOG_WAITING = Gauge("event_log_waiting_entries", "Entries of event logs not yet in Redis", multiprocess_mode="livesum")
+LOG_DROPPED = Counter("event_log_dropped_entries", "Entries of event logs that are lost for good")
+LOOP_LAG = Gauge(
+    "event_loop_lag_ms", "How late the event loop ran what was due, worst of the last 5 s", multiprocess_mode="livemax"
+)
+ARCHIVES = Counter("archives", "Attempts to archive a call by their result", ["result"])
+SWEPT = Counter("swept", "What the sweeper found that nobody had finished, by what became of it", ["result"])
 
+# A counter that appears with its first event hides that event from a rate: the rare ones exist from the start.
+for _reason in END_REASONS:
+    CALLS_ENDED.labels(_reason)
+for _why in ("no_database", "no_agent", "drain", "overload"):
+    CALLS_REFUSED.labels(_why)
+for _invariant in Invariant:
+    INVARIANT_VIOLATIONS.labels(_invariant.name.lower())
 
 _VENDOR_ERRORS = {
     "cartesia.stt": STT_ERRORS,
@@ -113,6 +147,7 @@ class CallMetrics:
         bus.subscribe(StaleDropped, lambda dropped, _: STALE.labels(dropped.event).inc())
         bus.subscribe(EndCall, lambda end, _: CALLS_ENDED.labels(end.reason).inc())
         bus.subscribe(MemoryRecalled, self._recalled)
+        bus.subscribe(ModelFinished, self._replied)
 
     def _step(self, step: StepTaken, _: StepTaken) -> None:
         MAILBOX_DELAY.observe(step.waited_us / 1000)
@@ -120,6 +155,12 @@ class CallMetrics:
             self._overdue(step)
         elif isinstance(step.event, TimerFired) and step.event.timer == RECALL:
             RECALLS_MISSED.inc(any(isinstance(command, AskModel) for command in step.commands))
+
+    @staticmethod
+    def _replied(finished: ModelFinished, _: StepTaken) -> None:
+        TOKENS.labels("input").inc(finished.input_tokens)
+        TOKENS.labels("cached_input").inc(finished.cached_tokens)
+        TOKENS.labels("output").inc(finished.output_tokens)
 
     @staticmethod
     def _recalled(recalled: MemoryRecalled, _: StepTaken) -> None:

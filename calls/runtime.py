@@ -81,6 +81,10 @@ class Runtime:
         gc.collect()
         gc.freeze()
         metrics.LOG_WAITING.set_function(lambda: self.log_writer.waiting)
+        metrics.MAILBOX_WAITING.set_function(
+            lambda: sum(len(session.actor.mailbox) for session in list(self.registry.live.values()))
+        )
+        metrics.CALLS_CAPACITY.set(self.registry.max_calls)
         self._background(self.log_writer.run(), "log-writer")
         self._background(LoopWatch().run(), "loop-watch")
         self.warm_model()
@@ -95,6 +99,7 @@ class Runtime:
         session = Session(self, ticket, carrier)
         self.registry.claim(ticket.call_sid, session)
         metrics.CALLS_LIVE.inc()
+        metrics.CALLS_ANSWERED.inc()
         self._background(self._run(session), f"call:{ticket.call_sid}")
         self.in_background(mark_answered, call_sid=ticket.call_sid)
         return session

@@ -6,7 +6,7 @@ import structlog
 from celery import shared_task
 from kombu.exceptions import OperationalError as BrokerError
 
-from calls import surroundings
+from calls import metrics, surroundings
 from calls.services import archive as archiving
 from calls.services import remembering
 from calls.services.sweep import sweep as sweep_once
@@ -22,6 +22,7 @@ def archive(call_sid: str) -> str:
     """Archive a call that ended. A failure is logged; the call stays in ``calls:live`` and the sweeper tries again."""
     with surroundings.redis_client() as client:
         result = archiving.archive_call(call_sid, client)
+    metrics.ARCHIVES.labels(result.value).inc()
     if result in (archiving.Archived.ARCHIVED, archiving.Archived.ALREADY):
         _send_remember(call_sid)
     return result.value
@@ -49,10 +50,13 @@ def sweep() -> dict[str, int]:
         if not lock.acquire():
             return {}
         try:
-            return dict(sweep_once(client))
+            found = dict(sweep_once(client))
         finally:
             if lock.owned():
                 lock.release()
+    for result, count in found.items():
+        metrics.SWEPT.labels(result).inc(count)
+    return found
 
 
 def send_archive(call_sid: str) -> None:

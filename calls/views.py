@@ -73,6 +73,7 @@ async def voice(request: HttpRequest, runtime: Runtime, fields: QueryDict) -> Ht
         call_sid = checked_sid(fields.get("CallSid", ""))
     except ValueError as error:
         return HttpResponse(f"CallSid: {error}\n", status=400, content_type="text/plain")
+    metrics.CALLS_OFFERED.inc()
     from_number, to_number = fields.get("From", ""), fields.get("To", "")
     facts = {
         "call_sid": call_sid,

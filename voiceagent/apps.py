@@ -1,4 +1,4 @@
-"""The house as a Django application: it has no tables, it brings the system checks and the Celery application."""
+"""The house as a Django application: it has no tables, it brings the system checks, the Celery application and what is counted of its tasks."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from django.apps import AppConfig
 
 
 class VoiceagentConfig(AppConfig):
-    """Registers the checks, and the Celery application for ``shared_task``."""
+    """Registers the checks, the Celery application for ``shared_task``, and the metrics of tasks."""
 
     name = "voiceagent"
 
     def ready(self) -> None:
-        """Import both, which registers them."""
-        from voiceagent import celery, checks  # noqa: F401
+        """Import them, which registers them."""
+        from voiceagent import celery, checks, taskmetrics  # noqa: F401

@@ -45,6 +45,8 @@ OUTSIDE_NAMES = (
 )
 
 DEFAULT_PORT = 8000
+DEFAULT_WORKER_METRICS_PORT = 9808
+DEFAULT_SCHEDULER_METRICS_PORT = 9809
 DEFAULT_MODEL = "gpt-6-luna"
 #: A shorter secret could be guessed, and with it every caller's key.
 MEMORY_KEY_LENGTH = 32
@@ -66,6 +68,9 @@ class SiteConf:
     debug: bool
     bind_host: str
     port: int
+    metrics_host: str
+    worker_metrics_port: int
+    scheduler_metrics_port: int
     drain_s: int
     allowed_hosts: tuple[str, ...]
     static_root: Path
@@ -94,6 +99,9 @@ def site_conf(env: Env) -> SiteConf:
         debug=debug,
         bind_host=env.text("BIND_HOST", "127.0.0.1"),
         port=env.integer("PORT", DEFAULT_PORT, 1, 65535),
+        metrics_host=env.text("METRICS_HOST", "127.0.0.1"),
+        worker_metrics_port=env.integer("WORKER_METRICS_PORT", DEFAULT_WORKER_METRICS_PORT, 0, 65535),
+        scheduler_metrics_port=env.integer("SCHEDULER_METRICS_PORT", DEFAULT_SCHEDULER_METRICS_PORT, 0, 65535),
         drain_s=env.integer("DRAIN_SECONDS", 30, 0, 3600),
         allowed_hosts=tuple(env.words("ALLOWED_HOSTS", [])),
         static_root=env.path("STATIC_ROOT", BASE_DIR / "staticfiles"),

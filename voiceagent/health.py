@@ -23,6 +23,8 @@ from prometheus_client.exposition import choose_encoder
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from voiceagent import backlog
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -79,6 +81,7 @@ async def readyz(_request: HttpRequest) -> JsonResponse:
 @require_safe
 async def metrics(request: HttpRequest) -> HttpResponse:
     """The default registry in the format that the scraper asks for; written in a thread, since it is long."""
+    await backlog.read()
     encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
     return HttpResponse(await asyncio.to_thread(encoder, REGISTRY), content_type=content_type)
 

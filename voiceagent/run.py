@@ -220,7 +220,7 @@ class Run:
             "--hostname",
             "worker@%h",
         )
-        argv = python("-m", "celery", "-A", "voiceagent", "worker", *options)
+        argv = python("-m", "voiceagent.background", "worker", *options)
         # SIGQUIT: a worker that is told to end at once takes its pool with it, which a killed one would leave.
         return Spec("worker", argv, self._log("worker"), orphan_signal=signal.SIGQUIT)
 
@@ -228,7 +228,7 @@ class Run:
         schedule = str(self._dir / "beat-schedule")
         return Spec(
             "beat",
-            python("-m", "celery", "-A", "voiceagent", "beat", "--schedule", schedule, "--pidfile", ""),
+            python("-m", "voiceagent.background", "beat", "--schedule", schedule, "--pidfile", ""),
             self._log("beat"),
         )
 
@@ -245,6 +245,12 @@ class Run:
     def _stand_ins(self) -> str:
         return ", ".join(_VENDOR_NAMES[key] for key in self._sandboxed)
 
+    def _metrics(self) -> str:
+        """Where each process is scraped."""
+        host = _reachable(self._site.metrics_host)
+        ports = (self._site.worker_metrics_port, self._site.scheduler_metrics_port)
+        return "  ".join([f"{self._url}/metrics", *(f"http://{host}:{port}/metrics" for port in ports if port)])
+
     def _announce(self, facts: dict[str, Any]) -> None:
         login = ""
         if facts.get("user"):
@@ -256,6 +262,7 @@ class Run:
             ("Number", ", ".join(facts["numbers"]) or "none yet: make an agent in the admin"),
             ("Call it", "make call (in another shell)" if facts["numbers"] else ""),
             ("Stand-ins", f"{self._stand_ins()} (no keys in .env)" if self._sandboxed else ""),
+            ("Metrics", self._metrics()),
             ("Logs", str(self._dir / "logs")),
         ]
         say(f"\nReady after {time.monotonic() - self._begun:.1f} s. Ctrl-C stops everything.\n")

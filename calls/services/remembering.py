@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import structlog
 from django.db import InterfaceError, OperationalError
+from django.db.models import Count, Min
 from django.utils import timezone
 
 from calls.models import Call
@@ -92,6 +93,12 @@ def remember_due() -> Counter[str]:
             _log.error("call.not_remembered", call_sid=call_sid, error=type(error).__name__, retry_in_s=pause.seconds)
             done["not_remembered"] += 1
     return done
+
+
+def waiting() -> tuple[int, datetime | None]:
+    """How many archived calls the memory was not told of, and when the oldest of them was archived."""
+    found = Call.objects.filter(remember_due_at__isnull=False).aggregate(Count("pk"), Min("archived_at"))
+    return found["pk__count"], found["archived_at__min"]
 
 
 def said_in(call: Call, began_at: datetime) -> Iterator[Said]:

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING
 import structlog
 from celery import chain, signature
 from django.db import transaction
+from django.db.models import Count, Min, Q
 from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
 from memory.models import Conversation
 
 if TYPE_CHECKING:
+    from datetime import datetime
     from uuid import UUID
 
     from celery.canvas import Signature
@@ -59,6 +61,18 @@ def send_due() -> int:
         Conversation.objects.filter(pk=conversation_id).update(due_at=now + pause)
         sent += _queue(caller_id, conversation_id)
     return sent
+
+
+def waiting() -> tuple[dict[str, int], datetime | None]:
+    """How many conversations wait for each step of the chain, and when the oldest of them was written."""
+    found = Conversation.objects.filter(card_at__isnull=True).aggregate(
+        embed=Count("pk", filter=Q(embedded_at__isnull=True)),
+        distil=Count("pk", filter=Q(distilled_at__isnull=True)),
+        card=Count("pk"),
+        oldest=Min("written_at"),
+    )
+    oldest: datetime | None = found.pop("oldest")
+    return found, oldest
 
 
 def _queue(caller_id: UUID, conversation_id: UUID) -> bool:

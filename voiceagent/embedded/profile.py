@@ -29,6 +29,8 @@ _GENERATED = (
 )
 #: Somebody sits in front of it: lines to be read, and a Ctrl-C that does not take half a minute.
 _COMFORTS = {"LOG_FORMAT": "console", "DRAIN_SECONDS": "5"}
+#: Where worker and scheduler are scraped: a free port each, so that several products run beside each other.
+_METRICS_PORTS = {"WORKER_METRICS_PORT": "worker_metrics", "SCHEDULER_METRICS_PORT": "scheduler_metrics"}
 _TWILIO = ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN")
 
 
@@ -63,6 +65,9 @@ def install_defaults(environ: MutableMapping[str, str]) -> None:
             environ[name] = value
     if not is_given(environ, "PUBLIC_BASE_URL"):
         environ["PUBLIC_BASE_URL"] = f"http://127.0.0.1:{_port(environ)}"
+    for name, of in _METRICS_PORTS.items():
+        if not is_given(environ, name):
+            environ[name] = str(state.port(folder, of))
     for name, value in _COMFORTS.items():
         if not is_given(environ, name):
             environ[name] = value

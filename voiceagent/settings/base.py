@@ -59,7 +59,7 @@ INSTALLED_APPS = [
     "voiceagent",
 ]
 MIDDLEWARE = [
-    "django_prometheus.middleware.PrometheusBeforeMiddleware",
+    "voiceagent.httpmetrics.BeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "servestatic.middleware.ServeStaticMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
@@ -69,7 +69,7 @@ MIDDLEWARE = [
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
-    "django_prometheus.middleware.PrometheusAfterMiddleware",
+    "voiceagent.httpmetrics.AfterMiddleware",
 ]
 ROOT_URLCONF = "voiceagent.urls"
 ASGI_APPLICATION = "voiceagent.asgi.application"
@@ -89,6 +89,8 @@ TEMPLATES: list[dict[str, Any]] = [
     },
 ]
 
+# In each process: nothing that must be shared may be kept in it. Counted by django-prometheus.
+CACHES = {"default": {"BACKEND": "django_prometheus.cache.backends.locmem.LocMemCache"}}
 CELERY_BROKER_URL = REDIS_URL
 CHANNEL_LAYERS = {
     "default": {

@@ -1,0 +1,136 @@
+"""What waits in Redis and PostgreSQL, for ``/metrics``: queues, calls to be archived, conversations to be remembered.
+
+These figures belong to the whole product, not to a process: every web process gives the same ones. They are read when
+somebody scrapes, within a second and beside the calls; what could not be read is left out, and ``dependency_up`` says
+whose fault that is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import redis.asyncio
+import structlog
+from channels.db import database_sync_to_async
+from django.conf import settings
+from django.utils import timezone
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import REGISTRY, Collector
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from calls.logkeys import DEAD_AFTER_MS, HEARTBEAT_MS, LIVE_KEY
+from calls.services import remembering
+from memory.services import chain
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterator, Mapping
+    from datetime import datetime
+
+    from prometheus_client.metrics_core import Metric
+
+_log = structlog.get_logger(__name__)
+
+_DEADLINE_S = 1.0
+#: Celery's names in the broker: the default queue, and what a worker has taken and not yet done.
+_QUEUE, _TAKEN = "celery", "unacked"
+
+#: Every figure: name, meaning, label (none: empty).
+FIGURES = (
+    ("dependency_up", "Whether the dependency answered in time when this was scraped", "dependency"),
+    ("celery_queue_length", "Tasks that no worker has taken", "queue"),
+    ("celery_tasks_taken", "Tasks that a worker has taken and not yet done", "queue"),
+    ("archive_waiting_calls", "Calls without a heartbeat for 30 s whose record is not in the database", ""),
+    ("archive_lag_ms", "Time since the last heartbeat of the call that waits longest for its archive", ""),
+    ("memory_waiting", "Calls and conversations that wait for a step into the memory", "step"),
+    ("memory_lag_ms", "Age of the oldest of them", ""),
+)
+
+
+@dataclass(eq=False, slots=True)
+class _Reading(Collector):
+    """The figures of the last reading, by name and label."""
+
+    figures: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def collect(self) -> Iterator[Metric]:
+        """Those that could be read."""
+        for name, meaning, label in FIGURES:
+            if values := self.figures.get(name):
+                family = GaugeMetricFamily(name, meaning, labels=[label] if label else [])
+                for value_of, value in values.items():
+                    family.add_metric([value_of] if label else [], value)
+                yield family
+
+    def describe(self) -> Iterator[Metric]:
+        """All of them, read or not."""
+        return iter([GaugeMetricFamily(name, meaning) for name, meaning, _ in FIGURES])
+
+
+_reading = _Reading()
+REGISTRY.register(_reading)
+#: One thread: a database that hangs holds this one and none of the calls'.
+_thread = ThreadPoolExecutor(1, "backlog")
+
+
+async def read() -> None:
+    """Read all figures anew, for the next scrape of the registry."""
+    parts = {"redis": _in_redis(), "database": _in_database()}
+    found = await asyncio.gather(*(_in_time(part) for part in parts.values()))
+    figures: dict[str, dict[str, float]] = {"dependency_up": {}}
+    for name, part in zip(parts, found, strict=True):
+        figures["dependency_up"][name] = float(part is not None)
+        figures |= part or {}
+    _reading.figures = figures
+
+
+async def _in_time(part: Awaitable[Mapping[str, dict[str, float]]]) -> Mapping[str, dict[str, float]] | None:
+    try:
+        async with asyncio.timeout(_DEADLINE_S):
+            return await part
+    except Exception as error:  # noqa: BLE001 - away, late or broken: the rest of the figures must be seen all the same
+        _log.warning("backlog.not_read", error=type(error).__name__)
+        return None
+
+
+async def _in_redis() -> dict[str, dict[str, float]]:
+    client = redis.asyncio.Redis.from_url(settings.REDIS_URL, retry=Retry(NoBackoff(), 0))
+    now_ms = time.time_ns() // 1_000_000
+    try:
+        pipe = client.pipeline(transaction=False)
+        pipe.llen(_QUEUE)
+        pipe.hlen(_TAKEN)
+        pipe.zcount(LIVE_KEY, "-inf", now_ms - DEAD_AFTER_MS)
+        pipe.zrange(LIVE_KEY, 0, 0, withscores=True)
+        length, taken, waiting, oldest = await pipe.execute()
+    finally:
+        await client.aclose()
+    quiet_ms = max((now_ms - int(score) for _, score in oldest), default=0)
+    return {
+        "celery_queue_length": {_QUEUE: length},
+        "celery_tasks_taken": {_QUEUE: taken},
+        "archive_waiting_calls": {"": waiting},
+        "archive_lag_ms": {"": quiet_ms if quiet_ms > 2 * HEARTBEAT_MS else 0},  # else it is a living call's
+    }
+
+
+async def _in_database() -> dict[str, dict[str, float]]:
+    found: dict[str, dict[str, float]] = await database_sync_to_async(_rows, thread_sensitive=False, executor=_thread)()
+    return found
+
+
+def _rows() -> dict[str, dict[str, float]]:
+    calls, archived_at = remembering.waiting()
+    steps, written_at = chain.waiting()
+    return {
+        "memory_waiting": {"remember": calls, **steps},
+        "memory_lag_ms": {"": max(_age_ms(archived_at), _age_ms(written_at))},
+    }
+
+
+def _age_ms(moment: datetime | None) -> float:
+    return 0.0 if moment is None else max(0.0, (timezone.now() - moment).total_seconds() * 1000)
