@@ -85,6 +85,10 @@ POLICY_FIELDS: tuple[PolicyField, ...] = (
         "filler_ms", _PATIENCE, "Bridge a slow function after (ms)",
         "The agent asks for a moment's patience when a function keeps the caller in silence. 0: never.",
     ),
+    PolicyField(
+        "ear_away_ms", _PATIENCE, "Say so when nothing is heard for (ms)",
+        "The caller is asked for a moment while the recogniser is away, once for each outage. 0: never.",
+    ),
     PolicyField("goodbye_ms", _PATIENCE, "Longest goodbye (ms)", "After this the call is ended even if speech is left."),
     PolicyField("hangup_grace_ms", _PATIENCE, "Wait for the carrier to end (ms)", "After asking it to hang up."),
     PolicyField("max_call_ms", _PATIENCE, "Longest call (ms)", "1,800,000 is half an hour."),

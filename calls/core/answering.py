@@ -68,6 +68,7 @@ def model_finished(w: Work, event: ModelFinished) -> None:
         return w.stale(event)
     w.set_reply(model=Stage.DONE, progress_ms=w.now)
     if not w.reply.text.strip() and not w.reply.tools:
+        blame(w, "model:empty")
         return fail_reply(w, "model_failed")
     if len(w.reply.tools) == w.reply.told:
         _apologise(w)
@@ -79,7 +80,13 @@ def model_failed(w: Work, event: ModelFailed) -> None:
     """The request failed: end what was said cleanly, or say the phrase for it."""
     if not _from_running_model(w, event.turn, event.epoch):
         return w.stale(event)
+    blame(w, f"model:{event.kind}")
     return give_up_model(w)
+
+
+def blame(w: Work, cause: str) -> None:
+    """Something the reply needs has failed: who and how."""
+    w.set_reply(causes=(*w.reply.causes, cause))
 
 
 def give_up_model(w: Work) -> None:
@@ -124,6 +131,7 @@ def ask_again(w: Work) -> None:
     """Give the model its tools' results; same reply, same epoch."""
     reply = w.reply
     if len(reply.tools) > MOST_TOOL_CALLS:
+        blame(w, "model:too_many_calls")
         give_up_model(w)
         return
     w.set_reply(model=Stage.RUNNING, progress_ms=w.now, seam=True, told=len(reply.tools))
@@ -213,6 +221,7 @@ def voice_finished(w: Work, event: VoiceFinished) -> None:
         return w.stale(event)
     playback = w.reply.playback
     if not playback.sent_bytes and plain(w.reply.text[playback.text_from : w.reply.said]):
+        blame(w, "voice:empty")
         return give_up_voice(w)
     w.set_reply(voice=Stage.DONE)
     closing.settle(w)
@@ -243,6 +252,7 @@ def voice_failed(w: Work, event: VoiceFailed) -> None:
     """The voice failed: what the carrier has plays out, then the rest is said anew."""
     if not current(w, event.turn, event.epoch) or w.reply.voice is not Stage.RUNNING:
         return w.stale(event)
+    blame(w, f"voice:{event.kind}")
     return give_up_voice(w)
 
 
@@ -296,9 +306,10 @@ def fail_reply(w: Work, phrase: str) -> None:
         return
     failures = w.state.failures + 1
     over = failures >= MOST_FAILURES
-    phrase = "trouble" if over else phrase
     if over:
-        w.set(ending=w.state.ending or ("voice_failed" if reply.voice is Stage.FAILED else "model_failed"))
+        reason = w.state.ending or closing.way_out(w, "voice_failed" if reply.voice is Stage.FAILED else "model_failed")
+        phrase = "handover" if reason in closing.TRANSFERS else "trouble"
+        w.set(ending=reason)
     heard = replies.heard_until(w, reply)
     text = phrase_text(w.agent, phrase)
     epoch = w.state.epoch + 1
@@ -365,13 +376,25 @@ def watch_timer(w: Work) -> None:
         replies.watch(w)
 
 
+def _model_overdue(w: Work) -> None:
+    blame(w, "model:overdue")
+    give_up_model(w)
+
+
+def _voice_overdue(w: Work) -> None:
+    blame(w, "voice:overdue")
+    give_up_voice(w)
+
+
 def _marks_lost(w: Work) -> None:
+    blame(w, "carrier:mark_lost")
     w.set_reply(playback=speech.all_heard(w.reply.playback), progress_ms=w.now)
     after_playback(w)
 
 
 def _tools_stuck(w: Work) -> None:
     """A call that could not be started in time never will be; one that never settled is given up."""
+    blame(w, "tool:overdue")
     for tool in w.reply.tools:
         if tool.is_running:
             w.emit(CancelTool(tool.call_id))
@@ -382,4 +405,4 @@ def _tools_stuck(w: Work) -> None:
 
 
 #: What to do when a stage is overdue, by the names that ``replies.deadline`` gives.
-OVERDUE = {"playback": _marks_lost, "voice": give_up_voice, "model": give_up_model, "tools": _tools_stuck}
+OVERDUE = {"playback": _marks_lost, "voice": _voice_overdue, "model": _model_overdue, "tools": _tools_stuck}

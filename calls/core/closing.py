@@ -13,6 +13,10 @@ from calls.core.commands import HangUp, SpokenWord, Transfer, TurnClosed
 from calls.core.state import Phase
 from calls.core.state import Work as Stage
 
+#: Ends that pass the call on instead of hanging up.
+HANDED_OVER = "handed_over"
+TRANSFERS = frozenset({"transferred", HANDED_OVER})
+
 if TYPE_CHECKING:
     from calls.core.state import Reply
     from calls.core.work import Work
@@ -42,6 +46,7 @@ def close(w: Work, reply: Reply, outcome: str, heard: int) -> None:
             wasted_chars=waste.chars,
             wasted_tokens=waste.tokens,
             words=_all_words(w, reply),
+            causes=reply.causes,
         )
     )
 
@@ -115,9 +120,22 @@ def after_reply(w: Work) -> None:
         arm_idle(w)
 
 
+def way_out(w: Work, reason: str) -> str:
+    """How a call ends that cannot go on: passed on where there is somebody who takes it, else for this reason."""
+    return HANDED_OVER if w.agent.transfer_to else reason
+
+
+def last_words(w: Work, reason: str, phrase: str, cause: str = "") -> None:
+    """Say this and end the call. Nothing takes the floor back from here."""
+    stop_everything(w, "interrupted")
+    w.set(ending=reason)
+    w.arm(replies.GOODBYE, w.now + w.policy.goodbye_ms)
+    replies.notice(w, phrase, cause)
+
+
 def hang_up(w: Work, reason: str) -> None:
     """Ask the carrier to end the call, or to pass it on; wait for its stop, but not for ever."""
-    w.emit(Transfer(w.agent.transfer_to) if reason == "transferred" else HangUp(reason))
+    w.emit(Transfer(w.agent.transfer_to) if reason in TRANSFERS else HangUp(reason))
     w.disarm(*(timer.name for timer in w.state.timers))
     w.set(phase=Phase.ENDING, ending=reason)
     w.arm(replies.HANGUP, w.now + w.policy.hangup_grace_ms)

@@ -214,7 +214,8 @@ class TurnClosed(Command):
     ``outcome``: ``answered``, ``interrupted``, ``superseded``, ``failed_to_fallback``, ``call_ended``. ``kind``:
     ``greeting``, ``answer``, ``prompt``, ``notice``. Times on the call's clock, ``-1`` where it did not happen.
     ``speech_ended_ms``: last voiced frame of the caller; ``first_audio_ms``: first agent frame sent. ``words``: what
-    became of each word, in the order it was spoken.
+    became of each word, in the order it was spoken. ``causes``: what failed in the turn, in order, mended or not: who and
+    how, as in ``model:timeout``, ``voice:overdue`` (the core gave it up), ``ear:cut``.
     """
 
     turn: int
@@ -230,6 +231,7 @@ class TurnClosed(Command):
     wasted_chars: int = 0
     wasted_tokens: int = 0
     words: tuple[SpokenWord, ...] = ()
+    causes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

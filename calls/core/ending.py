@@ -62,10 +62,18 @@ def timer_fired(w: Work, event: TimerFired) -> None:
 
 
 def idle_timer(w: Work) -> None:
-    """Nobody has said anything for long: ask, and after the last question say goodbye."""
+    """Nobody has said anything for long: ask, and after the last question say goodbye.
+
+    While the recogniser is away nobody is asked what could not be heard: if it stays away for as long, it is gone.
+    """
     caller, agent = w.state.caller, w.agent
     if caller.text.strip() or (caller.speaking and w.now - caller.voiced_at_ms < w.policy.noise_ms):
         closing.arm_idle(w)
+    elif w.state.ear_away and caller.idle_count < w.policy.idle_prompts:
+        w.set_caller(idle_count=caller.idle_count + 1)
+        closing.arm_idle(w)
+    elif w.state.ear_away:
+        hearing.ear_gone(w, w.state.ear_away)
     elif caller.idle_count >= w.policy.idle_prompts or not agent.idle_texts:
         w.set(ending="caller_silent")
         w.arm(replies.GOODBYE, w.now + w.policy.goodbye_ms)
@@ -77,15 +85,7 @@ def idle_timer(w: Work) -> None:
 
 def max_call_timer(w: Work) -> None:
     """The longest call: say so, then hang up."""
-    _last_words(w, "max_duration", "time_limit")
-
-
-def _last_words(w: Work, reason: str, phrase: str) -> None:
-    """Say this and hang up. Nothing takes the floor back from here."""
-    closing.stop_everything(w, "interrupted")
-    w.set(ending=reason)
-    w.arm(replies.GOODBYE, w.now + w.policy.goodbye_ms)
-    replies.notice(w, phrase)
+    closing.last_words(w, "max_duration", "time_limit")
 
 
 def goodbye_timer(w: Work) -> None:
@@ -110,7 +110,7 @@ def hang_up_asked(w: Work, event: HangUpAsked) -> None:
     """Somebody on our side ends the call: now, or after a last sentence where there is one and nothing ends it yet."""
     phrase = LAST_WORDS.get(event.by, "")
     if phrase and not w.state.ending:
-        _last_words(w, event.by, phrase)
+        closing.last_words(w, event.by, phrase)
         return
     closing.stop_everything(w, "call_ended")
     closing.hang_up(w, event.by)
@@ -164,6 +164,7 @@ TIMERS = {
     hearing.DTMF: hearing.dtmf_timer,
     tooling.FILLER: tooling.bridge,
     replies.IDLE: idle_timer,
+    hearing.EAR_AWAY: hearing.ear_away_timer,
     replies.GOODBYE: goodbye_timer,
     replies.HANGUP: hangup_timer,
     MAX_CALL: max_call_timer,

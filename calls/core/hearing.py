@@ -10,6 +10,7 @@ from calls.core.events import (
     DtmfPressed,
     EagerEnd,
     EarFailed,
+    EarReady,
     Event,
     SpeechEnded,
     SpeechStarted,
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 SILENCE = "silence"
 DTMF = "dtmf"
+EAR_AWAY = "ear_away"
+#: How soon to look again for a moment in which the caller can be told that nobody listens.
+EAR_AGAIN_MS = 300
 MOST_DIGITS = 64
 
 
@@ -408,9 +412,34 @@ def dtmf_timer(w: Work) -> None:
 
 
 def ear_failed(w: Work, event: EarFailed) -> None:
-    """The recogniser failed. For good: say so and end the call."""
-    if not event.final or w.state.ending:
-        return
-    closing.stop_everything(w, "interrupted")
-    w.set(ending="ear_failed")
-    replies.notice(w, "ear_failed")
+    """The recogniser is away: the caller is told where that lasts. For good: say so and end the call, or pass it on."""
+    if not event.final:
+        if not w.state.ear_away and w.policy.ear_away_ms:
+            w.arm(EAR_AWAY, w.now + w.policy.ear_away_ms)
+        w.set(ear_away=event.kind)
+    elif not w.state.ending:
+        ear_gone(w, event.kind)
+
+
+def ear_gone(w: Work, kind: str) -> None:
+    """There will be no recogniser any more in this call."""
+    w.disarm(EAR_AWAY)
+    reason = closing.way_out(w, "ear_failed")
+    phrase = "handover" if reason in closing.TRANSFERS else "ear_failed"
+    closing.last_words(w, reason, phrase, cause=f"ear:{kind}")
+
+
+def ear_ready(w: Work, event: EarReady) -> None:
+    """The recogniser listens (again)."""
+    w.disarm(EAR_AWAY)
+    w.set(ear_away="")
+
+
+def ear_away_timer(w: Work) -> None:
+    """Nobody has listened for a while: say so once, as soon as nobody is speaking."""
+    caller = w.state.caller
+    talks = caller.speaking and w.now - caller.voiced_at_ms < w.policy.noise_ms
+    if talks or w.state.reply is not None or w.state.cut is not None:
+        w.arm(EAR_AWAY, w.now + EAR_AGAIN_MS)
+    else:
+        replies.notice(w, "ear_moment", cause=f"ear:{w.state.ear_away}")

@@ -106,7 +106,7 @@ ALWAYS: dict[type[Event], Row] = {
     e.MarkReturned: row(answering.mark_returned, L, T, S),
     e.DtmfPressed: row(hearing.dtmf, L, T, S),
     e.EarFailed: row(hearing.ear_failed, L, T, S),
-    e.EarReady: row(ending.recorded_only, L, T, S),
+    e.EarReady: row(hearing.ear_ready, L, T, S),
     e.TimerFired: row(ending.timer_fired, L, T, S),
     e.HangUpAsked: row(ending.hang_up_asked, L, T),
     e.CarrierGone: row(ending.carrier_gone, L),

@@ -114,8 +114,8 @@ def announce(w: Work, kind: str, text: str, *, interruptible: bool = True) -> No
     watch(w)
 
 
-def notice(w: Work, phrase: str) -> None:
-    """Play a recorded phrase that may not be interrupted."""
+def notice(w: Work, phrase: str, cause: str = "") -> None:
+    """Play a recorded phrase that may not be interrupted; ``cause`` is what made it necessary, where something failed."""
     text = phrase_text(w.agent, phrase)
     epoch, turn = w.state.epoch + 1, w.state.turn + 1
     reply = Reply(
@@ -130,6 +130,7 @@ def notice(w: Work, phrase: str) -> None:
         phrase=phrase,
         committed_ms=w.now,
         progress_ms=w.now,
+        causes=(cause,) if cause else (),
     )
     w.set(reply=reply, epoch=epoch, turn=turn)
     w.emit(PlayPhrase(turn, epoch, phrase), OpenGate(turn, epoch))

@@ -49,6 +49,7 @@ END_REASONS: dict[str, str] = {
     "caller_silent": "nobody answered the idle prompts",
     "max_duration": "the agent's longest call was reached",
     "transferred": "the call was passed on to another number",
+    "handed_over": "something failed for good, and the call was passed on to a colleague",
     "stream_lost": "the stream closed without a stop",
     "media_silent": "the stream stayed open but sent no media",
     "protocol_error": "the carrier's messages could not be understood",
@@ -105,7 +106,7 @@ class Reply:
     """One reply from its request to its last heard word. Offsets (``said``, ``cut_at``) count characters of ``text``;
     ``told`` counts the function calls whose results the model has been given; ``filled``
     how many there were at the last filler, ``words`` are those of earlier epochs. While ``recall`` runs the model's request
-    waits for it; ``recalled`` is what the request then shows."""
+    waits for it; ``recalled`` is what the request then shows. ``causes``: what failed in it, in order, mended or not."""
 
     turn: int
     epoch: int
@@ -137,6 +138,7 @@ class Reply:
     words: tuple[SpokenWord, ...] = ()
     recall: Work = Work.NONE
     recalled: tuple[Recalled, ...] = ()
+    causes: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -195,7 +197,8 @@ class Timer:
 @dataclass(frozen=True, slots=True)
 class State:
     """Everything the core knows. ``cut`` is a stopped reply awaiting its verdict; ``ending`` a reason to hang up
-    once the reply has been heard, ``waste`` what discarded guesses generated for the turn that is open."""
+    once the reply has been heard, ``waste`` what discarded guesses generated for the turn that is open. ``ear_away``: how the recogniser failed that is away
+    now; empty while it listens."""
 
     phase: Phase = Phase.CONNECTING
     mode: Mode = Mode.LISTENING
@@ -216,6 +219,7 @@ class State:
     ending: str = ""
     recall_ms: int = 0
     card: Card = Card()
+    ear_away: str = ""
 
 
 def mode_of(state: State) -> Mode:

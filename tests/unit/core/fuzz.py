@@ -71,6 +71,10 @@ def _voice_failed(w: World, rng: Random) -> None:
     w.feed(e.VoiceFailed(turn=turn, epoch=epoch, kind="cut"))
 
 
+def _ear(w: World, rng: Random) -> None:
+    w.feed(e.EarReady() if rng.random() < 0.5 else e.EarFailed(kind="cut", final=rng.random() < 0.05))
+
+
 def _settle(w: World, rng: Random) -> None:
     runs = w.of(RunTool)
     if runs:
@@ -100,6 +104,7 @@ ACTIONS: tuple[tuple[int, Callable[[World, Random], None]], ...] = (
     (14, _voice),
     (3, _stray_audio),
     (2, _voice_failed),
+    (1, _ear),
     (6, _settle),
     (1, lambda w, r: w.feed(e.DtmfPressed(digit=r.choice("123#")))),
     (1, lambda w, r: w.feed(e.ErrorRaised(where="tool", error="ValueError"))),
@@ -136,6 +141,7 @@ def random_agent(rng: Random) -> AgentProfile:
         speculative=rng.random() < 0.7,
         idle_prompts=rng.choice((0, 1, 2)),
         min_words=rng.choice((1, 1, 2)),
+        ear_away_ms=rng.choice((0, 300, 3000)),
         filler_ms=rng.choice((0, 300, 2500)),
         tail_words=rng.choice((0, 3)),
         greeting_interruptible=rng.random() < 0.7,

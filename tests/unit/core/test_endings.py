@@ -16,6 +16,7 @@ from calls.core.commands import (
     PlayPhrase,
     RunTool,
     Say,
+    SetTimer,
     StaleDropped,
     Transfer,
 )
@@ -226,7 +227,7 @@ def test_a_call_that_ends_before_its_start() -> None:
 def test_the_ear_is_gone_for_good() -> None:
     w = World()
     assert w.feed(e.EarReady()) == ()
-    assert w.feed(e.EarFailed(kind="cut")) == ()
+    assert w.feed(e.EarFailed(kind="cut")) == (SetTimer("ear_away", 3, 3000),)
     w.say("is there a table")
     w.model("There is one. ")
     w.voice()

@@ -33,6 +33,8 @@ def anything(cls: Any) -> st.SearchStrategy[Any]:
     """Values of a record's class, its nested ones included."""
     if cls in NAMED:
         return NAMED[cls]
+    if get_args(cls) and get_args(cls)[-1] is not Ellipsis:
+        return st.tuples(*map(anything, get_args(cls)))
     if get_args(cls):
         return st.lists(anything(get_args(cls)[0]), max_size=3).map(tuple)
     if hasattr(cls, "__dataclass_fields__"):
