@@ -350,7 +350,8 @@ class Breakers:
         return {name: breaker.phase.value for name, breaker in self._breakers.items()}
 
     def expose(self) -> None:
-        """Be the ones whose state the metrics of this process show."""
+        """Be the ones of this process: those that its metrics show and that ``current`` gives."""
+        _current[:] = [self]
         for breaker in self:
             for phase in Phase:
                 state = metrics.BREAKER_STATE.labels(breaker.name, phase.value)
@@ -364,3 +365,11 @@ def _is_in(breaker: Breaker, phase: Phase) -> bool:
 
 #: Where nothing is shared and nothing may be cut off: it always admits.
 UNGUARDED: Final = Breaker("none.any", Rules(opens=False), Env(Clock()))
+
+
+_current: list[Breakers] = []
+
+
+def current() -> Breakers | None:
+    """The breakers that this process exposed last; ``None`` where it has none."""
+    return _current[0] if _current else None

@@ -3,6 +3,9 @@
 Alive means that the event loop turns. Ready means that one more call would be answered: what it stands on answers in
 time, there is room, and nobody has told the process to stop. Dependencies are asked over connections of their own, so
 that a probe neither waits for a pool nor takes anything from a call.
+
+Open circuit breakers are told and change nothing: they are open in every process, and a process without a vendor still
+answers with a phrase, which is more than a balancer without any process could do.
 """
 
 from __future__ import annotations
@@ -35,7 +38,7 @@ DEPENDENCY_TIMEOUT_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What this process carries at the moment. ``breakers`` is the state of each, by vendor."""
+    """What this process carries at the moment. ``breakers`` is the phase of each circuit breaker, by its name."""
 
     calls: int = 0
     capacity: int = 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from django.contrib import admin
 
-from calls.admin import agents, bookings, calls, events
-from calls.models import Agent, AgentVersion, Booking, Call, CallEvent
+from calls.admin import agents, bookings, breakers, calls, events
+from calls.models import Agent, AgentVersion, Booking, Call, CallEvent, CircuitBreaker
 
 admin.site.site_header = "Voice agent"
 admin.site.site_title = "Voice agent"
@@ -17,3 +17,4 @@ admin.site.register(AgentVersion, agents.AgentVersionAdmin)
 admin.site.register(Call, calls.CallAdmin)
 admin.site.register(Booking, bookings.BookingAdmin)
 admin.site.register(CallEvent, events.CallEventAdmin)
+admin.site.register(CircuitBreaker, breakers.BreakerAdmin)

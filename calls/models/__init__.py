@@ -4,6 +4,17 @@ from __future__ import annotations
 
 from calls.models.agent import Agent, AgentNumber, AgentVersion
 from calls.models.booking import Booking
+from calls.models.breaker import CircuitBreaker
 from calls.models.call import Call, CallEvent, Recording, Turn
 
-__all__ = ["Agent", "AgentNumber", "AgentVersion", "Booking", "Call", "CallEvent", "Recording", "Turn"]
+__all__ = [
+    "Agent",
+    "AgentNumber",
+    "AgentVersion",
+    "Booking",
+    "Call",
+    "CallEvent",
+    "CircuitBreaker",
+    "Recording",
+    "Turn",
+]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @pytest.fixture
 def room() -> Iterator[None]:
     before = health._provider
-    set_live_provider(lambda: Live(calls=1, capacity=2, breakers={"openai": "closed"}))
+    set_live_provider(lambda: Live(calls=1, capacity=2, breakers={"openai.reply": "closed"}))
     yield
     set_live_provider(before)
 
@@ -36,10 +36,19 @@ async def test_ready_says_what_it_stands_on(async_client: AsyncClient, test_serv
     answer = await async_client.get("/readyz")
     body = answer.json()
     assert answer.status_code == 200, body
-    assert (body["ready"], body["calls"], body["capacity"], body["breakers"]) == (True, 1, 2, {"openai": "closed"})
+    assert (body["ready"], body["calls"], body["capacity"], body["breakers"]) == (True, 1, 2, {"openai.reply": "closed"})
     for name in ("database", "redis"):
         assert body["dependencies"][name]["ok"]
         assert body["dependencies"][name]["ms"] > 0
+
+
+@pytest.mark.django_db
+@pytest.mark.usefixtures("room")
+async def test_a_vendor_that_is_away_takes_no_process_out(async_client: AsyncClient) -> None:
+    phases = {"openai.reply": "open", "cartesia.stt": "forced"}
+    set_live_provider(lambda: Live(capacity=2, breakers=phases))
+    answer = await async_client.get("/readyz")
+    assert (answer.status_code, answer.json()["breakers"]) == (200, phases)
 
 
 @pytest.mark.django_db
