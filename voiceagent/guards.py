@@ -43,7 +43,6 @@ def install(breakers: Breakers) -> None:
 def start(redis_url: str) -> Sharing:
     """Breakers for a process without calls, shared with the others until ``stop``. After a fork, never before it."""
     breakers = Breakers()
-    breakers.expose()
     install(breakers)
     sharing = Sharing(breakers, redis_url)
     sharing.start()

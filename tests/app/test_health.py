@@ -36,7 +36,12 @@ async def test_ready_says_what_it_stands_on(async_client: AsyncClient, test_serv
     answer = await async_client.get("/readyz")
     body = answer.json()
     assert answer.status_code == 200, body
-    assert (body["ready"], body["calls"], body["capacity"], body["breakers"]) == (True, 1, 2, {"openai.reply": "closed"})
+    assert (body["ready"], body["calls"], body["capacity"], body["breakers"]) == (
+        True,
+        1,
+        2,
+        {"openai.reply": "closed"},
+    )
     for name in ("database", "redis"):
         assert body["dependencies"][name]["ok"]
         assert body["dependencies"][name]["ms"] > 0
