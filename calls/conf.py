@@ -59,13 +59,18 @@ class TwilioConf:
 
 @dataclass(frozen=True, slots=True)
 class LimitsConf:
-    """Bounds of one process. ``recall_ms``: how long an answer waits for what its caller's memory may add to it."""
+    """Bounds of one process. ``recall_ms``: how long an answer waits for what its caller's memory may add to it.
+
+    ``calls_per_number`` and ``unsigned_per_minute`` are of a minute and of all processes together; 0: no bound.
+    """
 
     max_calls: int = 50
     start_deadline_ms: int = 5000
     media_silence_ms: int = 8000
     max_message_bytes: int = 65536
     recall_ms: int = 30
+    calls_per_number: int = 0
+    unsigned_per_minute: int = 0
 
 
 @dataclass(frozen=True, slots=True)

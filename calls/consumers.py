@@ -17,7 +17,7 @@ import structlog
 from channels.consumer import AsyncConsumer
 from channels.exceptions import StopConsumer
 
-from calls import metrics
+from calls import admission, metrics
 from calls.codecs.twilio import (
     BadMessage,
     Connected,
@@ -32,6 +32,7 @@ from calls.codecs.twilio import (
     decode,
 )
 from calls.runtime import Runtime, current
+from memory.hosts import is_own_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -153,14 +154,17 @@ class MediaStreamConsumer(AsyncConsumer):
         """Accept a signed upgrade, and only that (HTTP 403 otherwise). The stream then has to start in time."""
         self.runtime = await current()
         headers = dict(self.scope["headers"])
+        origin = headers.get(b"origin")
+        if origin is not None and not is_own_page(origin.decode("latin-1")):
+            await self._unwanted("origin")  # a browser on somebody's page; the carrier names none
+            return
         signature, settings = (
             headers.get(name, b"").decode("latin-1") or None
             for name in (b"x-twilio-signature", b"x-twilio-webhooks-signature-settings")
         )
         verdict = self.runtime.signatures.check_upgrade(signature, settings)
         if not verdict.ok:
-            self._refused(f"signature_{verdict.value}")
-            await self.send({"type": "websocket.close"})
+            await self._unwanted(f"signature_{verdict.value}")
             return
         await self.send({"type": "websocket.accept"})
         deadline_s = self.runtime.conf.limits.start_deadline_ms / 1000
@@ -244,7 +248,8 @@ class MediaStreamConsumer(AsyncConsumer):
     def _not_ours(self, ticket: Ticket | None, start: Start) -> str:
         if ticket is None:
             return "bad_ticket"
-        return "" if ticket.call_sid == start.call_sid else "wrong_call"
+        ours = (ticket.call_sid, ticket.account_sid) == (start.call_sid, start.account_sid)
+        return "" if ours else "wrong_call"
 
     async def _bad_message(self, cause: str) -> None:
         """Count it; too many end the stream."""
@@ -257,6 +262,13 @@ class MediaStreamConsumer(AsyncConsumer):
         await self._close("too_many_bad_messages")
 
     # --- refusing -----------------------------------------------------------------------------------------------------
+
+    async def _unwanted(self, why: str) -> None:
+        """Refuse the upgrade (HTTP 403). Who sends many of these gets no line in the log for each."""
+        address = (self.scope.get("client") or ("",))[0]
+        if not await admission.unsigned_wait_s(self.runtime.conf.limits, address):
+            self._refused(why)
+        await self.send({"type": "websocket.close"})
 
     def _start_overdue(self) -> None:
         if self.session is None and not self._closing:

@@ -58,6 +58,7 @@ CALLS_OFFERED = Counter("calls_offered", "Calls that rang: signed voice webhooks
 CALLS_ANSWERED = Counter("calls_answered", "Calls whose stream began")
 CALLS_REFUSED = Counter("calls_refused", "Calls not answered by an agent", ["why"])
 CALLS_ENDED = Counter("calls_ended", "Calls by end reason", ["reason"])
+UNSIGNED_REQUESTS = Counter("unsigned_requests", "Requests at the carrier's addresses without its signature")
 STREAMS_REFUSED = Counter("streams_refused", "Media streams closed before a call began", ["why"])
 MESSAGES_BAD = Counter("stream_messages_bad", "Messages of the carrier that could not be used", ["cause"])
 STALE = Counter("stale_events_dropped", "Events of an old turn or epoch", ["event"])

@@ -13,7 +13,7 @@ from django.core.exceptions import BadRequest
 from django.http import HttpRequest, HttpResponse, QueryDict
 from django.views.decorators.csrf import csrf_exempt
 
-from calls import metrics
+from calls import admission, metrics
 from calls.agents import agent_for_number
 from calls.logkeys import checked_sid
 from calls.providers.twilio import twiml
@@ -23,6 +23,7 @@ from calls.tickets import Ticket
 
 if TYPE_CHECKING:
     from calls.core.policy import AgentProfile
+    from calls.providers.twilio.signature import Verdict
 
 _log = structlog.get_logger(__name__)
 
@@ -59,11 +60,22 @@ def signed(view: View) -> Callable[[HttpRequest], Coroutine[Any, Any, HttpRespon
             headers.get("X-Twilio-Webhooks-Signature-Settings"),
         )
         if not verdict.ok:
-            _log.warning("webhook.refused", path=request.path, why=verdict.value)
-            return HttpResponse(f"the signature is {verdict.value}\n", status=403, content_type="text/plain")
-        return await view(request, runtime, form if request.method == "POST" else request.GET)
+            return await _not_signed(request, runtime, verdict)
+        fields = form if request.method == "POST" else request.GET
+        if fields.get("AccountSid", runtime.conf.twilio.account_sid) != runtime.conf.twilio.account_sid:
+            _log.warning("webhook.refused", path=request.path, why="foreign_account")
+            return HttpResponse("the account is another one\n", status=403, content_type="text/plain")
+        return await view(request, runtime, fields)
 
     return checked
+
+
+async def _not_signed(request: HttpRequest, runtime: Runtime, verdict: Verdict) -> HttpResponse:
+    """Refuse it. Who sends many of these gets no line in the log for each."""
+    if wait_s := await admission.unsigned_wait_s(runtime.conf.limits, request.META.get("REMOTE_ADDR", "")):
+        return HttpResponse(status=429, headers={"Retry-After": str(wait_s)})
+    _log.warning("webhook.refused", path=request.path, why=verdict.value)
+    return HttpResponse(f"the signature is {verdict.value}\n", status=403, content_type="text/plain")
 
 
 @signed
@@ -83,7 +95,10 @@ async def voice(request: HttpRequest, runtime: Runtime, fields: QueryDict) -> Ht
         "account_sid": fields.get("AccountSid", ""),
     }
     # A call that we placed has the numbers the other way round: ours is the one it comes from.
-    ours, theirs = (from_number, to_number) if facts["direction"].startswith("outbound") else (to_number, from_number)
+    outbound = facts["direction"].startswith("outbound")
+    ours, theirs = (from_number, to_number) if outbound else (to_number, from_number)
+    if not outbound and await admission.rings_too_often(runtime.conf.limits, theirs):
+        return _refuse(runtime, facts, "rate", twiml.busy())
     try:
         found = await _agent(runtime, ours)
     except Exception as error:  # noqa: BLE001 - whatever is wrong, the caller gets an answer

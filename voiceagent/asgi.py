@@ -18,6 +18,7 @@ _django = get_asgi_application()
 
 from calls import runtime  # noqa: E402 - models can only be imported once Django is set up
 from calls.consumers import MediaStreamConsumer  # noqa: E402 - as above
+from memory.hosts import is_own_page  # noqa: E402 - as above
 from memory.mcp.asgi import Outer, memory_mount  # noqa: E402 - as above
 from voiceagent import wiring  # noqa: E402 - as above
 from voiceagent.body_limit import BodyLimit  # noqa: E402 - as above
@@ -48,14 +49,32 @@ async def not_found(_scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "websocket.close"})
 
 
+def own_pages(app: Any) -> Any:
+    """Only pages of our own may open a socket: a browser says from which page it comes, and sends its cookies to all.
+
+    Channels' own check answers an origin that is no address with a traceback.
+    """
+
+    async def checked(scope: Any, receive: Any, send: Any) -> None:
+        origin = dict(scope["headers"]).get(b"origin", b"").decode("latin-1")
+        await (app if is_own_page(origin) else not_found)(scope, receive, send)
+
+    return checked
+
+
+#: Sockets of our own pages.
+PAGES_SOCKETS = [
+    re_path("", not_found),  # type: ignore[arg-type]  # Channels routes applications, not views
+]
 _house = ProtocolTypeRouter(
     {
         "http": BodyLimit(_django),
         "websocket": URLRouter(
             [
+                # The carrier is no browser: its signature says who it is.
                 path("twilio/stream", MediaStreamConsumer.as_asgi()),
                 path("twilio/stream/", MediaStreamConsumer.as_asgi()),
-                re_path("", not_found),  # type: ignore[arg-type]  # Channels routes applications, not views
+                re_path("", own_pages(URLRouter(PAGES_SOCKETS))),
             ]
         ),
         "lifespan": lifespan,

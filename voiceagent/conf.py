@@ -136,7 +136,11 @@ def calls_conf(env: Env) -> CallsConf:
         twilio=_twilio(env),
         redis_url=env.secret_url("REDIS_URL", schemes=("redis", "rediss", "unix")),
         data_dir=str(env.path("DATA_DIR", BASE_DIR / "var")),
-        limits=LimitsConf(max_calls=env.integer("MAX_CALLS", LimitsConf().max_calls, 1, 10_000)),
+        limits=LimitsConf(
+            max_calls=env.integer("MAX_CALLS", LimitsConf().max_calls, 1, 10_000),
+            calls_per_number=env.integer("CALLS_PER_NUMBER_PER_MINUTE", 60, 0, 100_000),
+            unsigned_per_minute=env.integer("UNSIGNED_PER_MINUTE", 60, 0, 100_000),
+        ),
         check_share=env.share("CHECK_CALLS_SHARE", 1.0),
     )
 

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import structlog
-from django.http.request import split_domain_port, validate_host
 from mcp.server.auth.middleware.auth_context import AuthContextMiddleware
 from mcp.server.auth.middleware.bearer_auth import AuthenticatedUser
 from mcp.server.transport_security import RequestBodyLimitMiddleware
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from memory import limits, surroundings
+from memory import hosts, limits
 from memory.mcp.grants import GrantedToken, Scope
 from memory.mcp.tokens import TokenRefused, TokenUnchecked
 
@@ -47,24 +45,11 @@ class KnownHosts:
         headers = Headers(scope=scope)
         origin = headers.get("origin")
         refusal: Response | None = None
-        if not _is_ours(headers.get("host", "")):
+        if not hosts.is_ours(headers.get("host", "")):
             refusal = PlainTextResponse("this server has no such name: see ALLOWED_HOSTS\n", 421)
-        elif origin is not None and not _is_ours(_host_of(origin)):
+        elif origin is not None and not hosts.is_own_page(origin):
             refusal = PlainTextResponse("pages of another origin may not ask this server\n", 403)
         await (refusal or self._app)(scope, receive, send)
-
-
-def _is_ours(host: str) -> bool:
-    domain, _ = split_domain_port(host)
-    return bool(domain) and validate_host(domain, surroundings.allowed_hosts())
-
-
-def _host_of(origin: str) -> str:
-    """The host of a page; empty where it is no address."""
-    try:
-        return urlsplit(origin).netloc
-    except ValueError:
-        return ""
 
 
 class BodyLimit(RequestBodyLimitMiddleware):

@@ -15,7 +15,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from calls.models import Agent, Call
-from tests.line.conftest import NUMBER, Line, line, make_agent, unused_tcp_port
+from tests.line.conftest import ACCOUNT, NUMBER, Line, line, make_agent, unused_tcp_port
 from tests.line.hostile import TOKEN, Counts, Wire, counted, ended, eventually, sid, wire
 from voiceagent.sandbox.carrier.signing import HEADER, signature
 
@@ -92,7 +92,7 @@ async def test_every_address_of_the_carrier_asks_for_a_signature(http: Wire) -> 
 
 async def test_a_signed_get_is_as_good_as_a_post(http: Wire) -> None:
     call_sid = sid()
-    query = f"?CallSid={call_sid}&From=%2B15550001111&To=%2B15005550006&AccountSid=AC1"
+    query = f"?CallSid={call_sid}&From=%2B15550001111&To=%2B15005550006&AccountSid={ACCOUNT}"
     headers = {HEADER: signature(http.line.url + VOICE + query, {}, TOKEN)}
     answer = await http.send("GET", VOICE + query, headers)
     assert answer.verbs == ["Connect", "Hangup"]

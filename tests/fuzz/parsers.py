@@ -122,6 +122,7 @@ def _form_errors() -> tuple[type[BaseException], ...]:
 
 def _addresses() -> Callable[[bytes], object]:
     """Host, Origin and X-Forwarded-For of anybody's request, as the outermost layers read them."""
+    from memory.limits import source
     from memory.mcp.gate import KnownHosts
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -136,6 +137,7 @@ def _addresses() -> Callable[[bytes], object]:
         host, origin = _parts(data, 2)
         scope = {"type": "http", "path": "/mcp", "method": "POST", "headers": [(b"host", host), (b"origin", origin)]}
         loop.run_until_complete(known(scope, None, send))  # type: ignore[arg-type]
+        source(host.decode("latin-1"))
 
     return run
 

@@ -20,7 +20,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from calls.models import Agent, Call
-from tests.line.conftest import Line, make_agent, open_line, policy, speech
+from tests.line.conftest import ACCOUNT, Line, make_agent, open_line, policy, speech
 from tests.line.hostile import (
     MEDIA_FORMAT,
     TOKEN,
@@ -361,7 +361,7 @@ async def test_a_socket_that_the_server_gives_up_is_a_lost_stream(evil: Wire) ->
 
         scope = {"type": "websocket", "path": "/twilio/stream", "headers": headers, "query_string": b""}
         serving = asyncio.create_task(application(scope, receive, send))
-        start = {"streamSid": "MZ1", "callSid": call_sid, "accountSid": "AC1", "mediaFormat": MEDIA_FORMAT}
+        start = {"streamSid": "MZ1", "callSid": call_sid, "accountSid": ACCOUNT, "mediaFormat": MEDIA_FORMAT}
         first = {"event": "start", "streamSid": "MZ1", "start": {**start, "customParameters": {"token": token}}}
         inbox.put_nowait({"type": "websocket.connect"})
         inbox.put_nowait({"type": "websocket.receive", "text": json.dumps(first)})
