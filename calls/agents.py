@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from typing import NamedTuple
 
 import structlog
 from django.db import transaction
+from django.db.models import Exists, OuterRef
 
 from calls.core.policy import AgentProfile, PolicyError
 from calls.core.record import RecordError
@@ -39,24 +41,44 @@ something earlier that you do not see, call recall. When they ask you to remembe
 they ask you to forget something, ask whether they are sure; when they are, call forget."""
 
 
-def agent_for_number(number: str) -> tuple[AgentProfile, int] | None:
-    """The profile that answers this number, and its version's id; ``None`` if no active agent has it.
+class BusyAnswer(NamedTuple):
+    """What a caller gets for whom there is no line: ``kind`` of ``Agent.BusyAnswer``."""
+
+    kind: str = Agent.BusyAnswer.TONE
+    forward_to: str = ""
+
+
+class Answering(NamedTuple):
+    """Who answers a number: the profile, its version's id, and what happens when no line is free."""
+
+    profile: AgentProfile
+    version_id: int
+    busy: BusyAnswer
+
+
+def agent_for_number(number: str) -> Answering | None:
+    """Who answers this number; ``None`` if no active agent has it.
 
     Synchronous, two queries. A version that an older release wrote and this one cannot read is replaced by a new
     version of the agent as it is now.
     """
     if not re.fullmatch(E164, number):
         return None
-    agent = Agent.objects.filter(numbers__number=number, is_active=True).first()
-    if agent is None:
+    ours = AgentNumber.objects.filter(number=OuterRef("overflow_to"))
+    found = Agent.objects.filter(numbers__number=number, is_active=True).annotate(in_circles=Exists(ours)).first()
+    if found is None:
         return None
+    agent: Agent = found
+    busy = BusyAnswer(agent.busy_answer, agent.overflow_to)
+    if busy.kind == Agent.BusyAnswer.FORWARD and (found.in_circles or not re.fullmatch(E164, busy.forward_to)):
+        busy = BusyAnswer(Agent.BusyAnswer.PHRASE)
     version = agent.versions.order_by("-number").first() or agent.capture_version()
     try:
-        return version.as_profile(), version.pk
+        return Answering(version.as_profile(), version.pk, busy)
     except (RecordError, PolicyError) as error:
         _log.warning("agent.version_unreadable", agent=agent.pk, version=version.number, error=str(error))
     version = agent.capture_version()
-    return version.as_profile(), version.pk
+    return Answering(version.as_profile(), version.pk, busy)
 
 
 def seed_demo_agent() -> AgentVersion | None:

@@ -60,7 +60,7 @@ class TwilioConf:
 @dataclass(frozen=True, slots=True)
 class LimitsConf:
     """Bounds of one process. ``recall_ms``: how long an answer waits for what its caller's memory may add to it.
-
+    ``overload_lag_ms``: how late a process may be with its calls, for seconds, and still take new ones; 0: however late.
     ``calls_per_number`` and ``unsigned_per_minute`` are of a minute and of all processes together; 0: no bound.
     """
 
@@ -71,6 +71,7 @@ class LimitsConf:
     recall_ms: int = 30
     calls_per_number: int = 0
     unsigned_per_minute: int = 0
+    overload_lag_ms: int = 250
 
 
 @dataclass(frozen=True, slots=True)

@@ -233,6 +233,7 @@ class MediaStreamConsumer(AsyncConsumer):
         if ticket is None or reason:
             await self._close(reason)
             return
+        await self.runtime.await_phrases(ticket.agent)
         if self._closing:
             return
         carrier = StreamOut(self.send, start.stream_sid)

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django import forms
 from django.core.validators import RegexValidator
+from django.utils.html import format_html
 
 from calls import toolbox
+from calls.core.phrases import shipped_text
 from calls.core.policy import PolicyError, TurnPolicy
 from calls.models import Agent, AgentNumber
 from calls.models.agent import E164
+from calls.phrase_fields import KEYS, SITUATIONS, own_phrases
 from calls.policy_fields import HIDDEN, POLICY_FIELDS, PolicyField, field_of_error, policy_from, stored_from
 
 if TYPE_CHECKING:
@@ -21,6 +24,7 @@ else:
     _ModelForm = _NumberForm = forms.ModelForm
 
 PREFIX = "policy_"
+PHRASE_PREFIX = "phrase_"
 _DEFAULT = TurnPolicy()
 _TIDY = {"spellcheck": "false"}
 
@@ -78,7 +82,12 @@ class AgentNumberForm(_NumberForm):
 
 
 class AgentBaseForm(_ModelForm):
-    """An agent without its policy controls, which ``AgentForm`` adds by the table."""
+    """An agent without the controls of its policy and phrases, which ``AgentForm`` adds by their tables.
+
+    ``phrase_states``: what the admin has to say below a phrase's control, as HTML.
+    """
+
+    phrase_states: ClassVar[dict[str, str]] = {}
 
     idle_texts = LinesField(
         label="Silence prompts", required=False, help_text="One per line, said in turn when the caller is silent."
@@ -88,6 +97,11 @@ class AgentBaseForm(_ModelForm):
         required=False,
         help_text="Number that transfer_call passes the caller on to. Empty: the agent cannot transfer.",
     )
+    overflow_to = PhoneField(
+        label="Other number for them",
+        required=False,
+        help_text="Where callers without a free line are put through to. Not a number of this server.",
+    )
     tools = forms.MultipleChoiceField(
         required=False, widget=forms.CheckboxSelectMultiple, help_text="What the agent can do during a call."
     )
@@ -96,7 +110,7 @@ class AgentBaseForm(_ModelForm):
         model = Agent
         fields: ClassVar = [
             "name", "is_active", "instructions", "greeting", "returning_greeting", "voice", "language", "model", "tools",
-            "idle_texts", "goodbye_text", "transfer_to",
+            "idle_texts", "goodbye_text", "transfer_to", "busy_answer", "overflow_to",
         ]  # fmt: skip
         widgets: ClassVar = {
             "instructions": forms.Textarea(attrs={"rows": 18, "cols": 90}),
@@ -114,6 +128,13 @@ class AgentBaseForm(_ModelForm):
         tools.choices = self._tool_choices()
         for name, value in self._shown_policy().items():
             self.initial.setdefault(PREFIX + name, value)
+        language = self.instance.language
+        for key in KEYS:
+            field = self.fields[PHRASE_PREFIX + key]
+            field.widget.attrs["placeholder"] = shipped_text(language, key)
+            field.help_text = format_html("{} {}", field.help_text, self.phrase_states.get(key, ""))
+            if isinstance(self.instance.phrases, dict):
+                self.initial.setdefault(PHRASE_PREFIX + key, self.instance.phrases.get(key, ""))
 
     def _tool_choices(self) -> list[tuple[str, str]]:
         known = toolbox.available()
@@ -132,6 +153,7 @@ class AgentBaseForm(_ModelForm):
     def clean(self) -> dict[str, Any]:
         """Put the policy together; what is wrong with it becomes an error at its own field."""
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        self._clean_phrases(cleaned)
         values = {field.name: cleaned.get(PREFIX + field.name) for field in POLICY_FIELDS}
         if any(value is None for value in values.values()):
             return cleaned
@@ -144,9 +166,27 @@ class AgentBaseForm(_ModelForm):
         self.instance.policy = stored_from(policy)
         return cleaned
 
+    def _clean_phrases(self, cleaned: dict[str, Any]) -> None:
+        stored: dict[str, str] = {}
+        for key in KEYS:
+            try:
+                stored |= own_phrases({key: cleaned.get(PHRASE_PREFIX + key, "")})
+            except ValueError as error:
+                self.add_error(PHRASE_PREFIX + key, str(error).replace(key, "This sentence", 1))
+        self.instance.phrases = stored
+
+
+def phrase_field(key: str) -> forms.Field:
+    """The control of one recorded phrase. Empty: the shipped one, which stands in it as long as it is."""
+    widget = forms.Textarea(attrs={"rows": 2, "cols": 90})
+    return forms.CharField(label=SITUATIONS[key].label, help_text=SITUATIONS[key].help, required=False, widget=widget)
+
 
 AgentForm: type[AgentBaseForm] = type(
-    "AgentForm", (AgentBaseForm,), {PREFIX + field.name: form_field(field) for field in POLICY_FIELDS}
+    "AgentForm",
+    (AgentBaseForm,),
+    {PREFIX + field.name: form_field(field) for field in POLICY_FIELDS}
+    | {PHRASE_PREFIX + key: phrase_field(key) for key in KEYS},
 )
 
 

@@ -44,10 +44,17 @@ class Stall:
 class LoopWatch:
     """``run`` in the loop to be watched, as a task; cancelled, it stops its thread.
 
-    ``report`` is called in the loop with every stall over ``blocked_ms``; by default it is logged.
+    ``report`` is called in the loop with every stall over ``blocked_ms``; by default it is logged. ``on_beat`` gets the
+    lateness of every beat in milliseconds.
     """
 
-    def __init__(self, report: Callable[[Stall], None] | None = None, blocked_ms: int = BLOCKED_MS) -> None:
+    def __init__(
+        self,
+        report: Callable[[Stall], None] | None = None,
+        blocked_ms: int = BLOCKED_MS,
+        on_beat: Callable[[float], object] = lambda _late_ms: None,
+    ) -> None:
+        self._on_beat = on_beat
         self._report = report or _log_stall
         self._blocked_s = blocked_ms / 1000
         self._beat_at = 0.0
@@ -67,6 +74,7 @@ class LoopWatch:
                 late_s = max(0.0, now - last - _BEAT_S)
                 worst_s = max(worst_s, late_s)
                 metrics.LOOP_LAG.set(worst_s * 1000)
+                self._on_beat(late_s * 1000)
                 if late_s > self._blocked_s:
                     seen_at, stack = self._seen
                     self._report(Stall(round(late_s * 1000), stack if seen_at == last else ()))

@@ -17,6 +17,7 @@ from calls.core.recalling import RECALL
 from calls.core.replies import WATCH
 from calls.core.state import END_REASONS
 from calls.replay.ledger import Invariant
+from calls.strain import MEASURES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +58,7 @@ CALLS_CAPACITY = Gauge("calls_capacity", "Calls that this process may carry at o
 CALLS_OFFERED = Counter("calls_offered", "Calls that rang: signed voice webhooks")
 CALLS_ANSWERED = Counter("calls_answered", "Calls whose stream began")
 CALLS_REFUSED = Counter("calls_refused", "Calls not answered by an agent", ["why"])
+CALLS_OVERLOADED = Counter("calls_refused_overload", "Calls refused as overload, by what was short", ["what"])
 CALLS_ENDED = Counter("calls_ended", "Calls by end reason", ["reason"])
 UNSIGNED_REQUESTS = Counter("unsigned_requests", "Requests at the carrier's addresses without its signature")
 STREAMS_REFUSED = Counter("streams_refused", "Media streams closed before a call began", ["why"])
@@ -113,6 +115,8 @@ for _reason in END_REASONS:
     CALLS_ENDED.labels(_reason)
 for _why in ("no_database", "no_agent", "drain", "overload"):
     CALLS_REFUSED.labels(_why)
+for _measure in ("no_slot", *MEASURES):
+    CALLS_OVERLOADED.labels(_measure)
 for _invariant in Invariant:
     INVARIANT_VIOLATIONS.labels(_invariant.name.lower())
 

@@ -1,13 +1,16 @@
 """The calls of this process: how many there may be, which there are.
 
 A slot is reserved when the webhook is answered and becomes the call's when its stream starts; a reservation that
-no stream claims expires. Two calls at one free slot: the first reserves it, the second gets the busy answer.
+no stream claims expires. Two calls at one free slot: the first reserves it, the second gets the busy answer. So do new calls
+while those in progress suffer, though slots are free.
 """
 
 from __future__ import annotations
 
 import time
 from typing import TYPE_CHECKING
+
+from calls.strain import Strains
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,10 +23,17 @@ MOST_REMEMBERED = 10_000
 
 
 class Registry:
-    """Bounded by ``max_calls``. ``clock`` is monotonic seconds."""
+    """Bounded by ``max_calls`` and by how the calls in progress fare. ``clock`` is monotonic seconds."""
 
-    def __init__(self, max_calls: int, reservation_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        max_calls: int,
+        reservation_s: float,
+        clock: Callable[[], float] = time.monotonic,
+        strains: Strains | None = None,
+    ) -> None:
         self.max_calls = max_calls
+        self._strains = strains or Strains()
         self.draining = False
         self._reservation_s = reservation_s
         self._clock = clock
@@ -41,12 +51,26 @@ class Registry:
         self._expire()
         if call_sid in self._live or call_sid in self._over:
             return True  # it takes no second slot: none of its streams would be let in, and the slot would outlive it
-        if self.draining:
-            return False
-        if call_sid not in self._reserved and self._taken() >= self.max_calls:
+        if call_sid in self._reserved and self.draining:
+            return True  # promised is promised, but no longer than the stop allows
+        if call_sid not in self._reserved and self.no_room():
             return False
         self._reserved[call_sid] = self._clock() + self._reservation_s
         return True
+
+    def no_room(self) -> str:
+        """Why a new call gets no slot: ``drain``, ``no_slot``, or by what those in progress suffer
+        (``calls.strain.MEASURES``). Empty where it gets one."""
+        self._expire()
+        if self.draining:
+            return "drain"
+        if self._taken() >= self.max_calls:
+            return "no_slot"
+        return self._strains.suffering(self._clock()) if self._live else ""  # nobody suffers where nobody is
+
+    def observe(self, measure: str, value_ms: float) -> None:
+        """How late something was, one of ``calls.strain.MEASURES``."""
+        self._strains.observe(measure, value_ms, self._clock())
 
     def release(self, call_sid: str) -> None:
         """Give up a reservation: the call ended before its stream."""

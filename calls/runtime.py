@@ -11,6 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ import structlog
 from channels.db import database_sync_to_async
 from redis.asyncio import Redis
 
-from calls import metrics
+from calls import metrics, phrasebook
 from calls.actor import ToolRunner
 from calls.breakers import Breakers
 from calls.conf import CallsConf
@@ -30,6 +31,7 @@ from calls.media.vad import Batch, VadConf
 from calls.ports import AudioSink, CallControl, CallMemory, Ear, Memory, Model, Post, Voice
 from calls.providers.twilio.signature import SignatureChecker
 from calls.registry import Registry
+from calls.services import phrases
 from calls.services.carrier import mark_answered
 from calls.session import Session
 from calls.tickets import Tickets
@@ -48,6 +50,10 @@ _CLOSING_S = 10.0
 _DRAIN_POLL_S = 0.05
 #: How long a prefetch of a caller's memory may last; by then its call has begun, or never will.
 _PREFETCH_S = 30.0
+#: How long a call's first words may be held up by phrases that are not in memory yet.
+_PHRASES_S = 0.3
+#: How long the carrier may wait for a recording that it is to play.
+_OWN_PHRASE_S = 2.0
 
 
 @dataclass
@@ -86,7 +92,8 @@ class Runtime:
         )
         metrics.CALLS_CAPACITY.set(self.registry.max_calls)
         self._background(self.log_writer.run(), "log-writer")
-        self._background(LoopWatch().run(), "loop-watch")
+        beat = partial(self.registry.observe, "loop_lag")
+        self._background(LoopWatch(on_beat=beat).run(), "loop-watch")
         self.warm_model()
 
     def begin(self, ticket: Ticket, carrier: CarrierOut) -> Session | None:
@@ -135,6 +142,34 @@ class Runtime:
                 _log.warning("memory.prefetch_failed", call_sid=call_sid, error=type(error).__name__)
 
         self._background(guarded(), f"ring:{call_sid}")
+
+    def fetch_phrases(self, agent: AgentProfile) -> None:
+        """Have the agent's own phrases in memory by the time its call begins, without waiting."""
+        if missing := phrasebook.missing(agent):
+            self.in_background(phrases.load, missing)
+
+    async def await_phrases(self, agent: AgentProfile) -> None:
+        """A call begins here that may have rung elsewhere: wait a moment for its phrases. Shipped ones serve for what is late."""
+        missing = phrasebook.missing(agent)
+        if not missing:
+            return
+        try:
+            async with asyncio.timeout(_PHRASES_S):
+                await self.in_database(phrases.load, missing)
+        except Exception as error:  # noqa: BLE001 - the database may be away; the call has the shipped ones
+            _log.warning("phrases.not_loaded", count=len(missing), error=type(error).__name__)
+
+    async def own_phrase(self, digest: str) -> bytes | None:
+        """A recording of an agent's own by its digest; ``None`` if there is none, or it cannot be had in time."""
+        audio = phrasebook.at_hand(digest)
+        if audio is None:
+            try:
+                async with asyncio.timeout(_OWN_PHRASE_S):
+                    await self.in_database(phrases.load, [digest])
+            except Exception as error:  # noqa: BLE001 - the database may be away
+                _log.warning("phrases.not_loaded", count=1, error=type(error).__name__)
+            audio = phrasebook.at_hand(digest)
+        return audio
 
     def open_memory(self, ticket: Ticket) -> CallMemory | None:
         """The memory of the caller whose call begins; ``None`` where there is none to be had."""

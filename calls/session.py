@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
 
-from calls import metrics
+from calls import metrics, phrasebook
 from calls.actor import Parts, SessionActor
 from calls.bus import Bus, StepTaken
 from calls.callcheck import CallCheck, is_watched
@@ -36,10 +37,14 @@ _log = structlog.get_logger(__name__)
 
 
 class Session:
-    """Created when a stream has shown its ticket. ``run`` returns when the call is over and its log is complete."""
+    """Created when a stream has shown its ticket. ``run`` returns when the call is over and its log is complete.
+
+    Of its agent's own phrases it says those whose recordings are in memory now; it keeps them there.
+    """
 
     def __init__(self, runtime: Runtime, ticket: Ticket, carrier: CarrierOut) -> None:
-        self.ticket = ticket
+        agent, self._phrases = phrasebook.hold(ticket.agent)
+        self.ticket = ticket = replace(ticket, agent=agent)
         self._runtime = runtime
         self._carrier = carrier
         self._clock = clock = Clock(asyncio.get_running_loop().time)
@@ -59,6 +64,7 @@ class Session:
         self._log = runtime.log_writer.open(ticket.call_sid, self._meta())
         bus.subscribe(StepTaken, self._log.on_step)
         bus.subscribe(SpeechStarted, runtime.warm_model)
+        bus.subscribe(StepTaken, lambda step, _: runtime.registry.observe("mailbox_delay", step.waited_us / 1000))
         CallMetrics(bus, clock.now_ms)
         CallLog(bus, ticket)
         if is_watched(ticket.call_sid, runtime.conf.check_share):

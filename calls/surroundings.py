@@ -12,8 +12,12 @@ from typing import TYPE_CHECKING
 import redis
 from django.conf import settings
 
+from calls.breakers import UNGUARDED, Breaker
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from calls.conf import CartesiaConf
 
 _TIMEOUT_S = 5.0
 
@@ -28,6 +32,25 @@ def recordings_dir() -> Path:
 def caller_secret() -> str:
     """The key of ``memory.callers.caller_key``."""
     return str(settings.CALLER_HASH_KEY)
+
+
+def cartesia() -> CartesiaConf:
+    """Where the voice is, for what is rendered beforehand."""
+    conf: CartesiaConf = settings.CARTESIA
+    return conf
+
+
+_guard: list[Breaker] = [UNGUARDED]
+
+
+def guard_voice(breaker: Breaker) -> None:
+    """Let this breaker guard what this process has rendered by the voice vendor."""
+    _guard[0] = breaker
+
+
+def voice_breaker() -> Breaker:
+    """The breaker of the voice vendor in this process; one that always admits where none was named."""
+    return _guard[0]
 
 
 @contextmanager

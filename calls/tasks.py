@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import structlog
 from celery import shared_task
+from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
 from calls import metrics, surroundings
+from calls.providers.cartesia.rendering import PhraseVoice
 from calls.services import archive as archiving
-from calls.services import remembering
+from calls.services import phrases, remembering
 from calls.services.sweep import sweep as sweep_once
 
 _log = structlog.get_logger(__name__)
@@ -57,6 +61,25 @@ def sweep() -> dict[str, int]:
     for result, count in found.items():
         metrics.SWEPT.labels(result).inc(count)
     return found
+
+
+@shared_task(name="calls.tasks.render_phrases", acks_late=True, reject_on_worker_lost=True, ignore_result=True)
+def render_phrases() -> dict[str, int]:
+    """Have the voice say what is due of agents' own phrases. What stays undone stands in the rows, and is due again."""
+    return dict(phrases.render_due(_phrase_voice(), timezone.now()))
+
+
+@cache
+def _phrase_voice() -> PhraseVoice:
+    return PhraseVoice(surroundings.cartesia(), surroundings.voice_breaker())
+
+
+def send_render_phrases() -> None:
+    """Queue ``render_phrases``. While the broker is away the scheduler does it a little later."""
+    try:
+        render_phrases.apply_async(retry=False)
+    except BrokerError as error:
+        _log.warning("phrases.not_queued", error=type(error).__name__)
 
 
 def send_archive(call_sid: str) -> None:

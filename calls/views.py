@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Coroutine
 from functools import wraps
 from typing import TYPE_CHECKING, Any
@@ -10,18 +11,21 @@ from urllib.parse import quote
 
 import structlog
 from django.core.exceptions import BadRequest
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.views.decorators.csrf import csrf_exempt
 
-from calls import admission, metrics
+from calls import admission, metrics, phrasebook
 from calls.agents import agent_for_number
+from calls.core.phrases import PHRASES, phrase_language
 from calls.logkeys import checked_sid
+from calls.models import Agent
 from calls.providers.twilio import twiml
 from calls.runtime import Runtime, current
 from calls.services.carrier import open_call, record_carrier_status, refuse_call
 from calls.tickets import Ticket
 
 if TYPE_CHECKING:
+    from calls.agents import Answering
     from calls.core.policy import AgentProfile
     from calls.providers.twilio.signature import Verdict
 
@@ -36,7 +40,7 @@ _DATABASE_DEADLINE_S = 2.0
 View = Callable[[HttpRequest, Runtime, QueryDict], Coroutine[Any, Any, HttpResponse]]
 
 #: The agents that answered lately, by number: what answers while the database is away.
-_last_known: dict[str, tuple[AgentProfile, int]] = {}
+_last_known: dict[str, Answering] = {}
 
 
 def signed(view: View) -> Callable[[HttpRequest], Coroutine[Any, Any, HttpResponse]]:
@@ -100,27 +104,62 @@ async def voice(request: HttpRequest, runtime: Runtime, fields: QueryDict) -> Ht
     if not outbound and await admission.rings_too_often(runtime.conf.limits, theirs):
         return _refuse(runtime, facts, "rate", twiml.busy())
     try:
-        found = await _agent(runtime, ours)
+        answering = await _agent(runtime, ours)
     except Exception as error:  # noqa: BLE001 - whatever is wrong, the caller gets an answer
         _log.error("webhook.no_database", call_sid=call_sid, error=type(error).__name__)
         return _refuse(runtime, facts, "no_database", twiml.say_and_hang_up(TROUBLE))
-    if found is None:
+    if answering is None:
         return _refuse(runtime, facts, "no_agent", twiml.say_and_hang_up(NO_AGENT))
     if not runtime.registry.reserve(call_sid):
-        return _refuse(runtime, facts, "drain" if runtime.registry.draining else "overload", twiml.busy())
-    agent, version_id = found
+        return _no_line(runtime, facts, answering, fields.get("ForwardedFrom", ""))
+    agent, version_id = answering.profile, answering.version_id
     runtime.ring(call_sid, theirs, agent.language)
+    runtime.fetch_phrases(agent)
     ticket = Ticket(call_sid, facts["account_sid"], from_number, to_number, version_id, agent, theirs)
-    token = await runtime.tickets.issue(ticket)
+    try:
+        token = await runtime.tickets.issue(ticket)
+        answer = twiml.connect_stream(
+            runtime.conf.twilio.stream_url,
+            {"token": token},
+            action=f"{_base(runtime)}/twilio/stream-ended",
+            status_callback=f"{_base(runtime)}/twilio/stream-status",
+        )
+    except BaseException:  # a carrier that hung up on its request is one of them: no stream will claim the slot
+        runtime.registry.release(call_sid)
+        raise
     runtime.in_background(open_call, **facts, agent_version_id=version_id)
-    base = runtime.conf.twilio.public_base_url.rstrip("/")
-    answer = twiml.connect_stream(
-        runtime.conf.twilio.stream_url,
-        {"token": token},
-        action=f"{base}/twilio/stream-ended",
-        status_callback=f"{base}/twilio/stream-status",
-    )
     return _twiml(answer)
+
+
+@signed
+async def overflow_ended(request: HttpRequest, runtime: Runtime, fields: QueryDict) -> HttpResponse:
+    """A caller without a free line was put through elsewhere. Who did not get an answer there hears that all lines are taken."""
+    if fields.get("DialCallStatus", "") in ("completed", "answered"):
+        return _twiml(twiml.hang_up())
+    try:
+        answering = await _agent(runtime, fields.get("To", ""))
+    except Exception as error:  # noqa: BLE001 - the shipped sentence needs no database
+        _log.warning("webhook.no_database", error=type(error).__name__)
+        answering = None
+    return _twiml(twiml.play_and_hang_up(_busy_phrase(runtime, answering.profile if answering else None)))
+
+
+async def phrase(request: HttpRequest, name: str) -> HttpResponse:
+    """A recorded phrase for ``<Play>``: ``en-busy``, or the digest of an agent's own. Nobody signs for this request.
+
+    A shipped phrase is no secret; an agent's own is found only by who knows what it says and in which voice.
+    """
+    language, _, key = name.partition("-")
+    audio: bytes | None = None
+    if key in PHRASES.get(language, {}):
+        audio = phrasebook.shipped_audio(language, key)
+    elif re.fullmatch("[0-9a-f]{64}", name):
+        audio = await (await current()).own_phrase(name)
+    if audio is None:
+        raise Http404("no such phrase")
+    answer = HttpResponse(phrasebook.wav(audio), content_type="audio/wav")
+    answer["Cache-Control"] = "public, max-age=86400, immutable"
+    return answer
 
 
 @signed
@@ -159,7 +198,7 @@ async def recording(request: HttpRequest, runtime: Runtime, fields: QueryDict) -
     return HttpResponse(status=204)
 
 
-async def _agent(runtime: Runtime, number: str) -> tuple[AgentProfile, int] | None:
+async def _agent(runtime: Runtime, number: str) -> Answering | None:
     try:
         async with asyncio.timeout(_DATABASE_DEADLINE_S):
             found = await runtime.in_database(agent_for_number, number)
@@ -173,6 +212,32 @@ async def _agent(runtime: Runtime, number: str) -> tuple[AgentProfile, int] | No
     else:
         _last_known[number] = found
     return found
+
+
+def _no_line(runtime: Runtime, facts: dict[str, str], answering: Answering, forwarded_from: str) -> HttpResponse:
+    """The busy answer that the agent has for it: the calls in progress go before this one."""
+    short = runtime.registry.no_room()
+    why = "drain" if short == "drain" else "overload"
+    if why == "overload":
+        metrics.CALLS_OVERLOADED.labels(short).inc()
+    busy, answer = answering.busy, twiml.busy()
+    if facts["direction"].startswith("outbound"):
+        answer = twiml.hang_up()  # we have called: there is nobody to be told that our lines are taken
+    elif busy.kind == Agent.BusyAnswer.FORWARD and busy.forward_to not in (forwarded_from, facts["from_number"]):
+        answer = twiml.dial(busy.forward_to, action=f"{_base(runtime)}/twilio/overflow-ended")
+    elif busy.kind != Agent.BusyAnswer.TONE:  # what came back from that number is not sent there again
+        answer = twiml.play_and_hang_up(_busy_phrase(runtime, answering.profile))
+    return _refuse(runtime, facts, why, answer)
+
+
+def _busy_phrase(runtime: Runtime, agent: AgentProfile | None) -> str:
+    """The address of what callers hear when all lines are taken."""
+    own = phrasebook.own_recordings(agent).get("busy") if agent else None
+    return f"{_base(runtime)}/twilio/phrases/{own or phrase_language(agent.language if agent else 'en') + '-busy'}.wav"
+
+
+def _base(runtime: Runtime) -> str:
+    return runtime.conf.twilio.public_base_url.rstrip("/")
 
 
 def _refuse(runtime: Runtime, facts: dict[str, str], why: str, answer: str) -> HttpResponse:

@@ -17,6 +17,7 @@ SWEEP_SECONDS = 15
 MEMORY_SWEEP_SECONDS = 60
 ERASURE_SECONDS = 60
 HOUSEKEEPING_SECONDS = 6 * 3600
+PHRASE_SECONDS = 30
 HARD_LIMIT_SECONDS = 600
 SOFT_LIMIT_SECONDS = 540
 
@@ -45,6 +46,11 @@ app.conf.update(
             "schedule": SWEEP_SECONDS,
             # A sweep that could not run in time is worth nothing: the next one does the same.
             "options": {"expires": SWEEP_SECONDS},
+        },
+        "render-phrases": {
+            "task": "calls.tasks.render_phrases",
+            "schedule": PHRASE_SECONDS,
+            "options": {"expires": PHRASE_SECONDS},
         },
         "sweep-memory": {
             "task": "memory.tasks.sweep",

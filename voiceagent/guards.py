@@ -1,11 +1,12 @@
-"""The circuit breakers of a process that serves no calls, and their place around what the memory asks of vendors."""
+"""The circuit breakers of a process that serves no calls, and their place around what the memory and the recorded phrases
+ask of vendors."""
 
 from __future__ import annotations
 
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from calls import metrics
+from calls import metrics, surroundings
 from calls.breakers import Breakers
 from calls.breakersync import Sharing
 from calls.providers.errors import VendorError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def install(breakers: Breakers) -> None:
-    """Let these breakers guard what the memory asks of vendors in this process."""
+    """Let these breakers guard what the memory and the recorded phrases ask of vendors in this process."""
 
     @contextmanager
     def guard(operation: str) -> Iterator[None]:
@@ -38,6 +39,7 @@ def install(breakers: Breakers) -> None:
         permit.ok()
 
     guards.install(guard)
+    surroundings.guard_voice(breakers.of("cartesia.tts"))
 
 
 def start(redis_url: str) -> Sharing:

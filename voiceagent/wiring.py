@@ -28,6 +28,7 @@ from calls.providers.twilio.rest import TwilioControl
 from calls.providers.twilio.signature import SignatureChecker
 from calls.registry import Registry
 from calls.runtime import Runtime
+from calls.strain import Bounds, Strains
 from calls.tasks import send_archive
 from calls.tickets import Tickets
 from calls.tools import run_tool
@@ -39,12 +40,15 @@ from voiceagent import guards, health
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from calls.conf import CallsConf
+    from calls.conf import CallsConf, LimitsConf
 
 _log = structlog.get_logger(__name__)
 
 _REDIS_TIMEOUT_S = 2.0
 _DATABASE_THREADS = 8
+#: How long a slot is kept for a call whose webhook was answered. Its stream comes within a second or two, perhaps to another
+#: process; from then on, or where the caller hung up and the carrier told another process, the slot would be kept for nobody.
+_RESERVATION_S = 15.0
 
 
 async def build() -> Runtime:
@@ -78,7 +82,7 @@ def build_for(conf: CallsConf, archive: Callable[[str], None] = send_archive) ->
         redis=client,
         tickets=Tickets(client, twilio.token_ttl_s),
         signatures=SignatureChecker(twilio.auth_token, twilio.public_base_url, twilio.stream_url),
-        registry=Registry(conf.limits.max_calls, twilio.token_ttl_s),
+        registry=Registry(conf.limits.max_calls, _RESERVATION_S, strains=Strains(_bounds(conf.limits))),
         log_writer=LogWriter(client, archive, database),
         model=OpenAIModel(conf.openai),
         control=TwilioControl(twilio, breakers.of("twilio.rest")),
@@ -99,6 +103,11 @@ def build_for(conf: CallsConf, archive: Callable[[str], None] = send_archive) ->
         )
     )
     return built
+
+
+def _bounds(limits: LimitsConf) -> Bounds:
+    """When new calls are turned away for the sake of those in progress."""
+    return Bounds(high_ms=limits.overload_lag_ms, low_ms=limits.overload_lag_ms * 2 // 5)
 
 
 def install() -> None:

@@ -5,21 +5,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Count, Prefetch
-from django.urls import reverse
+from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
 
 from calls import timeline_page
-from calls.admin import versions
+from calls.admin import phrases, versions
 from calls.admin.readonly import ReadOnlyMixin, link
-from calls.forms import AgentForm, AgentNumberForm, policy_fieldsets
-from calls.models import Agent, AgentNumber, AgentVersion, Call
+from calls.forms import PHRASE_PREFIX, AgentForm, AgentNumberForm, policy_fieldsets
+from calls.models import Agent, AgentNumber, AgentVersion, Call, PhraseRecording
+from calls.phrase_fields import KEYS
+from calls.services.phrases import shown as shown_phrases
+from calls.tasks import send_render_phrases
 from calls.timeline_format import moment
 
 if TYPE_CHECKING:
     from django.db.models import QuerySet
     from django.forms import ModelForm
     from django.http import HttpRequest, HttpResponse
+    from django.urls import URLPattern
 
     _NumberInline = admin.TabularInline[AgentNumber, Agent]
     _AgentAdmin = admin.ModelAdmin[Agent]
@@ -67,6 +73,15 @@ class AgentAdmin(_AgentAdmin):
         ("What it says", {"fields": ["instructions", "greeting", "returning_greeting", "idle_texts", "goodbye_text"]}),
         ("Voice and model", {"fields": ["voice", "language", "model"]}),
         ("What it can do", {"fields": ["tools", "transfer_to"]}),
+        ("When no line is free", {"fields": ["busy_answer", "overflow_to"]}),
+        (
+            "What callers hear when something fails",
+            {
+                "fields": [PHRASE_PREFIX + key for key in KEYS],
+                "description": "Recorded sentences, played without any vendor. Leave one empty for the shipped one; one of "
+                "your own is recorded in the agent’s voice after saving.",
+            },
+        ),
         *policy_fieldsets(),
         ("Versions", {"fields": ["history"]}),
     ]
@@ -86,12 +101,33 @@ class AgentAdmin(_AgentAdmin):
         obj.edited_by = request.user
         super().save_model(request, obj, form, change)
         newest = _newest(obj)
+        if waiting := [shown for shown in shown_phrases(obj).values() if shown.state == PhraseRecording.State.WAITING]:
+            transaction.on_commit(send_render_phrases)
+            self.message_user(request, _waiting_text(len(waiting)))
         text = (
             f"Nothing that a call is made of has changed: calls run with version {newest}, as before."
             if newest == before
             else f"This is version {newest}: the next call runs with it, calls in progress keep theirs."
         )
         self.message_user(request, text)
+
+    def get_form(self, request: HttpRequest, obj: Agent | None = None, change: bool = False, **kwargs: Any) -> Any:
+        """The form, with how far each phrase is below its control."""
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.phrase_states = phrases.states(obj) if obj else {}
+        return form
+
+    def get_urls(self) -> list[URLPattern]:
+        """With the sound of each phrase."""
+        view = self.admin_site.admin_view(self.phrase)
+        return [path("<path:object_id>/phrase/<slug:key>/", view, name="calls_agent_phrase"), *super().get_urls()]
+
+    def phrase(self, request: HttpRequest, object_id: str, key: str) -> HttpResponse:
+        """What callers hear for a phrase; for whoever may see the agent."""
+        agent = self.get_object(request, object_id)
+        if not self.has_view_permission(request, agent):
+            raise PermissionDenied
+        return phrases.audio(request, agent, key)
 
     def has_delete_permission(self, request: HttpRequest, obj: Agent | None = None) -> bool:
         """One that has answered calls stays with them; it can be made inactive."""
@@ -209,6 +245,13 @@ class AgentVersionAdmin(ReadOnlyMixin, _VersionAdmin):
         """The snapshot as JSON, folded."""
         text = timeline_page.as_json(version.profile)
         return format_html("<details><summary>JSON</summary><pre>{}</pre></details>", text)
+
+
+def _waiting_text(count: int) -> str:
+    what = "One sentence is" if count == 1 else f"{count} sentences are"
+    return (
+        f"{what} being recorded in the agent’s voice: that makes a version of its own, as soon as callers can hear it."
+    )
 
 
 def _newest(agent: Agent) -> int | None:

@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString, mark_safe
 
 from calls.core.policy import TurnPolicy
 from calls.models import Agent
+from calls.phrase_fields import SITUATIONS
 from calls.policy_fields import POLICY_FIELDS
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def values(version: AgentVersion | None) -> dict[str, str]:
     named = {_label(name): _text(profile[name]) for name in _PLAIN if name in profile}
     named["Tools"] = "\n".join(_text(tool.get("name")) for tool in _dicts(profile.get("tools")))
     named[_label("idle_texts")] = _text(profile.get("idle_texts"))
+    named[_label("phrases")] = "\n".join(f"{_situation(key)}: {text}" for key, text in _pairs(profile.get("phrases")))
     return named | {f"{p.group}: {p.label}": _tuned(p.name, policy[p.name]) for p in POLICY_FIELDS if p.name in policy}
 
 
@@ -91,6 +93,15 @@ def _difference(old: str, new: str) -> str:
         parts += [format_html("<del>{}</del>", line or "(empty line)") for line in before[a:b]]
         parts += [format_html("<ins>{}</ins>", line or "(empty line)") for line in after[c:d]]
     return format_html('<span class="difference">{}</span>', format_html_join("", "{}", ((part,) for part in parts)))
+
+
+def _situation(key: str) -> str:
+    return SITUATIONS[key].label if key in SITUATIONS else key
+
+
+def _pairs(value: Any) -> list[tuple[str, str]]:
+    """Key and text of each phrase, where that is what is stored."""
+    return [(str(item[0]), str(item[1])) for item in value if len(item) == 2] if isinstance(value, list) else []
 
 
 def _label(name: str) -> str:

@@ -6,6 +6,7 @@ from calls.models.agent import Agent, AgentNumber, AgentVersion
 from calls.models.booking import Booking
 from calls.models.breaker import CircuitBreaker
 from calls.models.call import Call, CallEvent, Recording, Turn
+from calls.models.phrase import PhraseRecording
 
 __all__ = [
     "Agent",
@@ -15,6 +16,7 @@ __all__ = [
     "Call",
     "CallEvent",
     "CircuitBreaker",
+    "PhraseRecording",
     "Recording",
     "Turn",
 ]

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, ClassVar, cast
 
 from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import RegexValidator
 from django.db import models, transaction
+from django.db.models import Value
 from django.db.models.functions import Now
 
 from calls import toolbox
 from calls.core.policy import AgentProfile, PolicyError, TurnPolicy
 from calls.core.record import RecordError, build, payload
+from calls.models import phrase
+from calls.phrase_fields import own_phrases
+from calls.phrasebook import recording_digest
 from calls.policy_fields import policy_from
 
 _BLANK = AgentProfile(name="", version=0, instructions="", greeting="", voice="")
@@ -25,7 +30,17 @@ def default_idle_texts() -> list[str]:
 
 
 class Agent(models.Model):
-    """An assistant that answers phone numbers. Saving one that changed adds an ``AgentVersion``."""
+    """An assistant that answers phone numbers. Saving one that changed adds an ``AgentVersion``.
+
+    A phrase of its own is part of a version once there is a recording of it; saving orders what is missing.
+    """
+
+    class BusyAnswer(models.TextChoices):
+        """What a caller gets for whom there is no line."""
+
+        TONE = "tone", "the busy tone"
+        PHRASE = "phrase", "a sentence, then the end"
+        FORWARD = "forward", "another number"
 
     name = models.CharField(max_length=80, unique=True)
     instructions = models.TextField(help_text="What the model is told before every call: who it is and how it behaves.")
@@ -53,6 +68,23 @@ class Agent(models.Model):
         blank=True,
         help_text="Number that transfer_call passes the caller on to. Empty: the agent cannot transfer.",
     )
+    phrases = models.JSONField("phrases of its own", default=dict, db_default=Value({}, models.JSONField()), blank=True)
+    busy_answer = models.CharField(
+        "callers without a free line get",
+        max_length=8,
+        choices=BusyAnswer,
+        default=BusyAnswer.TONE,
+        db_default=BusyAnswer.TONE,
+        help_text="When all lines are taken, calls in progress suffer, or the server is stopping.",
+    )
+    overflow_to = models.CharField(
+        "other number for them",
+        max_length=16,
+        blank=True,
+        default="",
+        db_default="",
+        help_text="Where callers without a free line are put through to. Not a number of this server.",
+    )
     policy = models.JSONField("turn-taking policy", default=dict, blank=True)
     is_active = models.BooleanField(
         "active", default=True, help_text="An inactive agent's numbers are refused politely."
@@ -73,12 +105,19 @@ class Agent(models.Model):
         """Save, and keep the new state as a version if it differs from the last one."""
         with transaction.atomic():
             super().save(*args, **kwargs)
+            phrase.order(self.voice, self.language, own_phrases(self.phrases).values())
             self.capture_version()
 
     def clean(self) -> None:
-        """Check what spans fields of this row: the policy, the tools and the silence prompts."""
+        """Check what spans fields of this row: the policy, the tools, what is said, and who is called instead."""
         errors: dict[str, str] = {}
-        for field, check in (("policy", self.turn_policy), ("tools", self._tool_specs), ("idle_texts", self._texts)):
+        for field, check in (
+            ("policy", self.turn_policy),
+            ("tools", self._tool_specs),
+            ("idle_texts", self._texts),
+            ("phrases", lambda: own_phrases(self.phrases)),
+            ("overflow_to", self._check_overflow),
+        ):
             try:
                 check()
             except (PolicyError, ValueError) as error:
@@ -98,6 +137,23 @@ class Agent(models.Model):
             raise ValueError("silence prompts must be a list of sentences")
         return tuple(text for text in self.idle_texts if text.strip())
 
+    def _check_overflow(self) -> None:
+        if self.busy_answer != self.BusyAnswer.FORWARD:
+            return
+        if not re.fullmatch(E164, self.overflow_to):
+            raise ValueError("name the other number with + and country code, such as +15005550006")
+        if AgentNumber.objects.filter(number=self.overflow_to).exists():
+            raise ValueError("this server answers that number itself: callers would go round in circles")
+
+    def recorded_phrases(self) -> tuple[tuple[str, str], ...]:
+        """Its own phrases of which there are recordings in its voice and language, as key and text."""
+        own = own_phrases(self.phrases)
+        if not own:
+            return ()
+        digests = {key: recording_digest(self.voice, self.language, text) for key, text in own.items()}
+        there = set(phrase.rendered(digests.values()).values_list("pk", flat=True))
+        return tuple((key, text) for key, text in own.items() if digests[key] in there)
+
     def profile(self, version: int) -> AgentProfile:
         """What the core gets, as version ``version``. Raises ``ValueError`` for a policy or tool that makes no sense."""
         return AgentProfile(
@@ -114,6 +170,7 @@ class Agent(models.Model):
             idle_texts=self._texts(),
             goodbye_text=self.goodbye_text,
             transfer_to=self.transfer_to,
+            phrases=self.recorded_phrases(),
         )
 
     def capture_version(self) -> AgentVersion:
@@ -149,6 +206,11 @@ class AgentNumber(models.Model):
 
     def __str__(self) -> str:
         return self.number
+
+    def clean(self) -> None:
+        """A number that callers are put through to when all lines are taken must not come back here."""
+        if Agent.objects.filter(busy_answer=Agent.BusyAnswer.FORWARD, overflow_to=self.number).exists():
+            raise ValidationError({"number": "An agent puts callers through to this number when no line is free."})
 
 
 class AgentVersion(models.Model):

@@ -7,6 +7,7 @@ from typing import Any, cast
 import pytest
 
 from calls.registry import Registry
+from calls.strain import Bounds, Strains
 
 SESSION = cast("Any", object())
 
@@ -133,3 +134,44 @@ def test_only_the_latest_calls_are_remembered(registry: Registry, monkeypatch: p
         registry.claim(call_sid, SESSION)
         registry.ended(call_sid)
     assert [registry.refusal(call_sid) for call_sid in ("CA1", "CA2", "CA3")] == ["", "over", "over"]
+
+
+# --- calls in progress go first ---------------------------------------------------------------------------------------
+
+
+def test_new_calls_wait_while_those_in_progress_suffer(clock: Clock) -> None:
+    registry = Registry(10, reservation_s=10, clock=clock, strains=Strains(Bounds()))
+    registry.claim("CA1", SESSION)
+    assert registry.reserve("CA2")
+    registry.observe("loop_lag", 4000)
+    assert registry.no_room() == "loop_lag"
+    assert not registry.reserve("CA3")
+    assert registry.reserve("CA2"), "who was promised a slot has it"
+    assert registry.refusal("CA2") == ""
+    clock.now_s += 5
+    assert registry.no_room() == ""
+    assert registry.reserve("CA3")
+
+
+def test_nobody_suffers_where_nobody_is(registry: Registry) -> None:
+    """Else a process that was slow to start would turn away its first caller."""
+    registry.observe("loop_lag", 60_000)
+    assert registry.reserve("CA1")
+
+
+def test_why_there_is_no_room(registry: Registry, clock: Clock) -> None:
+    registry.claim("CA1", SESSION)
+    registry.observe("mailbox_delay", 4000)
+    assert registry.no_room() == "no_slot"
+    registry.drain(5)
+    assert registry.no_room() == "drain"
+
+
+def test_a_webhook_asked_again_in_a_stop_keeps_its_promise_no_longer(registry: Registry, clock: Clock) -> None:
+    registry.reserve("CA1")
+    registry.drain(promised_s=5)
+    clock.now_s += 4
+    assert registry.reserve("CA1")
+    clock.now_s += 1
+    assert registry.expected == 0
+    assert not registry.reserve("CA1")

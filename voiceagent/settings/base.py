@@ -33,6 +33,8 @@ LOCAL_EMBEDDING_MODEL = _site.local_embedding_model
 OPENAI_EMBEDDING_MODEL = _site.openai_embedding_model
 #: Reads a conversation for what is worth remembering, beside the rules; empty: the rules alone.
 OPENAI_DISTIL_MODEL = _site.openai_distil_model
+#: Where agents' own phrases are rendered: ``calls.conf.CartesiaConf``.
+CARTESIA = _calls.cartesia
 OPENAI_API_KEY = _calls.openai.api_key
 OPENAI_BASE_URL = _calls.openai.base_url
 DEBUG = _site.debug

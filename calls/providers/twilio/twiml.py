@@ -43,6 +43,14 @@ def say_and_hang_up(sentence: str, language: str = "en-US") -> str:
     return _text(response)
 
 
+def play_and_hang_up(url: str) -> str:
+    """A recording of ours, then the end."""
+    response = VoiceResponse()
+    response.play(url)
+    response.hangup()
+    return _text(response)
+
+
 def busy() -> str:
     """The busy signal: the call is not answered and costs nothing. Only in the answer to the voice webhook."""
     response = VoiceResponse()

@@ -11,7 +11,7 @@ from django.core.management import call_command
 from django.db import IntegrityError
 from django.db.models import ProtectedError
 
-from calls.agents import DEMO_NUMBER, agent_for_number, seed_demo_agent
+from calls.agents import DEMO_NUMBER, BusyAnswer, agent_for_number, seed_demo_agent
 from calls.core.policy import AgentProfile, TurnPolicy
 from calls.core.record import payload
 from calls.forms import PREFIX, AgentForm
@@ -38,7 +38,8 @@ def test_the_demonstration_agent_answers_its_number() -> None:
     found = agent_for_number(DEMO_NUMBER)
 
     assert found
-    profile, version_id = found
+    profile, version_id, busy = found
+    assert busy == BusyAnswer("tone", "")
     assert (profile.name, profile.version, profile.policy) == ("Bella Vista", 1, TurnPolicy())
     assert [tool.name for tool in profile.tools] == ["book_table", "recall", "remember", "forget", "end_call"]
     assert profile.tools[0] == SPECS["book_table"]
@@ -154,6 +155,7 @@ def form_data(**changes: Any) -> dict[str, Any]:
         "tools": ["end_call"],
         "idle_texts": "Are you there?\r\n\r\n  Still there?  ",
         "goodbye_text": "Bye",
+        "busy_answer": "tone",
         **shown,
         **changes,
     }
