@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from django.contrib.sessions.backends.db import SessionStore
+from django.utils import timezone
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from calls.models import Agent, AgentVersion, Booking, Call
+from calls import phrasebook
+from calls.models import Agent, AgentVersion, Booking, Call, PhraseRecording
 from calls.services.recordings import write_stereo
 from tests.app.records.conversation import Conversation, booked_table
 
@@ -181,3 +183,43 @@ def test_all_can_be_read_without_scripts(house: House) -> None:
     expect(marks).to_have_count(0)
     page.goto(f"{house.url}/admin/calls/call/")
     assert page.locator("#result_list time").first.inner_text()
+
+
+OWN_PHRASE = phrasebook.shipped_audio("en", "ear_moment")
+
+
+@pytest.fixture
+def phrased(version: AgentVersion) -> str:
+    """The page of an agent with phrases of every kind."""
+    agent = version.agent
+    agent.phrases = {"trouble": "Oh dear. Goodbye.", "closing": "I must go.", "busy": "Nobody is free."}
+    agent.save()
+    done, failed = (PhraseRecording.objects.filter(text=agent.phrases[key]) for key in ("trouble", "closing"))
+    done.update(state="rendered", audio=OWN_PHRASE, rendered_at=timezone.now(), due_at=None)
+    failed.update(state="failed", reason="cartesia: not_found 404", due_at=None)
+    return f"/admin/calls/agent/{agent.pk}/change/"
+
+
+def test_an_agents_phrases_can_be_listened_to_and_say_how_far_they_are(phrased: str, house: House) -> None:
+    page = house.open(phrased, viewport={"width": 1280, "height": 900})
+    seconds = {}
+    for key in ("trouble", "closing", "busy", "handover"):
+        row = page.locator(f".field-phrase_{key}")
+        row.scroll_into_view_if_needed()
+        seconds[key] = row.locator("audio").evaluate(
+            """async (player) => {
+              player.load();
+              await new Promise((tell, fail) => { player.onloadedmetadata = tell; player.onerror = fail; player.preload = "auto"; });
+              return player.duration;
+            }"""
+        )
+    heard = {key: len(phrasebook.shipped_audio("en", key)) / 8000 for key in seconds} | {
+        "trouble": len(OWN_PHRASE) / 8000
+    }
+    assert seconds == pytest.approx(heard, abs=0.05)
+    expect(page.locator(".field-phrase_trouble")).to_contain_text("callers hear it")
+    expect(page.locator(".field-phrase_closing")).to_contain_text("Could not be recorded: cartesia: not_found 404.")
+    expect(page.locator(".field-phrase_busy")).to_contain_text("Waiting to be recorded")
+    narrow = house.open(phrased, viewport={"width": 400, "height": 800})
+    assert narrow.evaluate("document.documentElement.scrollWidth") <= 400
+    assert house.said == []
