@@ -73,6 +73,8 @@ class SiteConf:
     scheduler_metrics_port: int
     drain_s: int
     allowed_hosts: tuple[str, ...]
+    trusted_proxies: tuple[str, ...]
+    metrics_token: str = field(repr=False)
     static_root: Path
     log_level: str
     log_format: str
@@ -104,6 +106,8 @@ def site_conf(env: Env) -> SiteConf:
         scheduler_metrics_port=env.integer("SCHEDULER_METRICS_PORT", DEFAULT_SCHEDULER_METRICS_PORT, 0, 65535),
         drain_s=env.integer("DRAIN_SECONDS", 30, 0, 3600),
         allowed_hosts=tuple(env.words("ALLOWED_HOSTS", [])),
+        trusted_proxies=tuple(env.networks("TRUSTED_PROXIES", ["127.0.0.1", "::1"])),
+        metrics_token=env.secret("METRICS_TOKEN", ""),
         static_root=env.path("STATIC_ROOT", BASE_DIR / "staticfiles"),
         log_level=env.choice("LOG_LEVEL", "INFO", _LOG_LEVELS),
         log_format=env.choice("LOG_FORMAT", "console" if debug else "json", ("json", "console")),

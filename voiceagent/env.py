@@ -6,6 +6,7 @@ and says what it should be. A secret may stand in a file named by ``NAME_FILE``.
 
 from __future__ import annotations
 
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
 from urllib.parse import urlsplit
@@ -62,6 +63,10 @@ class Env:
     def words(self, name: str, default: Iterable[str]) -> list[str]:
         """A comma-separated list."""
         return self._read(name, list(default), "a comma-separated list", _words)
+
+    def networks(self, name: str, default: Iterable[str]) -> list[str]:
+        """A comma-separated list of IP addresses and networks (``10.0.0.0/8``)."""
+        return self._read(name, list(default), "IP addresses or networks, with commas between", _networks)
 
     def url(
         self,
@@ -169,6 +174,10 @@ def _one_of(raw: str, allowed: tuple[str, ...]) -> str:
 
 def _words(raw: str) -> list[str]:
     return [word.strip() for word in raw.split(",") if word.strip()]
+
+
+def _networks(raw: str) -> list[str]:
+    return [str(ip_network(word)) if "/" in word else str(ip_address(word)) for word in _words(raw)]
 
 
 def _url(raw: str, schemes: tuple[str, ...], bare: bool) -> str:

@@ -7,11 +7,12 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from voiceagent import health
+from voiceagent.inside import inside
 
 urlpatterns = [
     path("healthz", health.healthz),
-    path("readyz", health.readyz),
-    path("metrics", health.metrics),
+    path("readyz", inside(health.readyz)),
+    path("metrics", inside(health.metrics, token_alone=True)),
     path("twilio/", include("calls.urls")),
     path("", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),

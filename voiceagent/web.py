@@ -95,6 +95,8 @@ def serve(gate: Path | None = None) -> None:
         ws_per_message_deflate=False,
         access_log=False,
         server_header=False,
+        proxy_headers=True,  # what these say of client and scheme is believed, and of nobody else
+        forwarded_allow_ips=",".join(site.trusted_proxies),
         log_config=None,
         timeout_graceful_shutdown=LAST_WORK_S,
     )

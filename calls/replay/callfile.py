@@ -138,7 +138,7 @@ _HEADER = {"call_sid": str, "entries": int, "facts": dict, "layout": dict}
 
 def _header(text: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(text)
+        value = _parsed(text)
     except (ValueError, RecursionError):
         value = None
     if not isinstance(value, dict) or value.get("format") != FORMAT:

@@ -48,12 +48,17 @@ def plain(text: str) -> str:
     return " ".join(_NOT_WORDS.sub(" ", text.replace("’", "'").casefold().replace("-", " ")).split())
 
 
+#: Nobody means a number beyond this one.
+_MOST_DIGITS = 14
+_MOST = 10**12
+
+
 def number(text: str) -> int | None:
-    """A whole number: ``24``, ``twenty-four``, ``a hundred and five``, ``two thousand``."""
+    """A whole number up to a trillion: ``24``, ``twenty-four``, ``a hundred and five``, ``two thousand``."""
     total, current, seen = 0, 0, False
     for word in plain(text).split():
         if word.isascii() and word.isdigit():
-            current += int(word)
+            current += int(word[:_MOST_DIGITS])
         elif word in _WORDS:
             current += _WORDS[word]
         elif word == "hundred":
@@ -65,6 +70,8 @@ def number(text: str) -> int | None:
         elif word == "and" and seen:
             continue
         else:
+            return None
+        if total + current > _MOST:
             return None
         seen = True
     return total + current if seen else None
@@ -167,7 +174,7 @@ def clock(text: str, *, evening: bool = False) -> str:
 def _ordinal(text: str) -> int:
     said = plain(text)
     if found := re.match(r"\d+", said):
-        return int(found[0])
+        return int(found[0][:_MOST_DIGITS])
     tens, _, rest = said.rpartition(" ")
     return _TENS.get(tens, 0) + _ORDINALS[rest]
 
@@ -189,7 +196,7 @@ def _year(text: str | None) -> int | None:
 def _valid(year: int, month: int, day: int) -> date | None:
     try:
         return date(year, month, day)
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -245,7 +252,7 @@ def amount(text: str) -> str:
     if found is None or not sign:
         return ""
     said = found[2].replace(",", "")
-    if re.fullmatch(r"\d+(?:\.\d{1,2})?", said):
+    if re.fullmatch(r"\d{1,12}(?:\.\d{1,2})?", said):
         return f"{float(said):.2f} {_CURRENCY[sign]}"
     whole = number(said)
     return "" if whole is None else f"{whole}.00 {_CURRENCY[sign]}"

@@ -11,7 +11,7 @@ from prometheus_client.metrics import MetricWrapperBase
 
 from calls import metrics
 from calls.core.state import END_REASONS
-from voiceagent import backlog, taskmetrics
+from voiceagent import backlog, login, taskmetrics
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -19,7 +19,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").
 
 def exposed() -> set[str]:
     """The name of every metric of ours, as a scraper sees it."""
-    defined = [value for module in (metrics, taskmetrics) for value in vars(module).values()]
+    defined = [value for module in (metrics, taskmetrics, login) for value in vars(module).values()]
     names = {metric.describe()[0].name: metric for metric in defined if isinstance(metric, MetricWrapperBase)}
     return {
         *(name + ("_total" if isinstance(metric, Counter) else "") for name, metric in names.items()),

@@ -38,6 +38,8 @@ CARTESIA = _calls.cartesia
 OPENAI_API_KEY = _calls.openai.api_key
 OPENAI_BASE_URL = _calls.openai.base_url
 DEBUG = _site.debug
+#: Shown by scrapers from outside; empty: there are none.
+METRICS_TOKEN = _site.metrics_token
 DATA_DIR = _calls.data_dir
 REDIS_URL = _calls.redis_url
 PUBLIC_BASE_URL = _calls.twilio.public_base_url
@@ -63,8 +65,9 @@ INSTALLED_APPS = [
 MIDDLEWARE = [
     "voiceagent.httpmetrics.BeforeMiddleware",
     "django.middleware.security.SecurityMiddleware",
-    "servestatic.middleware.ServeStaticMiddleware",
     "django.middleware.csp.ContentSecurityPolicyMiddleware",
+    "django_permissions_policy.PermissionsPolicyMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -111,10 +114,23 @@ AUTH_PASSWORD_VALIDATORS = [
         "NumericPasswordValidator",
     )
 ]
+AUTHENTICATION_BACKENDS = ["voiceagent.login.LimitedBackend"]
 LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
+#: A working day: who comes back tomorrow logs in again.
+SESSION_COOKIE_AGE = 12 * 3600
 SESSION_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
+SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
+#: No page asks the browser for any of these.
+PERMISSIONS_POLICY: dict[str, list[str]] = {
+    feature: []
+    for feature in (
+        "accelerometer", "camera", "display-capture", "encrypted-media", "geolocation", "gyroscope",
+        "magnetometer", "microphone", "midi", "payment", "usb",
+    )
+}  # fmt: skip
 SECURE_CSP = {
     "default-src": [CSP.SELF],
     "script-src": [CSP.SELF, CSP.NONCE],
