@@ -75,6 +75,16 @@ class LimitsConf:
 
 
 @dataclass(frozen=True, slots=True)
+class TraceConf:
+    """What is kept. ``share`` of all calls and requests, 0 to 1; ``slow_turn_ms``: a call with a turn that answered later
+    is kept; ``with_words``: what callers and agents said, and what tools were given, goes into the spans."""
+
+    share: float = 1.0
+    slow_turn_ms: int = 1500
+    with_words: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class CallsConf:
     """Everything, in one value. ``check_share``: the share of calls (0 to 1) whose invariants are watched."""
 

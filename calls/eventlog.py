@@ -14,6 +14,7 @@ The newest step of each write carries a digest of its state: making one for ever
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -78,6 +79,7 @@ class EventLog:
         self._waiting = 0
         self._seq = 0
         self._closed = False
+        self._context = contextvars.copy_context()
         self._drained = asyncio.Event()
 
     def on_step(self, step: StepTaken, _step: StepTaken | None = None) -> None:
@@ -113,6 +115,7 @@ class EventLog:
         """
         if not self._closed:
             self._closed = True
+            self._context = contextvars.copy_context()
             self._meta["ended_wall_ms"] = str(_now_ms())
             if end_reason:
                 self._meta["end_reason"] = end_reason
@@ -183,6 +186,11 @@ class EventLog:
             _log.error("eventlog.stream_taken", call_sid=self.call_sid)
         self.dropped += entries
         metrics.LOG_DROPPED.inc(entries)
+
+    @property
+    def context(self) -> contextvars.Context:
+        """What log lines and traces say of whoever closed it, for what is done about the call afterwards."""
+        return self._context.copy()
 
     def finish(self) -> None:
         """Everything is written and the archive was told."""
@@ -332,14 +340,14 @@ class LogWriter:
 
     def _hand_over(self, log: EventLog) -> None:
         """Tell the archive. ``aclose`` of the log returns when that was tried."""
-        task = asyncio.create_task(self._tell_archive(log), name=f"archive:{log.call_sid}")
+        task = asyncio.create_task(self._tell_archive(log), name=f"archive:{log.call_sid}", context=log.context)
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
     async def _tell_archive(self, log: EventLog) -> None:
         loop = asyncio.get_running_loop()
         try:
-            await loop.run_in_executor(self._executor, self._send_archive, log.call_sid)
+            await loop.run_in_executor(self._executor, log.context.run, self._send_archive, log.call_sid)
         except Exception as error:  # noqa: BLE001 - whatever the broker's client raises, the sweeper will find the call
             _log.warning("eventlog.archive_not_sent", call_sid=log.call_sid, error=type(error).__name__)
         finally:

@@ -109,6 +109,7 @@ LOOP_LAG = Gauge(
 )
 ARCHIVES = Counter("archives", "Attempts to archive a call by their result", ["result"])
 SWEPT = Counter("swept", "What the sweeper found that nobody had finished, by what became of it", ["result"])
+SPANS_LOST = Counter("trace_spans_lost", "Spans that did not reach the receiver of traces", ["why"])
 
 # A counter that appears with its first event hides that event from a rate: the rare ones exist from the start.
 for _reason in END_REASONS:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import gc
 import time
 from collections.abc import Awaitable, Callable
@@ -26,6 +27,7 @@ from calls.conf import CallsConf
 from calls.core.events import HangUpAsked
 from calls.core.policy import AgentProfile
 from calls.eventlog import LogWriter
+from calls.logcontext import enter
 from calls.loopwatch import LoopWatch
 from calls.media.vad import Batch, VadConf
 from calls.ports import AudioSink, CallControl, CallMemory, Ear, Memory, Model, Post, Voice
@@ -35,6 +37,7 @@ from calls.services import phrases
 from calls.services.carrier import mark_answered
 from calls.session import Session
 from calls.tickets import Tickets
+from calls.tracing import Traces, from_text, id_of
 
 if TYPE_CHECKING:
     from calls.ports import CarrierOut
@@ -78,6 +81,7 @@ class Runtime:
     vad: VadConf = VadConf()
     windows: Batch = field(default_factory=Batch)
     memory: Memory | None = None
+    traces: Traces = field(default_factory=Traces)
     breakers: Breakers = field(default_factory=Breakers)
     closers: tuple[Callable[[], Awaitable[object]], ...] = ()
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
@@ -103,7 +107,9 @@ class Runtime:
         """
         if self.registry.refusal(ticket.call_sid):
             return None
-        session = Session(self, ticket, carrier)
+        trace = from_text(ticket.trace)
+        place = enter(ticket.call_sid, id_of(trace))
+        session = Session(self, ticket, carrier, trace, place)
         self.registry.claim(ticket.call_sid, session)
         metrics.CALLS_LIVE.inc()
         metrics.CALLS_ANSWERED.inc()
@@ -270,7 +276,8 @@ async def current() -> Runtime:
     if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
         if _provider.factory is None:
             raise LookupError("no runtime was provided: voiceagent.wiring does that")
-        task = _provider.building = asyncio.create_task(_build(_provider.factory))
+        # What runs beside the calls belongs to none of them, nor to the request that happened to come first.
+        task = _provider.building = asyncio.create_task(_build(_provider.factory), context=contextvars.Context())
     return await asyncio.shield(task)
 
 

@@ -7,18 +7,22 @@ core. The session outlives the socket: what is left to do after a close is done 
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import structlog
+from opentelemetry import context as contexts
+from opentelemetry import trace
 
 from calls import metrics, phrasebook
 from calls.actor import Parts, SessionActor
 from calls.bus import Bus, StepTaken
 from calls.callcheck import CallCheck, is_watched
 from calls.calllog import CallLog
+from calls.calltrace import CallTrace
 from calls.codecs.twilio import Dtmf, Mark, Media, parse_mark_name
 from calls.core.events import CarrierGone, DtmfPressed, MarkReturned, SpeechStarted
 from calls.mailbox import Clock, Mailbox
@@ -27,8 +31,12 @@ from calls.media.recorder import Recorder
 from calls.media.vad import SpeechDetector
 from calls.memoryfeed import MemoryFeed
 from calls.metrics import CallMetrics
+from calls.tracing import id_of, to_text
 
 if TYPE_CHECKING:
+    from opentelemetry.trace import SpanContext
+
+    from calls.logcontext import CallPlace
     from calls.ports import CarrierOut
     from calls.runtime import Runtime
     from calls.tickets import Ticket
@@ -39,12 +47,16 @@ _log = structlog.get_logger(__name__)
 class Session:
     """Created when a stream has shown its ticket. ``run`` returns when the call is over and its log is complete.
 
-    Of its agent's own phrases it says those whose recordings are in memory now; it keeps them there.
+    Of its agent's own phrases it says those whose recordings are in memory now; it keeps them there. ``parent``: where its
+    trace goes on; ``place``: what its log lines say of it.
     """
 
-    def __init__(self, runtime: Runtime, ticket: Ticket, carrier: CarrierOut) -> None:
+    def __init__(
+        self, runtime: Runtime, ticket: Ticket, carrier: CarrierOut, parent: SpanContext, place: CallPlace
+    ) -> None:
         agent, self._phrases = phrasebook.hold(ticket.agent)
         self.ticket = ticket = replace(ticket, agent=agent)
+        self._trace = parent
         self._runtime = runtime
         self._carrier = carrier
         self._clock = clock = Clock(asyncio.get_running_loop().time)
@@ -66,7 +78,11 @@ class Session:
         bus.subscribe(SpeechStarted, runtime.warm_model)
         bus.subscribe(StepTaken, lambda step, _: runtime.registry.observe("mailbox_delay", step.waited_us / 1000))
         CallMetrics(bus, clock.now_ms)
-        CallLog(bus, ticket)
+        CallLog(bus, ticket, place)
+        self._spans: CallTrace | None = None
+        if (tracing := runtime.traces.on) is not None:
+            models = ticket.agent.model or runtime.conf.openai.model, runtime.conf.cartesia.tts_model
+            self._spans = CallTrace(bus, ticket, parent, tracing, models, time.time_ns())
         if is_watched(ticket.call_sid, runtime.conf.check_share):
             CallCheck(bus, ticket.call_sid, self._log.add_fact)
         self._gone = False
@@ -113,6 +129,8 @@ class Session:
 
     async def run(self) -> None:
         """Run the call, then finish its recording and its log, whatever happened."""
+        if self._spans is not None:
+            contexts.attach(self._spans.context)
         self._watch_media()
         end_reason = "internal_error"
         try:
@@ -143,6 +161,8 @@ class Session:
             await asyncio.wrap_future(self._recorder.close())
         except Exception as error:  # noqa: BLE001 - without its sound the call is still a call on record
             _log.error("recording.lost", call_sid=self.ticket.call_sid, error=str(error))
+        if self._spans is not None:
+            self._close_trace(self._spans, end_reason)
         await self._log.aclose(end_reason)
 
     def _watch_media(self) -> None:
@@ -153,6 +173,17 @@ class Session:
             self.gone("silent")
             return
         self._watch = asyncio.get_running_loop().call_later((limit_ms - quiet_ms) / 1000 + 0.05, self._watch_media)
+
+    def _close_trace(self, spans: CallTrace, end_reason: str) -> None:
+        """What the archive does with the call belongs to its trace, if that is kept."""
+        try:
+            kept, self._trace = spans.close(end_reason, time.time_ns())
+        except Exception as error:  # noqa: BLE001 - a trace may be lost, a record may not
+            _log.error("trace.lost", call_sid=self.ticket.call_sid, error=type(error).__name__)
+            return
+        contexts.attach(trace.set_span_in_context(trace.NonRecordingSpan(self._trace)))
+        if kept:
+            self._log.add_fact("trace_kept", to_text(self._trace))
 
     def _subscriber_failed(self, error: BaseException) -> None:
         _log.error("bus.subscriber_failed", call_sid=self.ticket.call_sid, exc_info=error)
@@ -167,4 +198,5 @@ class Session:
             "started_wall_ms": str(int(datetime.now(UTC).timestamp() * 1000)),
             "process": self._runtime.process_name,
             "recording": ticket.call_sid,
+            "trace_id": id_of(self._trace),
         }

@@ -32,7 +32,8 @@ _MOST_TOKEN_CHARS = 64
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """What the webhook knows and the stream needs. ``caller_number``: of the person we speak with, whoever called whom."""
+    """What the webhook knows and the stream needs. ``caller_number``: of the person we speak with, whoever called whom;
+    ``trace``: the webhook's place in the call's trace, as ``calls.tracing.to_text`` has it."""
 
     call_sid: str
     account_sid: str
@@ -41,6 +42,7 @@ class Ticket:
     agent_version_id: int
     agent: AgentProfile
     caller_number: str = ""
+    trace: str = ""
 
 
 def _key(token: str) -> str:

@@ -17,12 +17,14 @@ from django.views.decorators.csrf import csrf_exempt
 from calls import admission, metrics, phrasebook
 from calls.agents import agent_for_number
 from calls.core.phrases import PHRASES, phrase_language
+from calls.logcontext import enter
 from calls.logkeys import checked_sid
 from calls.models import Agent
 from calls.providers.twilio import twiml
 from calls.runtime import Runtime, current
 from calls.services.carrier import open_call, record_carrier_status, refuse_call
 from calls.tickets import Ticket
+from calls.tracing import id_of, to_text
 
 if TYPE_CHECKING:
     from calls.agents import Answering
@@ -89,6 +91,8 @@ async def voice(request: HttpRequest, runtime: Runtime, fields: QueryDict) -> Ht
         call_sid = checked_sid(fields.get("CallSid", ""))
     except ValueError as error:
         return HttpResponse(f"CallSid: {error}\n", status=400, content_type="text/plain")
+    trace = runtime.traces.here()
+    enter(call_sid, id_of(trace))
     metrics.CALLS_OFFERED.inc()
     from_number, to_number = fields.get("From", ""), fields.get("To", "")
     facts = {
@@ -97,6 +101,7 @@ async def voice(request: HttpRequest, runtime: Runtime, fields: QueryDict) -> Ht
         "to_number": to_number,
         "direction": fields.get("Direction", "inbound"),
         "account_sid": fields.get("AccountSid", ""),
+        "trace_id": id_of(trace),
     }
     # A call that we placed has the numbers the other way round: ours is the one it comes from.
     outbound = facts["direction"].startswith("outbound")
@@ -115,7 +120,7 @@ async def voice(request: HttpRequest, runtime: Runtime, fields: QueryDict) -> Ht
     agent, version_id = answering.profile, answering.version_id
     runtime.ring(call_sid, theirs, agent.language)
     runtime.fetch_phrases(agent)
-    ticket = Ticket(call_sid, facts["account_sid"], from_number, to_number, version_id, agent, theirs)
+    ticket = Ticket(call_sid, facts["account_sid"], from_number, to_number, version_id, agent, theirs, to_text(trace))
     try:
         token = await runtime.tickets.issue(ticket)
         answer = twiml.connect_stream(
@@ -242,6 +247,7 @@ def _base(runtime: Runtime) -> str:
 
 def _refuse(runtime: Runtime, facts: dict[str, str], why: str, answer: str) -> HttpResponse:
     metrics.CALLS_REFUSED.labels(why).inc()
+    runtime.traces.refuse()
     _log.warning("call.refused", call_sid=facts["call_sid"], why=why)
     runtime.in_background(_record_refusal, facts, why)
     return _twiml(answer)

@@ -3,6 +3,7 @@ memory's MCP server, and the lifespan."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 from typing import Any
 
@@ -20,12 +21,13 @@ from calls import runtime  # noqa: E402 - models can only be imported once Djang
 from calls.consumers import MediaStreamConsumer  # noqa: E402 - as above
 from memory.hosts import is_own_page  # noqa: E402 - as above
 from memory.mcp.asgi import Outer, memory_mount  # noqa: E402 - as above
-from voiceagent import wiring  # noqa: E402 - as above
+from voiceagent import telemetry, wiring  # noqa: E402 - as above
 from voiceagent.body_limit import BodyLimit  # noqa: E402 - as above
 
 _log = structlog.get_logger(__name__)
 
 wiring.install()
+_telemetry = telemetry.start(settings.TELEMETRY, "web")
 
 
 async def lifespan(_scope: Any, receive: Any, send: Any) -> None:
@@ -40,6 +42,7 @@ async def lifespan(_scope: Any, receive: Any, send: Any) -> None:
     await send({"type": "lifespan.startup.complete"})
     await receive()
     await runtime.close_current()
+    await asyncio.to_thread(telemetry.stop)
     await send({"type": "lifespan.shutdown.complete"})
 
 
@@ -80,4 +83,6 @@ _house = ProtocolTypeRouter(
         "lifespan": lifespan,
     }
 )
-application = Outer(_house, memory_mount(settings.MCP), settings.MCP)
+#: Without traces: what ``voiceagent.telemetry`` wraps where they are on.
+plain = Outer(_house, memory_mount(settings.MCP), settings.MCP)
+application = plain if _telemetry is None else _telemetry.wrap(plain)

@@ -6,7 +6,17 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery
-from celery.signals import celeryd_init, setup_logging, worker_process_init, worker_process_shutdown
+from celery.signals import (
+    before_task_publish,
+    celeryd_init,
+    setup_logging,
+    task_postrun,
+    task_prerun,
+    worker_process_init,
+    worker_process_shutdown,
+)
+
+from calls import logcontext
 
 if TYPE_CHECKING:
     from calls.breakersync import Sharing
@@ -19,6 +29,7 @@ ERASURE_SECONDS = 60
 HOUSEKEEPING_SECONDS = 6 * 3600
 PHRASE_SECONDS = 30
 HARD_LIMIT_SECONDS = 600
+_CALL_HEADER = "voiceagent_call"
 SOFT_LIMIT_SECONDS = 540
 
 app = Celery("voiceagent")
@@ -89,6 +100,9 @@ def _before_the_fork(**_: Any) -> None:
 
     from voiceagent import guards  # noqa: F401 - what each child would have to load otherwise
 
+    if settings.TELEMETRY is not None:
+        from voiceagent import otlp  # noqa: F401 - as above
+
     for database in settings.DATABASES.values():
         database["OPTIONS"].pop("pool", None)
 
@@ -110,3 +124,41 @@ def _share_breakers(**_: Any) -> None:
 def _stop_sharing(**_: Any) -> None:
     while _sharing:
         _sharing.pop().stop()
+
+
+@worker_process_init.connect
+def _start_traces(**_: Any) -> None:
+    """In each child, after the fork: what the SDK has threads for does not survive one."""
+    from django.conf import settings  # after the settings module is known
+
+    from voiceagent import telemetry
+
+    telemetry.start(settings.TELEMETRY, "worker")
+
+
+@worker_process_shutdown.connect
+def _stop_traces(**_: Any) -> None:
+    from voiceagent import telemetry
+
+    telemetry.stop()
+
+
+@before_task_publish.connect
+def _name_call(headers: dict[str, Any] | None = None, **_: Any) -> None:
+    """A task about a call says so, and so do the tasks that it sends."""
+    place = logcontext.place.get()
+    if headers is not None and place is not None:
+        headers[_CALL_HEADER] = [place.call_sid, place.trace_id]
+
+
+@task_prerun.connect
+def _enter_call(task: Any = None, **_: Any) -> None:
+    """A task's lines name the call that it is about."""
+    match getattr(task.request, _CALL_HEADER, None):
+        case [str(call_sid), str(trace_id)]:
+            logcontext.enter(call_sid, trace_id)
+
+
+@task_postrun.connect
+def _leave_call(**_: Any) -> None:
+    logcontext.place.set(None)

@@ -10,8 +10,9 @@ import os
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
+from urllib.parse import unquote
 
-from calls.conf import CallsConf, CartesiaConf, LimitsConf, OpenAIConf, TwilioConf
+from calls.conf import CallsConf, CartesiaConf, LimitsConf, OpenAIConf, TraceConf, TwilioConf
 from memory.conf import ALGORITHMS, JwtConf, McpConf
 from memory.embedding.registry import LOCAL_NAMES
 from voiceagent.bootstrap import BASE_DIR
@@ -34,6 +35,9 @@ OUTSIDE_NAMES = (
     "PUBLIC_BASE_URL",
     "DATABASE_URL",
     "REDIS_URL",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT",
+    "OTEL_EXPORTER_OTLP_HEADERS",
     "SECRET_KEY",
     "CALLER_HASH_KEY",
     "MEMORY_KEY",
@@ -87,6 +91,16 @@ class SiteConf:
     def stop_s(self) -> int:
         """How long a web process may take from SIGTERM to its end."""
         return self.drain_s + CLOSING_S + LAST_WORK_S
+
+
+@dataclass(frozen=True, slots=True)
+class TelemetryConf:
+    """Where traces go and what is kept of them. ``traces_url`` is the whole address that is posted to."""
+
+    traces_url: str
+    headers: dict[str, str] = field(repr=False)
+    service_name: str
+    traces: TraceConf
 
 
 def site_conf(env: Env) -> SiteConf:
@@ -169,12 +183,38 @@ def mcp_conf(env: Env, public_base_url: str) -> McpConf:
     return replace(conf, jwt=jwt) if jwt.issuer else conf
 
 
+def telemetry_conf(env: Env) -> TelemetryConf | None:
+    """The configuration of traces; nothing where no address says where they go."""
+    base = env.url("OTEL_EXPORTER_OTLP_ENDPOINT", "")
+    traces_url = env.url("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{base}/v1/traces" if base else "")
+    conf = TelemetryConf(
+        traces_url=traces_url,
+        headers=_headers(env, "OTEL_EXPORTER_OTLP_HEADERS"),
+        service_name=env.text("OTEL_SERVICE_NAME", "voiceagent"),
+        traces=TraceConf(
+            share=env.share("TRACE_CALLS_SHARE", 1.0),
+            slow_turn_ms=env.integer("TRACE_SLOW_TURN_MS", TraceConf().slow_turn_ms, 1, 60_000),
+            with_words=env.flag("TRACE_PII", default=False),
+        ),
+    )
+    return conf if traces_url else None
+
+
+def _headers(env: Env, name: str) -> dict[str, str]:
+    """``key=value`` pairs with commas between; values may be percent-encoded."""
+    pairs = [pair.partition("=") for pair in env.secret(name, "").split(",") if pair.strip()]
+    if any(not key.strip() or not is_pair for key, is_pair, _ in pairs):
+        env.refuse(f"{name} must be pairs such as api-key=secret, with commas between")
+    return {key.strip().lower(): unquote(value.strip()) for key, _, value in pairs}
+
+
 def known_names() -> set[str]:
     """Every variable that is read, those included that name a secret's file."""
     env = Env({})
     calls_conf(env)
     site_conf(env)
     mcp_conf(env, "")
+    telemetry_conf(env)
     return env.names
 
 

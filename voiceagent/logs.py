@@ -1,8 +1,9 @@
 """Structured log lines: JSON for machines, aligned text for people; what callers said or dialled only on request.
 
-Bind ``call_sid``, ``turn_id`` and ``state`` with ``structlog.contextvars`` before a task is created: the task copies
-them. Words and numbers of callers go only into fields whose key has a part ``pii`` (``pii_text``, ``caller_pii``):
-they are dropped unless ``LOG_PII`` is on. Event names are constants, such as ``call.started``.
+Lines of a call's tasks name call, trace, turn and state by themselves (``calls.logcontext``), libraries' lines too; a
+worker's lines name the call that their task is about (``voiceagent.celery``). Words and numbers of callers go only into
+fields whose key has a part ``pii`` (``pii_text``, ``caller_pii``): they are dropped unless ``LOG_PII`` is on. Event names
+are constants, such as ``call.started``; ``docs/logs.md`` lists them.
 """
 
 from __future__ import annotations
@@ -13,8 +14,21 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import structlog
 
+from calls.logcontext import place
+
 if TYPE_CHECKING:
     from structlog.typing import EventDict, Processor, WrappedLogger
+
+
+def name_call(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Say which call a line belongs to, where it does not say so itself."""
+    at = place.get()
+    if at is not None and event.setdefault("call_sid", at.call_sid) == at.call_sid:
+        event.setdefault("trace_id", at.trace_id)
+        if at.state:
+            event.setdefault("turn_id", at.turn_id)
+            event.setdefault("state", at.state)
+    return event
 
 
 def drop_pii(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -43,6 +57,7 @@ def _to_json(value: Any, default: Any, **_: Any) -> str:
 
 _SHARED: tuple[Processor, ...] = (
     structlog.contextvars.merge_contextvars,
+    name_call,
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
@@ -92,6 +107,9 @@ def logging_conf(level: str, style: str, with_pii: bool) -> dict[str, Any]:
             "openai": {"level": "WARNING"},
             "websockets": {"level": "WARNING"},
             "twilio": {"level": "WARNING"},
+            # What does not arrive is counted and told once, by voiceagent.telemetry.
+            "opentelemetry": {"level": "WARNING"},
+            "opentelemetry.exporter": {"level": "CRITICAL"},
         },
     }
 

@@ -35,7 +35,7 @@ from calls.tools import run_tool
 from memory import manager
 from memory.ringing import CallMemories
 from voiceagent import conf as site
-from voiceagent import guards, health
+from voiceagent import guards, health, telemetry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +93,7 @@ def build_for(conf: CallsConf, archive: Callable[[str], None] = send_archive) ->
         database=database,
         recordings_dir=surroundings.recordings_dir(),
         memory=CallerMemory(memories),
+        traces=telemetry.current(),
         process_name=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
         breakers=breakers,
         closers=(cartesia.aclose, lambda: asyncio.to_thread(sharing.stop)),

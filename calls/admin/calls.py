@@ -128,12 +128,12 @@ class CallAdmin(ReadOnlyMixin, _CallAdmin):
         ),
         (
             "Record",
-            {"fields": [("archived", "entry_count", "broken_count"), "invariants", ("process", "caller")]},
+            {"fields": [("archived", "entry_count", "broken_count"), "invariants", ("process", "trace"), "caller"]},
         ),
     ]
     readonly_fields: ClassVar = [
         "started", "answered", "ended", "shown_length", "why", "median_latency", "longest_latency", "carrier_told",
-        "carrier_length", "archived", "invariants", "caller",
+        "carrier_length", "archived", "invariants", "trace", "caller",
     ]  # fmt: skip
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Call]:
@@ -288,6 +288,14 @@ class CallAdmin(ReadOnlyMixin, _CallAdmin):
         """Whether they were watched as it happened, and which did not hold from which step on."""
         broken = [f"{found['invariant'].replace('_', ' ')} (step {found['step']})" for found in call.violations]
         return f"violated: {', '.join(broken)}" if broken else ("held" if call.checked else "not watched")
+
+    @admin.display(description="Trace")
+    def trace(self, call: Call) -> str:
+        """The id under which traces and log lines of this call are found, and whether the trace was exported."""
+        if not call.trace_id:
+            return "none"
+        kept = "" if call.trace_kept else " (in log lines only: its spans were not exported)"
+        return format_html("<code>{}</code>{}", call.trace_id, kept)
 
     @admin.display(description="Caller's key")
     def caller(self, call: Call) -> str:

@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 from calls.models.agent import AgentVersion
 
 NUMBER_LENGTH = 255
+TRACE_ID_LENGTH = 32
 
 
 class Call(models.Model):
@@ -24,7 +25,8 @@ class Call(models.Model):
 
     ``violations`` lists ``{"invariant": name, "step": number}`` where the invariants were watched as it happened;
     ``state_layout`` is what the digests of its events are over. ``remember_due_at``: when what was said is handed to the
-    memory, at the earliest; empty where it was, or where nothing is to be remembered.
+    memory, at the earliest; empty where it was, or where nothing is to be remembered. ``trace_id`` stands in the call's log
+    lines too; ``trace_kept`` says that its trace was exported.
     """
 
     class Status(models.TextChoices):
@@ -60,6 +62,8 @@ class Call(models.Model):
     carrier_duration_s = models.PositiveIntegerField("carrier's duration (s)", null=True, blank=True)
     sip_response_code = models.PositiveSmallIntegerField("SIP response", null=True, blank=True)
     process = models.CharField(max_length=255, blank=True)
+    trace_id = models.CharField("trace", max_length=TRACE_ID_LENGTH, blank=True, default="", db_default="")
+    trace_kept = models.BooleanField("trace exported", default=False, db_default=False)
     entry_count = models.PositiveIntegerField("log entries", default=0)
     broken_count = models.PositiveIntegerField("broken log entries", default=0)
     state_layout = models.JSONField(default=dict, db_default=Value({}, models.JSONField()), editable=False)

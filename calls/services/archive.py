@@ -25,6 +25,7 @@ from django.utils import timezone
 from calls import surroundings
 from calls.logkeys import DEAD_AFTER_MS, LIVE_KEY, checked_sid, events_key, meta_key
 from calls.models import Call, CallEvent, Recording, Turn
+from calls.models.call import TRACE_ID_LENGTH
 from calls.services import carrier, entries, erasure, recordings, timeline
 from calls.services.entries import Entry
 
@@ -87,6 +88,7 @@ def archive_call(call_sid: str, client: redis.Redis) -> Archived:
     _log.info(
         "call.archived",
         call_sid=sid,
+        trace_id=source.meta.get("trace_id", ""),
         result=result.value,
         reason=facts.end_reason,
         entries=facts.entries,
@@ -223,6 +225,8 @@ def _write_call(call: Call, source: Source, facts: CallFacts, *, is_remembered: 
     call.error_count = facts.errors
     call.entry_count = facts.entries
     call.broken_count = facts.broken + facts.missing
+    call.trace_id = source.meta.get("trace_id", "")[:TRACE_ID_LENGTH] or call.trace_id
+    call.trace_kept = "trace_kept" in source.meta
     call.process = source.meta.get("process", "")[:255]
     call.state_layout = _parsed(source.meta.get("state_layout"), dict)
     call.checked = "checked" in source.meta

@@ -18,7 +18,7 @@ from django.utils import timezone
 from calls import surroundings
 from calls.logkeys import checked_sid
 from calls.models import AgentVersion, Call
-from calls.models.call import NUMBER_LENGTH
+from calls.models.call import NUMBER_LENGTH, TRACE_ID_LENGTH
 from calls.services import erasure
 from calls.services.entries import clean
 from memory.callers import caller_key
@@ -67,12 +67,13 @@ def open_call(
     direction: str = "inbound",
     account_sid: str = "",
     agent_version_id: int | None = None,
+    trace_id: str = "",
 ) -> Opened:
     """The row of a ringing call. The same again changes nothing; a row that a status callback made first is completed.
 
     Raises ``ValueError`` for an id that is none.
     """
-    fields = _facts(from_number, to_number, direction, account_sid)
+    fields = {**_facts(from_number, to_number, direction, account_sid), "trace_id": trace_id}
     with transaction.atomic():
         call, is_new = Call.objects.get_or_create(
             call_sid=checked_sid(call_sid), defaults={**fields, "agent_version_id": agent_version_id}
@@ -192,4 +193,5 @@ def call_facts(meta: Mapping[str, str]) -> dict[str, Any]:
     facts: dict[str, Any] = _facts(
         meta.get("from_number", ""), meta.get("to_number", ""), "inbound", meta.get("account_sid", "")
     )
+    facts["trace_id"] = clean(meta.get("trace_id", ""))[:TRACE_ID_LENGTH]
     return {**facts, "agent_version_id": version_or_none(meta.get("agent_version_id", ""))}

@@ -11,11 +11,13 @@ from memory.core.text import clean
 from memory.embedding.port import EmbeddingError
 from memory.embedding.vectors import unit
 from memory.guards import TurnedAway, guarded
+from memory.modelspans import answered, model_span
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from numpy.typing import NDArray
+    from openai.types import CreateEmbeddingResponse
 
 _OPERATION = "openai.embeddings"
 DEFAULT_MODEL = "text-embedding-3-small"
@@ -69,11 +71,18 @@ class OpenAIEmbedding:
         self._client.close()
 
     def _request(self, texts: list[str]) -> NDArray[np.float32]:
+        with model_span("embeddings", self._model, texts=len(texts)) as span:
+            answer = self._answer(texts)
+            answered(span, answer)
+        vectors = [item.embedding for item in sorted(answer.data, key=lambda item: item.index)]
+        if [len(vector) for vector in vectors] != [self.dimension] * len(texts):
+            raise EmbeddingError(f"{self._model} gave other vectors than {len(texts)} of dimension {self.dimension}")
+        return np.array(vectors, dtype=np.float32)
+
+    def _answer(self, texts: list[str]) -> CreateEmbeddingResponse:
         try:
             with guarded(_OPERATION):
-                answer = self._client.embeddings.create(
-                    model=self._model, input=texts, dimensions=self._asked_dimension
-                )
+                return self._client.embeddings.create(model=self._model, input=texts, dimensions=self._asked_dimension)
         except TurnedAway:
             raise EmbeddingError(f"{self._model} fails too often at the moment and was not asked") from None
         except openai.APIStatusError as error:
@@ -87,10 +96,6 @@ class OpenAIEmbedding:
             ) from None
         except openai.OpenAIError as error:
             raise EmbeddingError(f"{self._model} gave an answer that is none: {type(error).__name__}") from None
-        vectors = [item.embedding for item in sorted(answer.data, key=lambda item: item.index)]
-        if [len(vector) for vector in vectors] != [self.dimension] * len(texts):
-            raise EmbeddingError(f"{self._model} gave other vectors than {len(texts)} of dimension {self.dimension}")
-        return np.array(vectors, dtype=np.float32)
 
 
 def _bounded(text: str) -> str:

@@ -11,6 +11,7 @@ import openai
 from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_random_exponential
 
 from memory.guards import TurnedAway, guarded
+from memory.modelspans import answered, model_span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -64,9 +65,15 @@ class Asker:
         return retrying(self._once, system, user, name, schema)
 
     def _once(self, system: str, user: str, name: str, schema: Mapping[str, Any]) -> str:
+        with model_span("chat", self.model, asked_for=name) as span:
+            answer = self._answer(system, user, name, schema)
+            answered(span, answer)
+            return _text_of(answer)
+
+    def _answer(self, system: str, user: str, name: str, schema: Mapping[str, Any]) -> Any:
         try:
             with guarded(_OPERATION):
-                answer = self._client.chat.completions.create(
+                return self._client.chat.completions.create(
                     model=self.model,
                     messages=[{"role": "developer", "content": system}, {"role": "user", "content": user}],
                     response_format={
@@ -87,7 +94,6 @@ class Asker:
             raise AskFailed("unreachable", retryable=True) from None
         except (openai.OpenAIError, ValueError):
             raise AskFailed("garbage") from None
-        return _text_of(answer)
 
 
 def _worth_another(error: BaseException) -> bool:

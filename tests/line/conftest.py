@@ -18,20 +18,25 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from calls import runtime
+from calls.conf import TraceConf
 from calls.core.policy import TurnPolicy
 from calls.models import Agent, AgentNumber, Call
 from calls.phrasebook import shipped_audio
 from calls.runtime import Runtime
 from calls.tasks import archive
-from voiceagent import wiring
+from memory import modelspans
+from tests.line.receiver import Receiver
+from voiceagent import telemetry, wiring
+from voiceagent.conf import TelemetryConf
 from voiceagent.sandbox.carrier import Carrier, PhoneCall
 from voiceagent.sandbox.control import Handle, Reply, Rule, SandboxServer
 from voiceagent.web import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterator
 
     from calls.conf import CallsConf
+    from voiceagent.otlp import Telemetry
 
 NUMBER = "+15005550006"
 ACCOUNT = "AC" + "0" * 32
@@ -115,8 +120,61 @@ async def line(
     await sync_to_async(connections.close_all)()
 
 
-async def open_line(stack: AsyncExitStack, conf: CallsConf, port: int, **limits: Any) -> Line:
-    """Start server, stand-ins and carrier; ``stack`` stops them."""
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    """A receiver of traces that takes what it is sent."""
+    made = Receiver()
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+def kept() -> TraceConf:
+    """What is kept of the calls on a traced line; a test may say otherwise."""
+    return TraceConf(share=1.0, slow_turn_ms=60_000)
+
+
+@pytest.fixture
+def traced(receiver: Receiver, kept: TraceConf, monkeypatch: pytest.MonkeyPatch) -> Iterator[Telemetry]:
+    """This process traces to ``receiver``, and sends often."""
+    from voiceagent import otlp
+
+    monkeypatch.setattr(otlp, "SEND_EVERY_MS", 50)
+    monkeypatch.setattr(otlp, "SEND_TIMEOUT_S", 1.0)
+    started = otlp.Telemetry(TelemetryConf(receiver.url, {"api-key": "k1"}, "voiceagent", kept), "web")
+    monkeypatch.setattr(telemetry, "_started", started)
+    monkeypatch.setattr(modelspans, "_tracer", started.provider.get_tracer("voiceagent.memory"))
+    yield started
+    started.stop(0.5)
+
+
+@pytest.fixture
+async def traced_line(
+    agent: Agent, traced: Telemetry, calls_conf: CallsConf, unused_tcp_port: int, settings: Any, tmp_path: Any
+) -> AsyncIterator[Line]:
+    """A running line whose requests and calls are traced."""
+    from voiceagent import asgi
+
+    settings.DATA_DIR = str(tmp_path)
+    settings.ALLOWED_HOSTS = ["127.0.0.1"]
+    async with AsyncExitStack() as stack:
+        yield await open_line(stack, calls_conf, unused_tcp_port, traced.wrap(asgi.plain))
+    await sync_to_async(connections.close_all)()
+
+
+async def open_line(
+    stack: AsyncExitStack,
+    conf: CallsConf,
+    port: int,
+    app: Any = None,
+    send_archive: Callable[[str], None] | None = None,
+    **limits: Any,
+) -> Line:
+    """Start server, stand-ins and carrier; ``stack`` stops them.
+
+    ``app`` in place of the product's own application, ``send_archive`` in place of archiving at once.
+    """
     sandbox = await stack.enter_async_context(SandboxServer())
     cartesia, openai = sandbox.handle(), sandbox.handle()
     url = f"http://127.0.0.1:{port}"
@@ -139,12 +197,12 @@ async def open_line(stack: AsyncExitStack, conf: CallsConf, port: int, **limits:
         archived.append(call_sid)
 
     async def build() -> Runtime:
-        return wiring.build_for(conf, archive_now)
+        return wiring.build_for(conf, send_archive or archive_now)
 
     runtime.provide(build)
     stack.push_async_callback(runtime.close_current)
     built = await runtime.current()
-    await stack.enter_async_context(_serving(port))
+    await stack.enter_async_context(_serving(port, app))
     carrier = await stack.enter_async_context(
         Carrier(url, account_sid=ACCOUNT, auth_token="t" * 32, rest_url=sandbox.url)
     )
@@ -154,11 +212,11 @@ async def open_line(stack: AsyncExitStack, conf: CallsConf, port: int, **limits:
 class _serving:
     """The ASGI application on a real socket, in this loop."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, app: Any = None) -> None:
         from voiceagent.asgi import application
 
         config = uvicorn.Config(
-            application,
+            app or application,
             host="127.0.0.1",
             port=port,
             ws="websockets-sansio",

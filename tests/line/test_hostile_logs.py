@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
+from prometheus_client import generate_latest
 
 from tests.line.conftest import Line, make_agent, policy, speech
-from tests.line.hostile import answered, eventually, exchange, keyed, quick, sid, wire
+from tests.line.hostile import TOKEN, answered, eventually, exchange, keyed, quick, sid, wire
 from voiceagent.logs import formatter
 from voiceagent.sandbox.carrier import AgentStarted
 from voiceagent.sandbox.carrier.signing import HEADER
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from calls.models import Agent
+    from tests.line.receiver import Receiver
 
 CALLER = "+15557654321"
 SAID = "My name is Wilhelmina and my card is four two four two."
@@ -95,9 +97,12 @@ async def a_revealing_call(line: Line) -> str:
     return phone.call_sid
 
 
-async def test_nothing_of_a_caller_is_logged_unless_somebody_switched_that_on(line: Line) -> None:
+async def test_nothing_of_a_caller_is_logged_measured_or_traced_unless_somebody_switched_that_on(
+    traced_line: Line, receiver: Receiver
+) -> None:
     with logged() as (plain, with_pii):
-        call_sid = await a_revealing_call(line)
+        call_sid = await a_revealing_call(traced_line)
+        await eventually(lambda: bool(receiver.named("call")))
     lines = plain.getvalue().splitlines()
     for wanted in ("call.started", "turn.closed", "vendor.failed", "call.ended", "webhook.refused", "Not Found"):
         assert [entry for entry in lines if wanted in entry], wanted
@@ -107,3 +112,6 @@ async def test_nothing_of_a_caller_is_logged_unless_somebody_switched_that_on(li
     assert [entry for entry in revealing if "voiceagent.sandbox" not in entry and "aiohttp" not in entry] == []
     for wanted in (CALLER, SAID, REPLIED):
         assert wanted in with_pii.getvalue()
+    elsewhere = b"\n".join([generate_latest(), *receiver.bodies])
+    assert b"/twilio/voice" in elsewhere
+    assert [secret for secret in (*SECRETS, TOKEN) if secret.encode() in elsewhere] == []

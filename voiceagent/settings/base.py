@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from django.utils.csp import CSP
 
 from voiceagent.bootstrap import BASE_DIR
-from voiceagent.conf import calls_conf, mcp_conf, site_conf
+from voiceagent.conf import calls_conf, mcp_conf, site_conf, telemetry_conf
 from voiceagent.database import database
 from voiceagent.env import Env
 from voiceagent.logs import logging_conf
@@ -19,6 +19,8 @@ _calls = calls_conf(_env)
 _site = site_conf(_env)
 #: The memory's MCP server: ``memory.conf.McpConf``.
 MCP = mcp_conf(_env, _calls.twilio.public_base_url)
+#: Where traces go: ``voiceagent.conf.TelemetryConf``; nothing where they are off.
+TELEMETRY = telemetry_conf(_env)
 _env.check()
 DATABASES = {"default": database(_site.database_url, _site.database_pool_size)}
 

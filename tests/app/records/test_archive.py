@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from calls.bus import Bus
 from calls.calllog import CallLog
+from calls.logcontext import CallPlace
 from calls.logkeys import LIVE_KEY, events_key, meta_key
 from calls.models import Call, CallEvent, Recording, Turn
 from calls.services.archive import Archived, archive_call
@@ -67,7 +68,7 @@ def test_a_call_becomes_rows(archived: Callable[[Conversation], Call], version: 
 def test_the_log_line_and_the_row_count_the_same(archived: Callable[[Conversation], Call]) -> None:
     talk = booked_table()
     bus = Bus(on_error=pytest.fail)
-    CallLog(bus, Ticket(talk.call_sid, "", "", "", 1, talk.profile))
+    CallLog(bus, Ticket(talk.call_sid, "", "", "", 1, talk.profile), CallPlace(talk.call_sid, ""))
     with capture_logs() as lines:
         for taken in talk.steps:
             bus.publish(taken)
