@@ -26,6 +26,7 @@ from calls.breakers import Breakers
 from calls.conf import CallsConf
 from calls.core.events import HangUpAsked
 from calls.core.policy import AgentProfile
+from calls.core.state import Phase
 from calls.eventlog import LogWriter
 from calls.logcontext import enter
 from calls.loopwatch import LoopWatch
@@ -203,18 +204,29 @@ class Runtime:
         self.registry.drain(0)
         if (waiting := self.registry.expected) and not hurry.is_set():
             _log.info("drain.closing", calls=waiting, seconds=closing_s)
-        for session in list(self.registry.live.values()):
-            if not session.actor.state.ending:  # who says goodbye already is not cut short
-                session.actor.mailbox.post(HangUpAsked(by="drain"))
-        await self._until_empty(closing_s, hurry)
+        asked: set[str] = set()
+        await self._until_empty(closing_s, hurry, lambda: self._say_goodbye(asked))
         for session in list(self.registry.live.values()):
             for _ in range(2):  # asked again, a call ends without further words
                 session.actor.mailbox.post(HangUpAsked(by="drain"))
         await self._until_empty(_LAST_CALL_S, asyncio.Event())
 
-    async def _until_empty(self, limit_s: float, hurry: asyncio.Event) -> None:
+    def _say_goodbye(self, asked: set[str]) -> None:
+        """Ask every call to end that was not asked yet. One that is still connecting would end without a word."""
+        for call_sid, session in list(self.registry.live.items()):
+            state = session.actor.state
+            if call_sid in asked or state.phase is Phase.CONNECTING:
+                continue
+            asked.add(call_sid)
+            if not state.ending:  # who says goodbye already is not cut short
+                session.actor.mailbox.post(HangUpAsked(by="drain"))
+
+    async def _until_empty(
+        self, limit_s: float, hurry: asyncio.Event, each_time: Callable[[], object] = lambda: None
+    ) -> None:
         deadline = time.monotonic() + limit_s
-        while self.registry.expected and not hurry.is_set() and time.monotonic() < deadline:  # noqa: ASYNC110 - reservations expire
+        while self.registry.expected and not hurry.is_set() and time.monotonic() < deadline:
+            each_time()
             await asyncio.sleep(_DRAIN_POLL_S)
 
     async def aclose(self) -> None:

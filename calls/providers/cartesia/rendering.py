@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from calls.breakers import Breaker
     from calls.conf import CartesiaConf
 
-_TIMEOUT_S = 30.0
+_TIMEOUT_S = 15.0
 
 
 class PhraseVoice:

@@ -253,7 +253,7 @@ def test_what_the_vendor_says_of_us_is_counted_by_the_breaker(single: Agent, stu
         (b"", "said nothing (0.0 s)"),
         (b"\x80" * 1000, "said nothing (0.1 s)"),
         (b"\xff" * 16000, "silent"),
-        (phrasebook.shipped_audio("en", "trouble") * 3, "at most 12 s are played: shorten it"),
+        (phrasebook.shipped_audio("en", "trouble") * 3, "at most 10 s are played: shorten it"),
     ],
     ids=["nothing", "a click", "silence", "a speech"],
 )
