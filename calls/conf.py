@@ -21,9 +21,10 @@ class CartesiaConf:
     base_url: str = "https://api.cartesia.ai"
     stt_model: str = "ink-2"
     stt_manual_model: str = "ink-whisper"
+    stt_batch_model: str = "ink-whisper"
     tts_model: str = "sonic-3.5"
     stt_join_ms: int = 0
-    connect_timeout_ms: int = 3000
+    connect_timeout_ms: int = 2000
 
 
 @dataclass(frozen=True, slots=True)

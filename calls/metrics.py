@@ -43,6 +43,13 @@ STT_ERRORS = Counter(
 MODEL_ERRORS = Counter("openai_error", "Failed attempts at the model, mended ones included", ["kind", "operation"])
 TWILIO_ERRORS = Counter("twilio_error", "Failed requests to the carrier's REST interface", ["kind", "operation"])
 
+EAR_RECOVERIES = Counter(
+    "ear_recoveries",
+    "Stretches of a caller's audio transcribed apart: what for, and with what outcome (text, empty, or a kind of failure)",
+    ["cause", "outcome"],
+)
+EAR_AUDIO_DROPPED = Counter("ear_audio_dropped_bytes", "Audio of callers that was let go before any text covered it")
+
 RECALL_MS = Histogram(
     "recall_ms",
     "What the memory needed for a recall before an answer, by the deepest level that gave something to the prompt",

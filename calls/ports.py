@@ -29,6 +29,12 @@ class Ear(Protocol):
     def feed(self, audio: bytes) -> None:
         """Take one frame of the caller's audio, in order; never blocks. Old audio is dropped when too much waits."""
 
+    def voice_began(self, ago_ms: int) -> None:
+        """The local detector heard the caller begin, this long before the latest frame. What is said must become words."""
+
+    def voice_ended(self, ago_ms: int) -> None:
+        """The local detector heard the caller stop, this long before the latest frame."""
+
     def finalize(self) -> None:
         """Ask for the final text now (manual endpointing only; otherwise nothing)."""
 

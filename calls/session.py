@@ -24,7 +24,7 @@ from calls.callcheck import CallCheck, is_watched
 from calls.calllog import CallLog
 from calls.calltrace import CallTrace
 from calls.codecs.twilio import Dtmf, Mark, Media, parse_mark_name
-from calls.core.events import CarrierGone, DtmfPressed, MarkReturned, SpeechStarted
+from calls.core.events import CarrierGone, DtmfPressed, MarkReturned, SpeechEnded, SpeechStarted
 from calls.mailbox import Clock, Mailbox
 from calls.media.gate import Gate
 from calls.media.recorder import Recorder
@@ -36,6 +36,7 @@ from calls.tracing import id_of, to_text
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
 
+    from calls.core.events import Event
     from calls.logcontext import CallPlace
     from calls.ports import CarrierOut
     from calls.runtime import Runtime
@@ -66,7 +67,7 @@ class Session:
         gate = Gate(carrier, mailbox.post, self._recorder, metrics.STALE_AUDIO.inc)
         self._ear = runtime.make_ear(ticket.agent, mailbox.post)
         self._voice = runtime.make_voice(ticket.agent, gate, mailbox.post)
-        self._detector = SpeechDetector(mailbox.post, runtime.vad, runtime.windows)
+        self._detector = SpeechDetector(self._detected, runtime.vad, runtime.windows)
         memory = runtime.open_memory(ticket)
         self._memory = MemoryFeed(memory, bus, mailbox.post, ticket.call_sid) if memory is not None else None
         parts = Parts(self._ear, self._voice, runtime.model, runtime.control, carrier, gate, runtime.run_tool, memory)
@@ -106,6 +107,15 @@ class Session:
         self._ear.feed(media.payload)
         self._recorder.heard(media.timestamp_ms, media.payload)
         self._detector.feed(media.payload, now_ms)
+
+    def _detected(self, event: Event) -> None:
+        """The detector's verdict: for the core, and for the ear, which must have words for what it heard."""
+        self._mailbox.post(event)
+        now_ms = self._clock.now_ms()
+        if isinstance(event, SpeechStarted):
+            self._ear.voice_began(now_ms - event.voiced_at_ms)
+        elif isinstance(event, SpeechEnded):
+            self._ear.voice_ended(now_ms - event.voiced_until_ms)
 
     def mark(self, mark: Mark) -> None:
         """A playback mark came back. Names that are not ours are counted."""

@@ -56,7 +56,9 @@ async def build() -> Runtime:
     return build_for(site.current())
 
 
-def build_for(conf: CallsConf, archive: Callable[[str], None] = send_archive) -> Runtime:
+def build_for(
+    conf: CallsConf, archive: Callable[[str], None] = send_archive, breakers: Breakers | None = None
+) -> Runtime:
     """A runtime for this configuration, inside the running loop. ``archive`` is told of every finished call, in a thread."""
     vad.session()
     phrasebook.load_all()
@@ -68,15 +70,15 @@ def build_for(conf: CallsConf, archive: Callable[[str], None] = send_archive) ->
     )
     disk = ThreadPoolExecutor(1, "recordings")
     database = ThreadPoolExecutor(_DATABASE_THREADS, "call-database")
-    cartesia = CartesiaClient(conf.cartesia)
     twilio = conf.twilio
     memories = CallMemories(manager.current(), database)
     memories.start()
-    breakers = Breakers()
+    breakers = breakers or Breakers()
     breakers.expose()
     guards.install(breakers)
     sharing = Sharing(breakers, conf.redis_url)
     sharing.start()
+    cartesia = CartesiaClient(conf.cartesia, breakers)
     built = Runtime(
         conf=conf,
         redis=client,

@@ -305,7 +305,7 @@ async def test_a_lost_socket_fails_the_epoch_and_is_replaced_for_the_next(
     assert heard.bytes_of(1, 2) == len("But this.") * BYTES_PER_CHAR
 
 
-async def test_a_voice_that_owes_audio_and_gives_none_has_failed(
+async def test_a_voice_that_owes_audio_and_gives_none_has_failed_with_its_socket(
     client: CartesiaClient, vendor: Handle, agent: AgentProfile, heard: Heard
 ) -> None:
     vendor.fault("cartesia.tts.context", "stall", after=1)
@@ -317,8 +317,7 @@ async def test_a_voice_that_owes_audio_and_gives_none_has_failed(
         voice.say(1, 2, "Next.")
         voice.end(1, 2)
         await heard.until(lambda: heard.ended)
-        (socket,) = vendor.journal("cartesia.tts.socket")
-        assert [name.rsplit(".", 3)[1:] for name in socket["cancels"]] == [["t1", "e1", "c1"]]
+    assert len(vendor.journal("cartesia.tts.socket")) == 2
     assert heard.of(VoiceFailed) == [VoiceFailed(turn=1, epoch=1, kind="hung", retryable=True)]
     assert len(heard.chunks) > 1
 

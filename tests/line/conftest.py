@@ -18,6 +18,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from calls import runtime
+from calls.breakerrules import OPERATIONS, Rules
 from calls.conf import TraceConf
 from calls.core.policy import TurnPolicy
 from calls.models import Agent, AgentNumber, Call
@@ -35,6 +36,7 @@ from voiceagent.web import MAX_MESSAGE_BYTES
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
+    from calls.breakers import Breakers
     from calls.conf import CallsConf
     from voiceagent.otlp import Telemetry
 
@@ -120,6 +122,10 @@ async def line(
     await sync_to_async(connections.close_all)()
 
 
+#: For lines whose calls fail beside each other, each by a fault of its own: one must not cut off the others.
+NEVER_OPEN = {name: Rules(opens=False) for name in OPERATIONS}
+
+
 @pytest.fixture
 async def receiver() -> AsyncIterator[Receiver]:
     """A receiver of traces that takes what it is sent."""
@@ -169,11 +175,13 @@ async def open_line(
     port: int,
     app: Any = None,
     send_archive: Callable[[str], None] | None = None,
+    breakers: Breakers | None = None,
     **limits: Any,
 ) -> Line:
     """Start server, stand-ins and carrier; ``stack`` stops them.
 
-    ``app`` in place of the product's own application, ``send_archive`` in place of archiving at once.
+    ``app`` in place of the product's own application, ``send_archive`` in place of archiving at once, ``breakers`` in
+    place of the product's figures.
     """
     sandbox = await stack.enter_async_context(SandboxServer())
     cartesia, openai = sandbox.handle(), sandbox.handle()
@@ -197,7 +205,7 @@ async def open_line(
         archived.append(call_sid)
 
     async def build() -> Runtime:
-        return wiring.build_for(conf, send_archive or archive_now)
+        return wiring.build_for(conf, send_archive or archive_now, breakers)
 
     runtime.provide(build)
     stack.push_async_callback(runtime.close_current)

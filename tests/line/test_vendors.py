@@ -16,10 +16,11 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections
 
+from calls.breakers import Breakers
 from calls.core.phrases import shipped_text
 from calls.phrasebook import shipped_audio
 from calls.tasks import sweep
-from tests.line.conftest import ACCOUNT, Line, make_agent, open_line, policy, speech
+from tests.line.conftest import ACCOUNT, NEVER_OPEN, Line, make_agent, open_line, policy, speech
 from tests.line.hostile import Counts, answered, events_of, eventually, exchange, keyed, quick, small_talk
 from voiceagent.embedded import state
 from voiceagent.embedded.valkey import Valkey
@@ -70,7 +71,7 @@ async def line(
         openai=replace(calls_conf.openai, read_timeout_ms=800),
     )
     async with AsyncExitStack() as stack:
-        opened = await open_line(stack, conf, unused_tcp_port)
+        opened = await open_line(stack, conf, unused_tcp_port, breakers=Breakers(NEVER_OPEN))
         quick(opened)
         small_talk(opened)
         yield opened
@@ -203,8 +204,8 @@ async def test_a_voice_that_stays_away_is_replaced_by_the_phrase_until_it_is_bac
     cases = [
         Case({"kind": "refuse", "status": 401}, "auth", VOICE_SOCKET),
         Case({"kind": "refuse", "status": 429}, "rate_limited", VOICE_SOCKET),
-        Case({"kind": "hang"}, "overdue", VOICE_SOCKET),
-        Case({"kind": "stall"}, "overdue", VOICE),
+        Case({"kind": "hang"}, "timeout", VOICE_SOCKET),
+        Case({"kind": "stall"}, "hung", VOICE),
         Case({"kind": "error", "status": 500}, "server", VOICE),
     ]
     for case in cases:
@@ -220,14 +221,13 @@ async def test_a_voice_that_stays_away_is_replaced_by_the_phrase_until_it_is_bac
         await keyed(case.phone)
         row, turns = await ended_row(line, case.phone)
         assert row.end_reason == "caller_hung_up", case
-        failed = set(await kinds(row, "VoiceFailed"))
-        assert failed <= {"timeout"} if case.kind == "overdue" else failed == {case.kind}, case
+        assert set(await kinds(row, "VoiceFailed")) == {case.kind}, case
         assert [turn.outcome for turn in turns] == ["failed_to_fallback", "answered"], case
         assert [turn.heard_text for turn in turns] == [shipped_text("en", "voice_failed"), FINE]
         assert was_played(case.phone, "voice_failed")
 
     await asyncio.gather(unaffected(line, other), *(recovers(case) for case in cases))
-    assert set(counts.moved()) - {"timeout"} == {"auth", "rate_limited", "server", "overdue"}
+    assert set(counts.moved()) == {"auth", "rate_limited", "server", "timeout", "hung"}
 
 
 async def test_a_voice_lost_in_the_middle_says_the_unheard_words_again(line: Line) -> None:
@@ -329,17 +329,27 @@ async def failures(row: Call) -> list[tuple[str, bool]]:
     return [(data["kind"], data["final"]) for data in await events_of(row, "EarFailed")]
 
 
-async def test_ears_that_hear_nothing_lead_to_the_prompts_and_a_goodbye(line: Line, agent: Agent) -> None:
-    """A socket that is up and silent cannot be told from a caller who is; the call ends as it does then."""
-    agent.policy = policy(**POLICY, idle_ms=600, idle_prompts=1)
-    await agent.asave()
-    line.ears.fault(STT, "stall")
-    phone = await answered(line)
-    await phone.speak(speech(600))
-    assert (await phone.wait_until_over(15)).by == "server"
-    row, turns = await ended_row(line, phone)
-    assert row.end_reason == "caller_silent"
-    assert [turn.heard_text for turn in turns] == ["Are you still there?", agent.goodbye_text]
+async def test_ears_that_hear_nothing_are_found_out_and_the_caller_is_answered(line: Line) -> None:
+    """The socket is up and says nothing, from the start, after its greeting, or after the turn's beginning."""
+    counts = Counts("cartesia_stt_error", "kind")
+    line.ears.utterances("A table for two, please.")
+    phones = []
+    for after in range(3):
+        line.ears.fault(STT, "stall", after=after)
+        phones.append(await answered(line))
+        await line.ears.wait_for(STT, after + 1)
+
+    async def is_answered(phone: PhoneCall) -> None:
+        assert await exchange(phone, speech(600)) < 6000
+        await exchange(phone, speech(600))
+        row, turns = await ended_row(line, phone)
+        assert row.end_reason == "caller_hung_up"
+        assert [turn.user_text for turn in turns] == ["A table for two, please."] * 2
+        assert [turn.outcome for turn in turns] == ["answered"] * 2
+        assert await failures(row) == [("hung", False)]
+
+    await asyncio.gather(*map(is_answered, phones))
+    assert counts.moved() == {"hung": 3}
 
 
 # --- the carrier's REST interface ----------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import httpx
@@ -11,14 +12,18 @@ import orjson
 from cartesia import AsyncCartesia
 from pydantic import BaseModel
 
+from calls import metrics
+from calls.breakers import UNGUARDED
 from calls.providers.cartesia.errors import VENDOR, VENDOR_EXCEPTIONS, classify
 from calls.providers.errors import VendorError
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Iterator
     from contextlib import AbstractAsyncContextManager
 
     from cartesia.types.websocket_connection_options import WebSocketConnectionOptions
 
+    from calls.breakers import Breakers
     from calls.conf import CartesiaConf
 
 _MAX_MESSAGE_BYTES = 4 * 1024 * 1024
@@ -43,8 +48,9 @@ class CartesiaClient:
     as silence.
     """
 
-    def __init__(self, conf: CartesiaConf) -> None:
+    def __init__(self, conf: CartesiaConf, breakers: Breakers | None = None) -> None:
         self.conf = conf
+        self._breaker_of = breakers.of if breakers is not None else lambda _: UNGUARDED
         scheme, rest = conf.base_url.rstrip("/").split("://", 1)
         secure = scheme == "https"
         self.sdk = AsyncCartesia(
@@ -63,9 +69,31 @@ class CartesiaClient:
 
     async def open[S: Socket](self, manager: AbstractAsyncContextManager[S]) -> S:
         """Enter one of the SDK's connection managers within the deadline. Raises ``VendorError``."""
+        return await self.within(self.conf.connect_timeout_ms / 1000, manager.__aenter__())
+
+    @contextmanager
+    def attempt(self, operation: str) -> Iterator[None]:
+        """One attempt at an operation, if its breaker admits it; a failure is counted. Raises ``VendorError``."""
+        with self._breaker_of(operation).admit():
+            try:
+                yield
+            except VendorError as error:
+                metrics.vendor_failed(operation, error.kind)
+                raise
+
+    def report(self, operation: str, kind: str = "ok") -> None:
+        """How a connection fares that was made some time ago: breaker and metrics learn of it."""
+        if kind != "ok":
+            metrics.vendor_failed(operation, kind)
+        with suppress(VendorError):
+            self._breaker_of(operation).admit().failed(kind)
+
+    @staticmethod
+    async def within[T](limit_s: float, asked: Awaitable[T]) -> T:
+        """What the SDK was asked for, within this time. Raises ``VendorError``."""
         try:
-            async with asyncio.timeout(self.conf.connect_timeout_ms / 1000):
-                return await manager.__aenter__()
+            async with asyncio.timeout(limit_s):
+                return await asked
         except VENDOR_EXCEPTIONS as error:
             raise classify(error) from error
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from cartesia import APIConnectionError, APIStatusError, APITimeoutError, WebSocketConnectionClosedError
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
 
 from calls.providers.errors import VendorError, kind_of_status
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 VENDOR: Final = "cartesia"
 
@@ -46,20 +49,28 @@ def classify(error: BaseException) -> VendorError:
     if isinstance(error, VendorError):
         return error
     if isinstance(error, InvalidStatus):
-        return from_status(error.response.status_code, _body(error.response.body))
+        return from_status(error.response.status_code, _body(error.response.body), error.response.headers)
     if isinstance(error, APIStatusError):
-        return from_status(error.status_code, error.body if isinstance(error.body, dict) else {})
+        body = error.body if isinstance(error.body, dict) else {}
+        return from_status(error.status_code, body, error.response.headers)
     code = error.rcvd.code if isinstance(error, ConnectionClosed) and error.rcvd is not None else None
     kind = next((kind for cls, kind in _EXCEPTION_KINDS if isinstance(error, cls)), "unknown")
     return VendorError(kind, VENDOR, status=code, detail=f"{type(error).__name__}: {error}"[:200])
 
 
-def from_status(status: int, body: dict[str, Any]) -> VendorError:
+def from_status(status: int, body: dict[str, Any], headers: Mapping[str, str] | None = None) -> VendorError:
     """The failure in an HTTP answer or an ``error`` message of a socket; ``status`` 0 where none was given."""
     code = body.get("error_code")
     kind = _CODE_KINDS.get(code) if isinstance(code, str) else None
     detail = " ".join(str(body[name]) for name in ("title", "message") if body.get(name))
-    return VendorError(kind or kind_of_status(status), VENDOR, status=status or None, detail=detail[:200])
+    wish_s = _retry_after_s(headers.get("Retry-After", "")) if headers is not None else None
+    kind = kind or kind_of_status(status)
+    return VendorError(kind, VENDOR, status=status or None, detail=detail[:200], retry_after_s=wish_s)
+
+
+def _retry_after_s(wish: str) -> float | None:
+    """Seconds, if that is how it is told; a date means longer than anybody waits on the telephone."""
+    return float(wish) if wish.isascii() and wish.isdecimal() else None
 
 
 def from_event(event: dict[str, Any]) -> VendorError:

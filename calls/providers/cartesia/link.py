@@ -9,10 +9,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception,
+    stop_after_attempt,
+    stop_before_delay,
+    wait_random_exponential,
+)
 
 from calls.providers.aio import race
 from calls.providers.cartesia.errors import VENDOR, VENDOR_EXCEPTIONS, classify
@@ -29,14 +36,39 @@ _LOSSES: tuple[type[Exception], ...] = (VendorError, *VENDOR_EXCEPTIONS)
 class Persistence:
     """How stubbornly a lost socket is replaced. Times in seconds.
 
-    Waits are drawn from 0 to a bound that doubles from ``first_wait_s`` up to ``longest_wait_s``. A connection that
-    lived for ``stable_s`` gives the next outage its full number of ``attempts``.
+    Waits are drawn from 0 to a bound that doubles from ``first_wait_s`` up to ``longest_wait_s``; where the vendor asks for
+    more, as long as that. No attempt begins later than ``useful_s`` after the first. A connection that lived for
+    ``stable_s`` gives the next outage its full number of ``attempts``. ``outlasts_breaker``: an open breaker is waited for as
+    a vendor is that may come back, else it is a failure for good.
     """
 
     attempts: int = 5
     first_wait_s: float = 0.25
     longest_wait_s: float = 3.0
+    useful_s: float = 12.0
     stable_s: float = 5.0
+    outlasts_breaker: bool = True
+
+    def within(self, limit_s: float) -> Persistence:
+        """The same, for no longer than this."""
+        return replace(self, useful_s=min(self.useful_s, limit_s))
+
+    def retrying(self) -> AsyncRetrying:
+        """Attempts at something that raises ``VendorError``; the last one is raised."""
+        return AsyncRetrying(
+            stop=stop_after_attempt(self.attempts) | stop_before_delay(self.useful_s),
+            wait=self._wait_s,
+            retry=retry_if_exception(self._is_worth_another),
+            reraise=True,
+        )
+
+    def _is_worth_another(self, error: BaseException) -> bool:
+        return isinstance(error, VendorError) and (error.retryable or (error.kind == "open" and self.outlasts_breaker))
+
+    def _wait_s(self, state: RetryCallState) -> float:
+        error = state.outcome.exception() if state.outcome is not None else None
+        asked_s = error.retry_after_s if isinstance(error, VendorError) else None
+        return max(asked_s or 0.0, wait_random_exponential(self.first_wait_s, self.longest_wait_s)(state))
 
 
 class Served[S: Socket](Protocol):
@@ -48,8 +80,11 @@ class Served[S: Socket](Protocol):
     async def serve(self, socket: S) -> None:
         """Use the connection until it ends. Raises ``VendorError`` or one of the SDK's exceptions."""
 
+    def lost(self, error: VendorError) -> None:
+        """A connection that stood is no more."""
+
     def went_down(self, error: VendorError, *, final: bool) -> None:
-        """An attempt or a connection failed; ``final`` when nothing more will be tried by itself."""
+        """There is no connection; ``final`` when nothing more will be tried by itself."""
 
     async def revived(self) -> bool:
         """After a final failure: wait until it is worth trying again, or say that it never is."""
@@ -85,20 +120,11 @@ class Link[S: Socket]:
     async def _keep_up(self) -> None:
         while True:
             try:
-                await self._retrying()(self._session)
+                await self._persistence.retrying().copy(before_sleep=self._between_attempts)(self._session)
             except VendorError as error:
                 self._served.went_down(error, final=True)
                 if not await self._served.revived():
                     return
-
-    def _retrying(self) -> AsyncRetrying:
-        return AsyncRetrying(
-            stop=stop_after_attempt(self._persistence.attempts),
-            wait=wait_random_exponential(self._persistence.first_wait_s, self._persistence.longest_wait_s),
-            retry=retry_if_exception(lambda error: isinstance(error, VendorError) and error.retryable),
-            before_sleep=self._between_attempts,
-            reraise=True,
-        )
 
     def _between_attempts(self, state: RetryCallState) -> None:
         error = state.outcome.exception() if state.outcome is not None else None
@@ -117,6 +143,7 @@ class Link[S: Socket]:
         finally:
             with contextlib.suppress(*VENDOR_EXCEPTIONS):
                 await socket.close()
+        self._served.lost(lost)
         if not lost.retryable or time.monotonic() - opened_at < self._persistence.stable_s:
             raise lost
         self._served.went_down(lost, final=False)

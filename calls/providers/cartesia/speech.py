@@ -57,7 +57,8 @@ class Context:
 
 @dataclass(slots=True, eq=False)
 class Speech:
-    """One epoch. ``held``: text that cannot begin a context yet, as nothing in it can be spoken."""
+    """One epoch. ``held``: text that cannot begin a context yet, as nothing in it can be spoken. ``active_at``: when text was
+    given or audio came last; ``sent_at``: when text left last."""
 
     turn: int
     epoch: int
@@ -68,11 +69,12 @@ class Speech:
     opened: list[Context] = field(default_factory=list)
     contexts_made: int = 0
     active_at: float = 0.0
+    sent_at: float = 0.0
 
     @property
     def waits_for_vendor(self) -> bool:
         """Whether the vendor owes audio or the end."""
-        return self.context is not None and self.context.on_wire and (self.ended or self.context.owes_audio)
+        return self.context is not None and (self.ended or self.context.owes_audio)
 
 
 @dataclass(slots=True)

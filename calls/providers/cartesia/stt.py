@@ -6,28 +6,18 @@ told by our own detector when a turn is over. Both get µ-law 8 kHz as it comes 
 
 from __future__ import annotations
 
+from collections import deque
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from cartesia import omit
 from cartesia.resources.stt.auto_finalize import AsyncAutoFinalizeResourceConnection as TurnsSocket
 from cartesia.resources.stt.manual_finalize import AsyncManualFinalizeResourceConnection as ManualSocket
 
-from calls import metrics
-from calls.core.events import (
-    EagerEnd,
-    EarFailed,
-    EarReady,
-    Event,
-    TurnEnded,
-    TurnOpened,
-    TurnResumed,
-    WordsHeard,
-)
-from calls.providers.aio import race
-from calls.providers.cartesia.client import CartesiaClient, language_code, parse
-from calls.providers.cartesia.errors import VENDOR, from_event
-from calls.providers.cartesia.frames import FrameQueue
-from calls.providers.cartesia.link import Link, Persistence
+from calls.core.events import EagerEnd, Event, TurnEnded, TurnOpened, TurnResumed, WordsHeard
+from calls.providers.cartesia.client import CartesiaClient, language_code
+from calls.providers.cartesia.ear import CartesiaEar
+from calls.providers.cartesia.errors import VENDOR
+from calls.providers.cartesia.ledger import Patience
 from calls.providers.errors import VendorError
 
 if TYPE_CHECKING:
@@ -40,95 +30,10 @@ _ENCODING: Literal["pcm_mulaw"] = "pcm_mulaw"
 _SAMPLE_RATE = 8000
 
 
-class _CartesiaEar[S: (TurnsSocket, ManualSocket)]:
-    """What both ears share: live audio out, one outage told once, never a backlog."""
-
-    def __init__(
-        self,
-        client: CartesiaClient,
-        agent: AgentProfile,
-        post: Post,
-        *,
-        keyterms: Sequence[str] = (),
-        persistence: Persistence | None = None,
-    ) -> None:
-        self._client = client
-        self._language = language_code(agent.language)
-        self._post = post
-        self._keyterms = list(keyterms)
-        self._frames = FrameQueue(join_bytes=client.conf.stt_join_ms * 8)
-        self._link: Link[S] = Link(self, persistence or Persistence())
-        self._up = False
-        self._outage_told = False
-
-    @property
-    def dropped_frames(self) -> int:
-        """Frames that were dropped because the socket was too slow."""
-        return self._frames.dropped_frames
-
-    async def run(self) -> None:
-        """Connect and listen until ``aclose`` or cancellation, or until no further attempt is worth it."""
-        await self._link.run()
-
-    def feed(self, audio: bytes) -> None:
-        """One frame of µ-law. While there is no socket it is dropped: only live audio may go to a new one."""
-        if self._up:
-            self._frames.put(audio)
-
-    def finalize(self) -> None:
-        """Nothing: turns are found by the vendor."""
-
-    async def aclose(self) -> None:
-        """Close politely, within a second."""
-        await self._link.aclose()
-
-    # --- for the link -------------------------------------------------------------------------------------------
-
-    async def open(self) -> S:
-        """A new socket; each from a new manager, since an old one hands back its dead connection."""
-        raise NotImplementedError
-
-    async def serve(self, socket: S) -> None:
-        """Pump both ways until either ends."""
-        self._frames.clear()
-        self._up, self._outage_told = True, False
-        self._post(EarReady())
-        try:
-            await race(self._send(socket), self._receive(socket))
-        finally:
-            self._up = False
-
-    def went_down(self, error: VendorError, *, final: bool) -> None:
-        """Tell an outage once when it begins, and once more when it is for good."""
-        metrics.vendor_failed("cartesia.stt", error.kind)
-        if final or not self._outage_told:
-            self._outage_told = True
-            self._post(EarFailed(kind=error.kind, final=final))
-
-    async def revived(self) -> bool:
-        """A deaf call does not get better by waiting: the core decides what to do with it."""
-        return False
-
-    async def _send(self, socket: S) -> None:
-        while True:
-            await socket.send_raw(await self._frames.get())
-
-    async def _receive(self, socket: S) -> None:
-        while True:
-            message = parse(await socket.recv_bytes())
-            if message.get("type") == "error":
-                raise from_event(message)
-            self._on_message(message)
-
-    def _on_message(self, message: dict[str, Any]) -> None:
-        raise NotImplementedError
-
-
-class TurnsEar(_CartesiaEar[TurnsSocket]):
+class TurnsEar(CartesiaEar[TurnsSocket]):
     """The vendor's model decides when a turn begins and ends."""
 
-    async def open(self) -> TurnsSocket:
-        """A socket of the turns endpoint."""
+    async def _connect(self) -> TurnsSocket:
         return await self._client.open(
             self._client.sdk.stt.auto_finalize.websocket(
                 model=self._client.conf.stt_model,
@@ -151,25 +56,31 @@ class TurnsEar(_CartesiaEar[TurnsSocket]):
     def _on_message(self, message: dict[str, Any]) -> None:
         make = self._EVENTS.get(str(message.get("type")))
         if make is not None:
-            self._post(make(message))
+            self._hear(make(message))
 
 
-class ManualEar(_CartesiaEar[ManualSocket]):
+class ManualEar(CartesiaEar[ManualSocket]):
     """Our detector decides when a turn ends; the vendor's texts are put together here.
 
     Interim text replaces interim text and final text is appended. The acknowledgement of ``finalize`` ends the turn
     with its final text; should that text come after the acknowledgement, it ends the turn instead.
     """
 
+    #: A finalize follows the silence, and its acknowledgement comes at once.
+    PATIENCE = Patience(after=(2.0, 3.0, 3.0))
+
     _finals = ""
     _interim = ""
     _opened = False
-    _unanswered = 0
     _final_seen = False
     _awaits_final = False
+    _finalized = 0
 
-    async def open(self) -> ManualSocket:
-        """A socket of the manual endpoint."""
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._asked: deque[int] = deque()
+
+    async def _connect(self) -> ManualSocket:
         return await self._client.open(
             self._client.sdk.stt.manual_finalize.websocket(
                 model=self._client.conf.stt_manual_model,
@@ -182,15 +93,16 @@ class ManualEar(_CartesiaEar[ManualSocket]):
         )
 
     async def serve(self, socket: ManualSocket) -> None:
-        """Pump both ways; what a lost socket had heard of an open turn was already told."""
+        """Pump both ways, from a new turn."""
         self._reset()
-        self._unanswered, self._final_seen = 0, False
+        self._asked.clear()
+        self._final_seen = False
         await super().serve(socket)
 
     def finalize(self) -> None:
         """Ask for the final text, after all audio given so far."""
         if self._up:
-            self._unanswered += 1
+            self._asked.append(self._ledger.fed)
             self._final_seen = False
             self._frames.command("finalize")
 
@@ -198,8 +110,8 @@ class ManualEar(_CartesiaEar[ManualSocket]):
         kind = message.get("type")
         if kind == "transcript":
             self._on_transcript(_text(message, "text"), bool(message.get("is_final")))
-        elif kind == "flush_done" and self._unanswered:
-            self._unanswered -= 1
+        elif kind == "flush_done" and self._asked:
+            self._finalized = self._asked.popleft()
             if self._final_seen or not self._interim:
                 self._end_turn()
             else:
@@ -223,14 +135,14 @@ class ManualEar(_CartesiaEar[ManualSocket]):
             return
         if not self._opened:
             self._opened = True
-            self._post(TurnOpened())
-        self._post(WordsHeard(text=whole))
+            self._hear(TurnOpened())
+        self._hear(WordsHeard(text=whole))
 
     def _end_turn(self) -> None:
         """What is interim by now belongs to the next turn."""
         text, interim = self._finals, self._interim
         self._reset()
-        self._post(TurnEnded(text=text))
+        self._hear(TurnEnded(text=text), self._finalized)
         self._interim = interim
         self._tell_words()
 

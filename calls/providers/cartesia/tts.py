@@ -11,11 +11,11 @@ import secrets
 import time
 from binascii import a2b_base64
 from collections import deque
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import orjson
 
-from calls import metrics
 from calls.core.events import VoiceFailed, WordsTimed
 from calls.providers.aio import race
 from calls.providers.cartesia.client import CartesiaClient, Written, language_code, parse
@@ -33,11 +33,20 @@ if TYPE_CHECKING:
     from calls.core.policy import AgentProfile
     from calls.ports import AudioSink, Post
 
-#: A speaking caller is waiting: fewer and quicker attempts than the ear's.
-_PERSISTENCE: Final = Persistence(attempts=3, first_wait_s=0.15, longest_wait_s=1.0)
+_CLOSED_IN_ORDER: Final = 1000
+OPERATION: Final = "cartesia.tts"
+#: A caller is waiting: fewer and quicker attempts than the ear's. What an open breaker forbids the core says otherwise.
+_PERSISTENCE: Final = Persistence(
+    attempts=3, first_wait_s=0.15, longest_wait_s=1.0, useful_s=6.0, outlasts_breaker=False
+)
+#: Where those were in vain, and nobody waits for a word: how long until the next ones, twice as long each time.
+_FIRST_PAUSE_S: Final = 1.0
+_LONGEST_PAUSE_S: Final = 16.0
 _FORGET_AFTER: Final = 256
-_WATCH_EVERY_S: Final = 0.5
-_STALL_MARGIN_MS: Final = 500
+_TICK_S: Final = 0.1
+#: The share of the core's own deadline for the first audio after which a silent voice has failed: the core must have its
+#: turn before that, and the socket be replaced.
+_STALL_SHARE: Final = 0.8
 
 
 class CartesiaVoice:
@@ -59,7 +68,7 @@ class CartesiaVoice:
         self._sink = sink
         self._post = post
         self._clock = clock
-        self._stall_s = (policy.first_audio_ms + buffer_ms + _STALL_MARGIN_MS) / 1000
+        self._stall_s = (policy.first_audio_ms * _STALL_SHARE + buffer_ms) / 1000
         self._prefix = secrets.token_hex(4)
         self._fixed: dict[str, Any] = {
             "model_id": client.conf.tts_model,
@@ -75,12 +84,16 @@ class CartesiaVoice:
         self._over: dict[Key, None] = {}
         self._outbox: deque[Outgoing] = deque()
         self._something_to_send = asyncio.Event()
+        self._up = False
+        self._hung = asyncio.Event()
+        self._last_error = VendorError("timeout", VENDOR)
+        self._pause_s = _FIRST_PAUSE_S
 
     # --- the port -----------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Connect and speak until ``aclose`` or cancellation."""
-        await self._link.run()
+        await race(self._link.run(), self._watch())
 
     def say(self, turn: int, epoch: int, text: str) -> None:
         """More text of this epoch, verbatim."""
@@ -162,6 +175,8 @@ class CartesiaVoice:
     def _finish(self, speech: Speech) -> None:
         self._forget(speech)
         self._sink.finished(speech.turn, speech.epoch)
+        if speech.audio_bytes:
+            self._client.report(OPERATION)
 
     def _abandon(self, speech: Speech) -> None:
         self._forget(speech)
@@ -172,7 +187,7 @@ class CartesiaVoice:
 
     def _fail(self, speech: Speech, error: VendorError) -> None:
         """This epoch alone has failed, on a socket that lives."""
-        metrics.vendor_failed("cartesia.tts", error.kind)
+        self._client.report(OPERATION, error.kind)
         self._lose(speech, error)
 
     def _lose(self, speech: Speech, error: VendorError) -> None:
@@ -196,28 +211,45 @@ class CartesiaVoice:
     # --- for the link -------------------------------------------------------------------------------------------
 
     async def open(self) -> AsyncTTSResourceConnection:
-        """A new socket, from a new manager: an old one hands back its dead connection."""
-        return await self._client.open(
-            self._client.sdk.tts.websocket_connect(websocket_connection_options=self._client.socket_options)
-        )
+        """A new socket, if the breaker admits one, from a new manager: an old one hands back its dead connection."""
+        with self._client.attempt(OPERATION):
+            return await self._client.open(
+                self._client.sdk.tts.websocket_connect(websocket_connection_options=self._client.socket_options)
+            )
 
     async def serve(self, socket: AsyncTTSResourceConnection) -> None:
-        """Pump both ways until either ends."""
-        await race(self._send(socket), self._receive(socket), self._watch())
+        """Pump both ways until either ends, or until the vendor owes for too long."""
+        self._hung.clear()
+        self._up, self._pause_s = True, _FIRST_PAUSE_S
+        try:
+            await race(self._send(socket), self._receive(socket), self._until_hung())
+        finally:
+            self._up = False
+
+    def lost(self, error: VendorError) -> None:
+        """A connection that stood is no more. Closed in order while it owed nothing, it was only idle."""
+        if error.status != _CLOSED_IN_ORDER or self._on_wire():
+            self._client.report(OPERATION, error.kind)
 
     def went_down(self, error: VendorError, *, final: bool) -> None:
         """What the lost socket was speaking is lost; what has not left yet waits for the next one, if there is one."""
-        metrics.vendor_failed("cartesia.tts", error.kind)
-        for speech in list(self._speeches.values()):
-            if final or any(context.on_wire for context in speech.opened):
-                self._lose(speech, error)
+        self._last_error = error
+        lost = list(self._speeches.values()) if final else self._on_wire()
+        for speech in lost:
+            self._lose(speech, error)
         self._outbox = deque(item for item in self._outbox if item.text is not None)
 
     async def revived(self) -> bool:
-        """The next text is worth another attempt."""
+        """The next text is worth another attempt; without one there is time, but the next must find a socket."""
         self._something_to_send.clear()
-        await self._something_to_send.wait()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._pause_s):
+                await self._something_to_send.wait()
+        self._pause_s = min(self._pause_s * 2, _LONGEST_PAUSE_S)
         return True
+
+    def _on_wire(self) -> list[Speech]:
+        return [speech for speech in self._speeches.values() if any(context.on_wire for context in speech.opened)]
 
     async def _send(self, socket: AsyncTTSResourceConnection) -> None:
         while True:
@@ -226,7 +258,7 @@ class CartesiaVoice:
                 await self._something_to_send.wait()
             outgoing = self._outbox.popleft()
             outgoing.context.on_wire = True
-            outgoing.context.speech.active_at = self._clock()
+            outgoing.context.speech.sent_at = self._clock()
             message = Written(text=orjson.dumps(outgoing.message(self._fixed)).decode())
             await socket.send(cast("WebsocketClientEvent", message))
 
@@ -234,14 +266,22 @@ class CartesiaVoice:
         while True:
             self._on_message(parse(await socket.recv_bytes()))
 
+    async def _until_hung(self) -> None:
+        await self._hung.wait()
+        raise VendorError("hung", VENDOR, detail="no audio for a text")
+
     async def _watch(self) -> None:
-        """A voice that owes audio and gives none has failed, however well its socket looks."""
+        """A voice that owes audio and gives none has failed, however well its socket looks, and so has one without a socket."""
         while True:
-            await asyncio.sleep(_WATCH_EVERY_S)
+            await asyncio.sleep(_TICK_S)
             now = self._clock()
             for speech in list(self._speeches.values()):
-                if speech.waits_for_vendor and now - speech.active_at > self._stall_s:
-                    self._fail(speech, VendorError("hung", VENDOR))
+                if not speech.waits_for_vendor or now - speech.active_at <= self._stall_s:
+                    continue
+                if self._up and now - speech.sent_at > self._stall_s / 2:
+                    self._hung.set()  # with the socket fall all that it was speaking
+                else:
+                    self._lose(speech, self._last_error)
 
     # --- audio in -----------------------------------------------------------------------------------------------
 
