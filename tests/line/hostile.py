@@ -15,6 +15,7 @@ import aiohttp
 from aiohttp import WSMsgType
 from prometheus_client import REGISTRY
 
+from calls.core.state import Phase
 from calls.models import Call
 from tests.line.conftest import ACCOUNT, NUMBER, Line
 from voiceagent.sandbox.carrier import AgentStarted, PhoneCall
@@ -240,10 +241,11 @@ def quick(line: Line) -> None:
 
 
 async def answered(line: Line, **options: Any) -> PhoneCall:
-    """A well-behaved call that is up. Its agent does not greet."""
+    """A well-behaved call that is up: a key pressed now counts. Its agent does not greet."""
     phone = line.call(**options)
     await phone.start()
-    await eventually(lambda: phone.call_sid in line.runtime.registry.live)
+    live = line.runtime.registry.live
+    await eventually(lambda: phone.call_sid in live and live[phone.call_sid].actor.state.phase is not Phase.CONNECTING)
     return phone
 
 
