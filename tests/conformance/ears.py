@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from voiceagent.sandbox.sound import CHORD_HZ, FRAME_BYTES, PHONE_RATE, chord_of, mulaw_decode
+from voiceagent.sandbox.engines.chords import HOP_MS, Chord, bare, chords_in
+from voiceagent.sandbox.sound import chord_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from numpy.typing import NDArray
-
-_HOP = FRAME_BYTES // 2
-_HOP_MS = _HOP * 1000 / PHONE_RATE
-#: A window is a word's when this share of its energy lies in one tone of each row, and none of the three is missing.
-_PURE = 0.7
-_WEAKEST = 0.1
 #: How long a letter is made to sound.
 MS_PER_CHAR = 40
 #: Shorter than this, a chord is a scrap on the edge of a cut.
@@ -28,12 +19,6 @@ LEAST_MS = 30.0
 _HOLE_MS = 15.0
 #: So is that on both sides of a hole up to this long, if both parts make no more than the word: the line ran dry within it.
 _DRY_MS = 1500.0
-
-_HZ = np.array([hz for row in CHORD_HZ for hz in row])
-_WAVES = np.exp(-2j * np.pi * np.outer(np.arange(FRAME_BYTES) / PHONE_RATE, _HZ))
-
-
-Chord = tuple[int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +32,7 @@ class Word:
 
 def spoken(text: str) -> list[str]:
     """The words of a text as they are told apart by ear: without case and punctuation."""
-    return [word for raw in text.split() if (word := _bare(raw))]
-
-
-def _bare(raw: str) -> str:
-    return re.sub(r"\W+", "", raw.lower())
+    return [word for raw in text.split() if (word := bare(raw))]
 
 
 class Vocabulary:
@@ -61,7 +42,7 @@ class Vocabulary:
         self._by_chord: dict[Chord, str] = {}
         self._longest_ms: dict[str, float] = {}
         for raw in " ".join(texts).split():
-            word = _bare(raw)
+            word = bare(raw)
             other = self._by_chord.setdefault(chord_of(word), word)
             if other != word:
                 raise ValueError(f"{word!r} and {other!r} have the same chord")
@@ -71,12 +52,12 @@ class Vocabulary:
         """The words of a caller's side of the line, in order. Chords that are no known word are ``?``."""
         found: list[Word] = []
         ended_ms = 0.0
-        for index, chord in enumerate(_chords(mulaw)):
+        for index, chord in enumerate(chords_in(mulaw)):
             if chord is None:
                 continue
-            at_ms, until_ms = index * _HOP_MS, (index + 2) * _HOP_MS
+            at_ms, until_ms = index * HOP_MS, (index + 2) * HOP_MS
             text = self._by_chord.get(chord, "?")
-            if found and found[-1].text == text and at_ms + _HOP_MS - ended_ms < _HOLE_MS:
+            if found and found[-1].text == text and at_ms + HOP_MS - ended_ms < _HOLE_MS:
                 found[-1] = replace(found[-1], ms=until_ms - found[-1].at_ms)
             else:
                 found.append(Word(text, at_ms, until_ms - at_ms))
@@ -89,22 +70,8 @@ class Vocabulary:
             last = found[-1] if found else None
             if last is not None and last.text == part.text and part.at_ms - last.at_ms - last.ms < _DRY_MS:
                 together_ms = last.ms + part.ms
-                if together_ms <= self._longest_ms.get(part.text, 0) + 4 * _HOP_MS:
+                if together_ms <= self._longest_ms.get(part.text, 0) + 4 * HOP_MS:
                     found[-1] = replace(last, ms=together_ms)
                     continue
             found.append(part)
         return found
-
-
-def _chords(mulaw: bytes) -> list[Chord | None]:
-    """The chord of every 20 ms, each 10 ms: ``None`` for silence and for whatever else is not a chord."""
-    samples = mulaw_decode(mulaw).astype(np.float32)
-    if len(samples) < FRAME_BYTES:
-        return []
-    windows = np.lib.stride_tricks.sliding_window_view(samples, FRAME_BYTES)[::_HOP]
-    energy = (windows**2).sum(axis=1)
-    tones: NDArray[np.float64] = (np.abs(windows @ _WAVES) ** 2 * 2 / FRAME_BYTES).reshape(len(windows), 3, -1)
-    best, strength = tones.argmax(axis=2), tones.max(axis=2)
-    total = strength.sum(axis=1)
-    is_chord = (energy > 1e6) & (total > _PURE * energy) & (strength.min(axis=1) > _WEAKEST * total)
-    return [(int(a), int(b), int(c)) if ok else None for (a, b, c), ok in zip(best, is_chord, strict=True)]

@@ -58,11 +58,14 @@ class SttSettings(_Value):
     ``scripts`` are consumed one per connection. Without a script, speech is detected by its loudness and the
     n-th utterance of a connection is recognised as the n-th of ``utterances`` (then ``fallback``). ``callers`` are
     consumed one per connection too: its utterances, and all else here as it is then, so that calls that run beside
-    each other can be told apart.
+    each other can be told apart. With a ``vocabulary`` (texts) the words are heard instead, from the chords that the
+    scripted voice speaks. ``batch``: texts of the next recordings sent to be transcribed as a whole.
     """
 
     scripts: list[list[TurnEvent]] = Field(default_factory=list)
     callers: list[list[str]] = Field(default_factory=list)
+    vocabulary: list[str] = Field(default_factory=list)
+    batch: list[str] = Field(default_factory=list)
     utterances: list[str] = Field(default_factory=list)
     fallback: str = "Okay."
     repeat: bool = True

@@ -257,7 +257,7 @@ class CartesiaEar[S: SttSocket]:
     async def _recovering(self, cause: Cause, audio: bytes, whole: bool, until: int) -> None:
         began, text, outcome = self._now(), "", "empty"
         try:
-            text = (await transcribe(self._client, audio, self._language, RECOVERY_S)).strip() if audio else ""
+            text = (await self._transcribe(audio)).strip() if audio else ""
             outcome = "text" if text else "empty"
         except VendorError as error:
             outcome = error.kind
@@ -278,6 +278,10 @@ class CartesiaEar[S: SttSocket]:
                     self._ledger.turn_heard()
                 self._doubt.settled(self._now(), owes=self._ledger.owes)
         self._look()
+
+    async def _transcribe(self, audio: bytes) -> str:
+        """What is said in this audio, within ``RECOVERY_S``. Raises ``VendorError``."""
+        return await transcribe(self._client, audio, self._language, RECOVERY_S)
 
     def _judge(self, text: str, *, failed: bool, whole: bool, until: int) -> None:
         """The doubted connection was right to say nothing where there is no text; else, or where nobody can tell, it hangs."""

@@ -308,6 +308,22 @@ def batch_audio(data: bytes, encoding: str | None, rate: int | None) -> tuple[so
         raise Refusal(400, "the file could not be decoded") from None
 
 
+async def _broken_answer(request: web.Request, fault: Fault) -> web.StreamResponse:
+    """What a fault in the middle makes of a transcription: half of it, and then nothing, an end or rubbish."""
+    if fault.kind == "error":
+        return wire.refused(Refusal(fault.status, fault.message or "failed by instruction", fault.code))
+    response = web.StreamResponse(headers={"Content-Type": "application/json"})
+    await response.prepare(request)
+    await response.write(b'{"type": "transcript", "text": "Half a')
+    if fault.kind == "stall":
+        await mishaps.stall(fault)
+    if fault.kind != "garbage":
+        mishaps.cut(request)
+        raise mishaps.CutError
+    await response.write_eof()
+    return response
+
+
 async def batch(request: web.Request) -> web.StreamResponse:
     """``POST /stt``."""
     try:
@@ -325,6 +341,10 @@ async def batch(request: web.Request) -> web.StreamResponse:
     except Refusal as refusal:
         return wire.refused(refusal)
     entry = namespace.journal.open("cartesia.stt.batch", query=dict(request.query), bytes=len(data))
+    fault = namespace.strike("cartesia.stt.batch", mishaps.STREAMING)
+    if fault is not None:
+        entry["outcome"] = fault.kind
+        return await _broken_answer(request, fault)
     engines: Engines = request.app[ENGINES]  # type: ignore[assignment]
     heard = await engines.transcribe(samples, sample_rate, namespace.settings.stt)
     if namespace.settings.stt.latency_ms:

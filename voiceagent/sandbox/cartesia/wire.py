@@ -42,6 +42,7 @@ class Refusal(Exception):
         self.code = code or _CODES.get(status)
         self.message = message
         self.title = title or _TITLES.get(status, "Error")
+        self.retry_after_ms: int | None = None
 
     def body(self, request_id: str) -> dict[str, Any]:
         """The JSON of an HTTP answer."""
@@ -87,12 +88,17 @@ async def opening_fault(request: web.Request, namespace: Namespace, endpoint: st
     fault = namespace.strike(endpoint, mishaps.OPENING)
     await mishaps.before_headers(request, fault)
     if fault is not None and fault.kind == "refuse":
-        raise Refusal(fault.status, fault.message or "refused by instruction", fault.code)
+        refusal = Refusal(fault.status, fault.message or "refused by instruction", fault.code)
+        refusal.retry_after_ms = fault.retry_after_ms
+        raise refusal
 
 
 def refused(refusal: Refusal) -> web.Response:
     """The HTTP answer to an unacceptable request (also to a socket's upgrade)."""
-    return web.json_response(refusal.body(new_request_id()), status=refusal.status)
+    response = web.json_response(refusal.body(new_request_id()), status=refusal.status)
+    if refusal.retry_after_ms is not None:
+        response.headers["Retry-After"] = str(max(1, round(refusal.retry_after_ms / 1000)))
+    return response
 
 
 def number(request: web.Request, name: str, low: float, high: float, default: float) -> float:

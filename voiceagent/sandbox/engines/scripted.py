@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from voiceagent.sandbox.engines.base import Emit, Heard, Recogniser, Speech, SpokenWord, StreamFormat, TurnConfig
-from voiceagent.sandbox.sound import Samples, chord, decode, loudness, mulaw_encode
+from voiceagent.sandbox.sound import PHONE_RATE, Samples, chord, decode, frames, loudness, mulaw_encode, resample
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from voiceagent.sandbox.engines.chords import Listener
     from voiceagent.sandbox.script import SttSettings, TtsSettings, TurnEvent
 
 LOUD = 35.0
@@ -165,7 +166,7 @@ class LoudManual:
         self._bytes = 0
         self._started_s = 0.0
         self._final: str | None = None
-        self._inner = LoudTurns(form, TurnConfig(end_timeout_ms=1e12), settings.model_copy(), self._on_event)
+        self._inner = _loud_turns(form, TurnConfig(end_timeout_ms=1e12), settings.model_copy(), self._on_event)
         # Only ``finalize`` may end an utterance here.
         self._inner._end_ms = self._inner._eager_ms = float("inf")
 
@@ -257,15 +258,41 @@ class ScriptedEngines:
         if settings.callers:
             own = {"utterances": settings.callers.pop(0), "callers": [], "repeat": False}
             settings = settings.model_copy(update=own)
-        return LoudTurns(form, turn, settings, emit)
+        return _loud_turns(form, turn, settings, emit)
 
     def manual(self, form: StreamFormat, settings: SttSettings, emit: Emit) -> Recogniser:
         """See :class:`Engines`."""
         return LoudManual(form, settings, emit)
 
     async def transcribe(self, samples: Samples, rate: int, settings: SttSettings) -> Heard:
-        """The first text of the settings, its words spread over the recording."""
-        text = settings.utterances[0] if settings.utterances else settings.fallback
+        """The next text for a recording, else what is heard in it, else (where it is loud) the first text of the settings.
+
+        Its words are spread over the recording.
+        """
+        mulaw = mulaw_encode(resample(samples, rate, PHONE_RATE))
+        if settings.batch:
+            text = settings.batch.pop(0)
+        elif settings.vocabulary:
+            text = _listener(settings).text_of(mulaw)
+        elif not any(loudness(frame) > LOUD for frame in frames(mulaw)):
+            text = ""
+        else:
+            text = settings.utterances[0] if settings.utterances else settings.fallback
         words = text.split()
         step_s = len(samples) / rate / max(1, len(words))
         return Heard(text, tuple(SpokenWord(w, i * step_s, (i + 1) * step_s) for i, w in enumerate(words)))
+
+
+def _listener(settings: SttSettings) -> Listener:
+    from voiceagent.sandbox.engines.chords import Listener
+
+    return Listener(settings.vocabulary)
+
+
+def _loud_turns(form: StreamFormat, turn: TurnConfig, settings: SttSettings, emit: Emit) -> LoudTurns:
+    """By ear where there is a vocabulary, else by script."""
+    from voiceagent.sandbox.engines.chords import ChordTurns
+
+    if settings.vocabulary:
+        return ChordTurns(_listener(settings), form, turn, settings, emit)
+    return LoudTurns(form, turn, settings, emit)
