@@ -1,7 +1,9 @@
 """Watches the event loop: how late it runs what is due, and what held it up when that was long.
 
 A beat in the loop says when it last ran; a thread looks at the beat and, when it is overdue, at the loop's stack. The
-thread costs a wake-up per interval and sees what a profiler in the loop cannot: the code that does not give way.
+thread costs a wake-up per interval and sees what a profiler in the loop cannot: the code that does not give way. Of the stack it
+tells places alone, never a value. Code that keeps the interpreter's lock to itself keeps the thread from looking: such a
+stall has no stack.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import sys
 import threading
 import time
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,22 +32,26 @@ BLOCKED_MS = 50
 _BEAT_S = 0.02
 #: The gauge shows the worst beat of this long, so that a scrape every few seconds does not miss what callers hear.
 _WINDOW_S = 5.0
-_STACK_FRAMES = 12
+_STACK_FRAMES = 20
+#: A loop that stalls all the time is told this often; the line says how many stalls it stands for.
+_TOLD_EVERY_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Stall:
-    """The loop stood still for ``lag_ms``; ``stack`` is where, outermost first, as ``file:line function``."""
+    """The loop stood still for ``lag_ms``; ``stack`` is where, outermost first, as ``file:line function``. ``untold`` shorter
+    ones have passed unreported since the report before."""
 
     lag_ms: int
     stack: tuple[str, ...]
+    untold: int = 0
 
 
 class LoopWatch:
     """``run`` in the loop to be watched, as a task; cancelled, it stops its thread.
 
-    ``report`` is called in the loop with every stall over ``blocked_ms``; by default it is logged. ``on_beat`` gets the
-    lateness of every beat in milliseconds.
+    ``report`` is called in the loop with stalls over ``blocked_ms``, by default it logs: with the first at once, then with
+    the longest of each ``told_every_s``. ``on_beat`` gets the lateness of every beat in milliseconds.
     """
 
     def __init__(
@@ -53,7 +59,12 @@ class LoopWatch:
         report: Callable[[Stall], None] | None = None,
         blocked_ms: int = BLOCKED_MS,
         on_beat: Callable[[float], object] = lambda _late_ms: None,
+        told_every_s: float = _TOLD_EVERY_S,
     ) -> None:
+        self._told_every_s = told_every_s
+        self._tell_from = 0.0
+        self._longest: Stall | None = None
+        self._untold = 0
         self._on_beat = on_beat
         self._report = report or _log_stall
         self._blocked_s = blocked_ms / 1000
@@ -77,11 +88,22 @@ class LoopWatch:
                 self._on_beat(late_s * 1000)
                 if late_s > self._blocked_s:
                     seen_at, stack = self._seen
-                    self._report(Stall(round(late_s * 1000), stack if seen_at == last else ()))
+                    self._note(Stall(round(late_s * 1000), stack if seen_at == last else ()))
+                if self._longest is not None and now >= self._tell_from:
+                    self._tell(self._longest, now)
                 if now > window_ends_at:
                     worst_s, window_ends_at = 0.0, now + _WINDOW_S
         finally:
             self._stop.set()
+
+    def _note(self, stall: Stall) -> None:
+        self._untold += 1
+        if self._longest is None or stall.lag_ms > self._longest.lag_ms:
+            self._longest = stall
+
+    def _tell(self, longest: Stall, now: float) -> None:
+        self._report(replace(longest, untold=self._untold - 1))
+        self._longest, self._untold, self._tell_from = None, 0, now + self._told_every_s
 
     def _look(self, loop_thread: int) -> None:
         """In the thread: once per stall, note where the loop stands."""
@@ -100,4 +122,4 @@ def _stack(frame: FrameType) -> tuple[str, ...]:
 
 
 def _log_stall(stall: Stall) -> None:
-    _log.warning("loop.blocked", lag_ms=stall.lag_ms, stack=list(stall.stack))
+    _log.warning("loop.blocked", lag_ms=stall.lag_ms, stack=list(stall.stack), untold=stall.untold)

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
+import logging
 import threading
 import time
 
 from calls import metrics
 from calls.loopwatch import LoopWatch, Stall
+from voiceagent.logs import formatter
 
 
 def hold_the_loop(ms: int) -> None:
     """Blocks the thread: this is the fault to be found, not a wait for something."""
+    said = "my card is four two four two"
     time.sleep(ms / 1000)
+    assert said
 
 
-async def watched(held_ms: int) -> list[Stall]:
-    """Run a watch over a loop that is held for so long, until it has beaten after that."""
+async def watched(*held_ms: int, watch: LoopWatch | None = None, told_every_s: float = 0.0) -> list[Stall]:
+    """Run a watch over a loop that is held for so long, once for each, until it has beaten after that."""
     stalls: list[Stall] = []
-    task = asyncio.create_task(LoopWatch(stalls.append).run())
+    task = asyncio.create_task((watch or LoopWatch(stalls.append, told_every_s=told_every_s)).run())
     await asyncio.sleep(0.05)
-    hold_the_loop(held_ms)
-    await asyncio.sleep(0.05)
+    for ms in held_ms:
+        hold_the_loop(ms)
+        await asyncio.sleep(0.05)
     task.cancel()
     await asyncio.wait([task])
     return stalls
@@ -34,6 +41,48 @@ def test_a_stall_is_reported_with_the_code_that_held_the_loop() -> None:
     assert longest.stack[-1].endswith("hold_the_loop")
     assert any("test_loopwatch.py" in at and at.endswith("watched") for at in longest.stack)
     assert metrics.LOOP_LAG._value.get() >= 200
+
+
+def test_a_stall_of_80_ms_is_a_line_with_the_function_and_none_of_its_values() -> None:
+    output = io.StringIO()
+    handler = logging.StreamHandler(output)
+    handler.setFormatter(formatter("json", with_pii=False))
+    logger = logging.getLogger("calls.loopwatch")
+    logger.addHandler(handler)
+    try:
+        asyncio.run(watched(80, watch=LoopWatch(told_every_s=0.0)))
+    finally:
+        logger.removeHandler(handler)
+    lines = [json.loads(line) for line in output.getvalue().splitlines()]
+    held = [line for line in lines if line["stack"] and line["stack"][-1].endswith("hold_the_loop")]
+    assert [line["event"] for line in held] == ["loop.blocked"]
+    assert held[0]["lag_ms"] >= 55  # what was held, without the beat that it began in
+    assert "four two" not in output.getvalue()
+
+
+def test_many_stalls_are_few_lines_of_which_the_longest_tells_where() -> None:
+    stalls = asyncio.run(watched(90, 90, 200, 90, told_every_s=3600))
+    assert len(stalls) == 1, "the first at once, the others when their time has come"
+    stalls = asyncio.run(watched(90, 90, 300, 90, 0, told_every_s=0.6))
+    assert len(stalls) <= 3
+    assert sum(1 + stall.untold for stall in stalls) > len(stalls)
+    assert max(stall.lag_ms for stall in stalls) >= 250
+
+
+def test_what_the_watch_costs_is_next_to_nothing() -> None:
+    """Its thread and its beat, in CPU time of the process, against a second of the clock."""
+
+    async def quiet() -> float:
+        task = asyncio.create_task(LoopWatch(lambda _: None).run())
+        await asyncio.sleep(0.1)
+        began = time.process_time()
+        await asyncio.sleep(1.0)
+        spent = time.process_time() - began
+        task.cancel()
+        await asyncio.wait([task])
+        return spent
+
+    assert asyncio.run(quiet()) < 0.05
 
 
 def test_the_watching_thread_ends_with_the_watch() -> None:
