@@ -92,7 +92,7 @@ class CallsConf:
     cartesia: CartesiaConf
     openai: OpenAIConf
     twilio: TwilioConf
-    redis_url: str
+    redis_url: str = field(repr=False)
     data_dir: str
     limits: LimitsConf = LimitsConf()
     check_share: float = 1.0

@@ -37,6 +37,8 @@ class Env:
         self.problems: list[str] = []
         #: Every variable that was looked for, those that name a secret's file included.
         self.names: set[str] = set()
+        #: The values of all secrets that were read: what must not be shown.
+        self.secrets: set[str] = set()
 
     def text(self, name: str, default: str | object = _MISSING, expected: str = "a non-empty text") -> str:
         """A non-empty string; required when there is no ``default``."""
@@ -97,6 +99,11 @@ class Env:
 
     def secret(self, name: str, default: str | object = _MISSING, expected: str = "a non-empty text") -> str:
         """A secret, from ``NAME`` or from the file that ``NAME_FILE`` names. Its value is never put into a message."""
+        value = self._secret(name, default, expected)
+        self.secrets.update(filter(None, [value]))
+        return value
+
+    def _secret(self, name: str, default: str | object, expected: str) -> str:
         self.names.add(f"{name}_FILE")
         if not (file_name := self._environ.get(f"{name}_FILE")):
             return self.text(name, default, expected)

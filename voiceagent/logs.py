@@ -15,8 +15,11 @@ import orjson
 import structlog
 
 from calls.logcontext import place
+from voiceagent.hiding import hider
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from structlog.typing import EventDict, Processor, WrappedLogger
 
 
@@ -65,14 +68,16 @@ _SHARED: tuple[Processor, ...] = (
 )
 
 
-def formatter(style: str, with_pii: bool) -> structlog.stdlib.ProcessorFormatter:
-    """The formatter of all lines, ours and the libraries'. ``style`` is ``json`` or ``console``."""
+def formatter(style: str, with_pii: bool, secrets: Collection[str] = ()) -> structlog.stdlib.ProcessorFormatter:
+    """The formatter of all lines, ours and the libraries'. ``style`` is ``json`` or ``console``; ``secrets`` are not shown."""
+    hidden = hider(secrets)
     return structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=list(_SHARED),
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             *([] if with_pii else [drop_pii]),
             *_renderers(style),
+            lambda _logger, _method, line: hidden(line),
         ],
     )
 
@@ -83,12 +88,12 @@ def _renderers(style: str) -> list[Processor]:
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_to_json)]
 
 
-def logging_conf(level: str, style: str, with_pii: bool) -> dict[str, Any]:
+def logging_conf(level: str, style: str, with_pii: bool, secrets: Collection[str] = ()) -> dict[str, Any]:
     """The value of Django's ``LOGGING``: everything goes to standard output, once."""
     return {
         "version": 1,
         "disable_existing_loggers": False,
-        "formatters": {"structured": {"()": formatter, "style": style, "with_pii": with_pii}},
+        "formatters": {"structured": {"()": formatter, "style": style, "with_pii": with_pii, "secrets": secrets}},
         "handlers": {
             "stdout": {"class": "logging.StreamHandler", "stream": "ext://sys.stdout", "formatter": "structured"}
         },

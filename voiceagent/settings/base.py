@@ -22,6 +22,8 @@ MCP = mcp_conf(_env, _calls.twilio.public_base_url)
 #: Where traces go: ``voiceagent.conf.TelemetryConf``; nothing where they are off.
 TELEMETRY = telemetry_conf(_env)
 _env.check()
+#: Values that no log line and no page may show.
+SECRETS = frozenset(_env.secrets)
 DATABASES = {"default": database(_site.database_url, _site.database_pool_size)}
 
 SECRET_KEY = _site.secret_key
@@ -158,4 +160,5 @@ STATICFILES_DIRS = [path for path in [BASE_DIR / "static"] if path.is_dir()]
 LOGGING_CONFIG = "voiceagent.logs.configure"
 #: Callers' words and numbers in the logs: off unless somebody decided otherwise.
 LOG_PII = _site.log_pii
-LOGGING = logging_conf(level=_site.log_level, style=_site.log_format, with_pii=_site.log_pii)
+LOGGING = logging_conf(level=_site.log_level, style=_site.log_format, with_pii=_site.log_pii, secrets=SECRETS)
+DEFAULT_EXCEPTION_REPORTER = "voiceagent.hiding.PageReporter"
