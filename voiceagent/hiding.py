@@ -39,7 +39,9 @@ def _parts(value: str) -> list[str]:
         password = urlsplit(value).password or "" if "://" in value else ""
     except ValueError:
         password = ""
-    return [value, password, unquote(password), *(key.strip() for key in value.split(","))]
+    listed = [part.strip() for part in value.split(",")]  # several keys, or headers as name=value
+    headers = [part.partition("=")[2] for part in listed]
+    return [value, password, unquote(password), *listed, *headers, *map(unquote, headers)]
 
 
 class PageReporter(ExceptionReporter):

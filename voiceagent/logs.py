@@ -77,7 +77,7 @@ def formatter(style: str, with_pii: bool, secrets: Collection[str] = ()) -> stru
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
             *([] if with_pii else [drop_pii]),
             *_renderers(style),
-            lambda _logger, _method, line: hidden(line),
+            lambda _logger, _method, line: hidden(str(line)),
         ],
     )
 

@@ -18,6 +18,7 @@ PLANTED = {
     "CARTESIA_API_KEY": "planted-cartesia-0123456789",
     "OPENAI_API_KEY": "planted-openai-0123456789",
     "TWILIO_AUTH_TOKEN": "planted-twilio-0123456789",
+    "OTEL_EXPORTER_OTLP_HEADERS": "authorization=Bearer%20planted-otel-0123456789",
     "METRICS_TOKEN": "planted-metrics-0123456789",
     "DATABASE_URL": "postgresql://app:planted-database@127.0.0.1:9/voice",
     "REDIS_URL": "redis://:planted-redis@127.0.0.1:9/0",
@@ -47,6 +48,7 @@ try:
 except RuntimeError as error:
     kind, raised, trace = sys.exc_info()
     log.exception("spilt", where=settings.DATABASES["default"], said=str(error), key=settings.MEMORY_KEYS)
+    logging.getLogger("exporter").error("sent %s", {"authorization": "Bearer planted-" + "otel-0123456789"})
     logging.getLogger("some.library").error("token %s", settings.METRICS_TOKEN, exc_info=True)
     request = RequestFactory().get("/", headers={"authorization": "Bearer " + settings.METRICS_TOKEN})
     page = get_exception_reporter_class(request)(request, kind, raised, trace)
@@ -70,7 +72,7 @@ def run(*command: str, **environ: str) -> tuple[int, str]:
 
 def spilt(text: str) -> list[str]:
     """The secrets that stand in a text, whole or as a password."""
-    words = {"planted-database", "planted-redis", *",".join(PLANTED.values()).split(",")}
+    words = {"planted-database", "planted-redis", "planted-otel-0123456789", *",".join(PLANTED.values()).split(",")}
     return sorted(word for word in words if word in text)
 
 
