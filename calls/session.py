@@ -204,6 +204,7 @@ class Session:
             "from_number": ticket.from_number,
             "to_number": ticket.to_number,
             "account_sid": ticket.account_sid,
+            "direction": ticket.direction,
             "agent_version_id": str(ticket.agent_version_id),
             "started_wall_ms": str(int(datetime.now(UTC).timestamp() * 1000)),
             "process": self._runtime.process_name,

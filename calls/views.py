@@ -120,7 +120,17 @@ async def voice(request: HttpRequest, runtime: Runtime, fields: QueryDict) -> Ht
     agent, version_id = answering.profile, answering.version_id
     runtime.ring(call_sid, theirs, agent.language)
     runtime.fetch_phrases(agent)
-    ticket = Ticket(call_sid, facts["account_sid"], from_number, to_number, version_id, agent, theirs, to_text(trace))
+    ticket = Ticket(
+        call_sid,
+        facts["account_sid"],
+        from_number,
+        to_number,
+        version_id,
+        agent,
+        theirs,
+        to_text(trace),
+        facts["direction"],
+    )
     try:
         token = await runtime.tickets.issue(ticket)
         answer = twiml.connect_stream(

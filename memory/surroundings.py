@@ -16,6 +16,7 @@ from redis.retry import Retry
 from memory.crypto import Keyring
 from memory.embedding import registry
 from memory.embedding.openai import OpenAIEmbedding
+from memory.loopredis import loop_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,7 +84,7 @@ def new_redis() -> redis.Redis:
 
 def new_async_redis() -> redis.asyncio.Redis:
     """The same for the event loop. Reads wait as long as they are let."""
-    return redis.asyncio.Redis.from_url(redis_url(), socket_timeout=None, socket_connect_timeout=_TIMEOUT_S)
+    return loop_client(redis_url(), socket_timeout=None, socket_connect_timeout=_TIMEOUT_S)
 
 
 def redis_url() -> str:

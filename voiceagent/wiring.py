@@ -9,7 +9,6 @@ import socket
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
-import redis.asyncio
 import structlog
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -33,6 +32,7 @@ from calls.tasks import send_archive
 from calls.tickets import Tickets
 from calls.tools import run_tool
 from memory import manager
+from memory.loopredis import loop_client
 from memory.ringing import CallMemories
 from voiceagent import conf as site
 from voiceagent import guards, health, telemetry
@@ -62,7 +62,7 @@ def build_for(
     """A runtime for this configuration, inside the running loop. ``archive`` is told of every finished call, in a thread."""
     vad.session()
     phrasebook.load_all()
-    client = redis.asyncio.Redis.from_url(
+    client = loop_client(
         conf.redis_url,
         socket_timeout=_REDIS_TIMEOUT_S,
         socket_connect_timeout=_REDIS_TIMEOUT_S,

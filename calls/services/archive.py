@@ -128,13 +128,15 @@ def write(
 ) -> Archived:
     """Write all rows of a call, unless they are there. ``is_remembered``: the memory is to be told, if the caller has one."""
     with transaction.atomic():
-        Call.objects.get_or_create(call_sid=sid, defaults=carrier.call_facts(source.meta))
+        known = carrier.call_facts(source.meta)
+        Call.objects.get_or_create(call_sid=sid, defaults=known)
         call = Call.objects.select_for_update(of=("self",)).get(call_sid=sid)
         if call.archived_at and call.entry_count >= facts.entries and _has(call, stored):
             return Archived.ALREADY
         _write_events(call, source.entries)
         _write_turns(call, facts.turns)
         _write_recording(call, stored)
+        _complete(call, known)
         _write_call(call, source, facts, is_remembered=is_remembered)
     return Archived.ARCHIVED
 
@@ -235,6 +237,13 @@ def _write_call(call: Call, source: Source, facts: CallFacts, *, is_remembered: 
     # With the rows or not at all: what was said cannot get lost between here and the memory.
     call.remember_due_at = call.archived_at if is_remembered and call.caller_key else None
     call.save()
+
+
+def _complete(call: Call, known: Mapping[str, Any]) -> None:
+    """What the row lacks because the database was away when the call rang, and a later callback made the row."""
+    for name, value in known.items():
+        if not getattr(call, name):
+            setattr(call, name, value)
 
 
 def _parsed(text: str | None, kind: type) -> Any:

@@ -191,7 +191,10 @@ def version_or_none(text: str) -> int | None:
 def call_facts(meta: Mapping[str, str]) -> dict[str, Any]:
     """The columns of a call's row that its meta can fill, for a call whose webhook could not reach the database."""
     facts: dict[str, Any] = _facts(
-        meta.get("from_number", ""), meta.get("to_number", ""), "inbound", meta.get("account_sid", "")
+        meta.get("from_number", ""),
+        meta.get("to_number", ""),
+        meta.get("direction", "inbound"),
+        meta.get("account_sid", ""),
     )
     facts["trace_id"] = clean(meta.get("trace_id", ""))[:TRACE_ID_LENGTH]
     return {**facts, "agent_version_id": version_or_none(meta.get("agent_version_id", ""))}

@@ -1,0 +1,56 @@
+"""Redis for code in the event loop: a client that says in Redis's own words that a connection is lost.
+
+Under uvloop, which serves in production, writing to a connection whose other side has gone raises a bare ``RuntimeError``
+(MagicStack/uvloop#506) where asyncio's own loop lets the next read fail. To a caller that is prepared for ``RedisError`` it is
+a crash, and the client would not try a fresh connection.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from redis.asyncio import Connection, ConnectionPool, Redis, SSLConnection, UnixDomainSocketConnection
+from redis.exceptions import ConnectionError as RedisConnectionError
+
+if TYPE_CHECKING:
+    from redis.asyncio.connection import AbstractConnection
+
+    _Base = AbstractConnection
+else:
+    _Base = object
+
+
+class _Honest(_Base):
+    async def send_packed_command(self, *args: Any, **options: Any) -> None:
+        try:
+            await super().send_packed_command(*args, **options)
+        except RuntimeError as error:
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError("the connection is closed") from error
+
+
+class _Plain(_Honest, Connection):
+    pass
+
+
+class _Tls(_Honest, SSLConnection):
+    pass
+
+
+class _Unix(_Honest, UnixDomainSocketConnection):
+    pass
+
+
+_HONEST: Final[dict[type, type[AbstractConnection]]] = {
+    Connection: _Plain,
+    SSLConnection: _Tls,
+    UnixDomainSocketConnection: _Unix,
+}
+
+
+def loop_client(url: str, **options: Any) -> Redis:
+    """A client for this address, with the options of ``redis.asyncio.Redis.from_url``. Raises only ``RedisError`` for a
+    Redis that is away."""
+    pool: ConnectionPool = ConnectionPool.from_url(url, **options)
+    pool.connection_class = _HONEST[pool.connection_class]
+    return Redis.from_pool(pool)
