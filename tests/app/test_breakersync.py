@@ -9,15 +9,19 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import Phase as Phase_
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from redis import Redis
 
 from calls.breakerrules import OPERATIONS, Phase, Rules
-from calls.breakers import ALONE_MS, Breaker, Breakers, Env
+from calls.breakers import ALONE_MS, Breaker, Breakers, Env, Permit
 from calls.breakersync import EVERY_S, LEASE_MS, Exchange, Sharing
 from calls.providers.errors import VendorError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 NAME = "cartesia.tts"
 RULES = Rules(attempts=4, pause_ms=1000, jitter=0.0)
@@ -259,6 +263,107 @@ def test_what_dead_processes_saw_is_cleared_away(house: House) -> None:
     assert [*kept] == [b"b"]
     rank, window = json.loads(kept[b"b"].split(b" ", 1)[1])
     assert (rank, sum(parts["refused"] for parts in window.values())) == ([0, 0, 0, ""], 1)
+
+
+# --- any history ------------------------------------------------------------------------------------------------------
+
+
+class Histories(RuleBasedStateMachine):
+    """Three processes, in any order of attempts, ends, rounds, outages of Redis and operators' acts."""
+
+    def __init__(self, clients: Sequence[Redis]) -> None:
+        super().__init__()
+        clients[0].flushdb()
+        self.time = Time()
+        self.house = House(self.time, [Process(name, self.time, one) for name, one in zip("abc", clients, strict=True)])
+        self.probes: list[Permit] = []
+        self.were_apart = False
+        self.last_act: Phase | None = None
+        self.house.round()
+
+    who = st.integers(0, 2)
+
+    @rule(who=who, kind=st.sampled_from(["ok", "refused", "timeout", "auth", "bad_request", ""]), at_once=st.booleans())
+    def attempt(self, who: int, kind: str, at_once: bool) -> None:
+        try:
+            permit = self.house.processes[who].breaker.admit()
+        except VendorError:
+            return
+        if permit.probe and not at_once:
+            self.probes.append(permit)
+        else:
+            self.end(permit, kind)
+
+    @precondition(lambda self: self.probes)
+    @rule(kind=st.sampled_from(["ok", "refused", ""]))
+    def probe_ends(self, kind: str) -> None:
+        self.end(self.probes.pop(), kind)
+
+    @staticmethod
+    def end(permit: Permit, kind: str) -> None:
+        if kind in ("", "ok"):
+            (permit.ok if kind else permit.dropped)()
+        else:
+            permit.failed(kind)
+
+    @rule(ms=st.integers(1, 4 * ROUND_MS))
+    def time_goes_by(self, ms: int) -> None:
+        self.house.later(ms)
+
+    @rule(who=who)
+    def one_round(self, who: int) -> None:
+        self.house.processes[who].round()
+
+    @rule(who=who, act=st.sampled_from([Phase.FORCED, Phase.CLOSED]))
+    def operator(self, who: int, act: Phase) -> None:
+        if self.were_apart:
+            return  # two operators who act apart: who wins is not for a test to say
+        breaker = self.house.processes[who].breaker
+        (breaker.trip if act is Phase.FORCED else breaker.reset)("ann", "x")
+        self.house.round()
+        self.last_act = act
+
+    @rule(who=who)
+    def redis_goes(self, who: int) -> None:
+        self.house.processes[who].away = self.were_apart = True
+
+    @rule(flushed=st.booleans())
+    def redis_returns(self, flushed: bool) -> None:
+        if flushed and self.were_apart:
+            self.house.processes[0].redis.flushdb()
+        for process in self.house.processes:
+            process.away = False
+        self.house.round()
+        self.house.round()  # what they have only seen together is ruled in the first, and told in the second
+        self.were_apart = False
+        self.probes.clear()  # of those who were alone
+        rulings = {process.breaker.view().ruling.rank for process in self.house.processes}
+        assert len(rulings) == 1
+
+    @invariant()
+    def one_probe(self) -> None:
+        current = max(process.breaker.view().ruling.rank for process in self.house.processes)
+        running = [permit for permit in self.probes if permit.rank == current]
+        assert self.were_apart or len(running) <= 1
+
+    @invariant()
+    def operators_are_obeyed(self) -> None:
+        if self.last_act is Phase.FORCED:
+            assert self.house.phases == [Phase.FORCED] * 3
+
+
+def test_in_any_history_there_is_one_probe_and_the_processes_agree(redis_url: str) -> None:
+    clients = [Redis.from_url(redis_url) for _ in range(3)]
+    try:
+        run_state_machine_as_test(
+            lambda: Histories(clients),
+            settings=settings(
+                max_examples=20, stateful_step_count=40, deadline=None, phases=[Phase_.generate, Phase_.shrink]
+            ),
+        )
+    finally:
+        for client in clients:
+            client.close()
 
 
 # --- real threads, real processes -------------------------------------------------------------------------------------
