@@ -35,8 +35,8 @@ LEASE_MS: Final = 1_500
 _TIMEOUT_S: Final = 1.0
 _PREFIX: Final = "breakers"
 
-# Leases and windows are kept with the time by Redis's own clock, which all processes share. A lease belongs to a ruling:
-# that of an older one counts for nothing. Who holds it and has nobody waiting does not get it again while another has.
+# Leases and windows are kept with the time by Redis's own clock, which all processes share. Who holds the lease and has
+# nobody waiting does not get it again while another has.
 _SCRIPT: Final = """
 local time = redis.call('TIME')
 local now = ARGV[2] ~= '' and tonumber(ARGV[2]) or time[1] * 1000 + math.floor(time[2] / 1000)
@@ -79,17 +79,14 @@ local function windows_of(key, window, keep_ms)
   return found
 end
 
-local function lease_of(key, rank, wants)
-  local kept = redis.call('HMGET', key, 'rank', 'holder', 'until', 'waiter', 'waits_until')
-  local name = cjson.encode(rank)
-  if kept[1] ~= name then kept = {} end
-  local held = kept[3] and now < tonumber(kept[3])
-  local awaited = kept[4] and kept[4] ~= me and now < tonumber(kept[5])
-  local mine = held and kept[2] == me
+local function lease_of(key, wants)
+  local kept = redis.call('HMGET', key, 'holder', 'until', 'waiter', 'waits_until')
+  local held = kept[2] and now < tonumber(kept[2])
+  local awaited = kept[3] and kept[3] ~= me and now < tonumber(kept[4])
+  local mine = held and kept[1] == me
   if (mine or not held) and (wants >= 2 or not awaited) then
-    redis.call('DEL', key)
-    redis.call('HSET', key, 'rank', name, 'holder', me, 'until', now + lease_ms)
-    if awaited then redis.call('HSET', key, 'waiter', kept[4], 'waits_until', kept[5]) end
+    redis.call('HSET', key, 'holder', me, 'until', now + lease_ms)
+    if not awaited then redis.call('HDEL', key, 'waiter', 'waits_until') end
     redis.call('PEXPIRE', key, lease_ms * 4)
     return 1
   end
@@ -109,7 +106,7 @@ for i, share in ipairs(told[3]) do
     redis.call('HSET', rulings, name, ruling)
     kept, kept_rank = ruling, rank
   end
-  if wants > 0 and not outranks(kept_rank, rank) then lease = lease_of(rulings .. ':lease:' .. name, rank, wants) end
+  if wants > 0 and not outranks(kept_rank, rank) then lease = lease_of(rulings .. ':lease:' .. name, wants) end
   answers[i] = {kept, lease, windows_of(rulings .. ':window:' .. name, window, keep_ms)}
 end
 return {now, answers}

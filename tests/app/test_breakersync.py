@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 NAME = "cartesia.tts"
-RULES = Rules(attempts=4, pause_ms=1000, jitter=0.0)
+RULES = Rules(attempts=4, pause_ms=1000, lost_pause_ms=1000, longest_pause_ms=8000, jitter=0.0)
 ROUND_MS = round(EVERY_S * 1000)
 
 
@@ -306,7 +306,7 @@ class Histories(RuleBasedStateMachine):
         else:
             permit.failed(kind)
 
-    @rule(ms=st.integers(1, 4 * ROUND_MS))
+    @rule(ms=st.integers(1, 8 * ROUND_MS))
     def time_goes_by(self, ms: int) -> None:
         self.house.later(ms)
 
