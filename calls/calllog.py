@@ -136,7 +136,7 @@ class CallLog:
             closed_turn=turn.turn,
             kind=turn.kind,
             outcome=turn.outcome,
-            cause=getattr(turn, "cause", ""),
+            causes=list(turn.causes),
             latency_ms=latency_ms,
             speech_ended_ms=_time(turn.speech_ended_ms),
             committed_ms=_time(turn.committed_ms),

@@ -116,10 +116,9 @@ class CallTrace:
         self._last_ms = closed.closed_ms
         turn = self._notes.take(closed.turn)
         waits = turn.waits(closed)
-        cause = str(getattr(closed, "cause", ""))
         failed = closed.outcome == "failed_to_fallback"
-        if failed:
-            self._failed("turn_failed", closed.closed_ms, cause=cause)
+        if failed or closed.causes:
+            self._failed("turn_failed" if failed else "turn_mended", closed.closed_ms, causes=" ".join(closed.causes))
         if turn.waited_ms(closed) > self._conf.slow_turn_ms and not self._why:
             self._why = "slow"
         if 0 <= closed.speech_ended_ms <= closed.committed_ms:
@@ -129,7 +128,7 @@ class CallTrace:
             "turn": closed.turn,
             "turn.kind": closed.kind,
             "turn.outcome": closed.outcome,
-            **({"turn.cause": cause} if cause else {}),
+            **({"turn.causes": closed.causes} if closed.causes else {}),
             **({"latency_ms": sum(waits.values())} if waits else {}),
             **{f"wait.{name}_ms": wait_ms for name, wait_ms in waits.items()},
             "wasted_characters": closed.wasted_chars,

@@ -9,6 +9,8 @@ are constants, such as ``call.started``; ``docs/logs.md`` lists them.
 from __future__ import annotations
 
 import logging.config
+import sys
+import traceback
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -18,9 +20,13 @@ from calls.logcontext import place
 from voiceagent.hiding import hider
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from structlog.typing import EventDict, Processor, WrappedLogger
+
+
+#: Errors within errors that a line tells of.
+_MOST_ERRORS = 8
 
 
 def name_call(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
@@ -40,6 +46,31 @@ def drop_pii(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDic
     That one is shown with its query, and the query of a webhook sent as GET is the caller's number.
     """
     return {key: _without_pii(value) for key, value in event.items() if not _is_pii(key)}
+
+
+def leave_out_texts(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """In lines about a call, tell an exception by its kind and its stack: its text may hold what was said."""
+    error = event.get("exc_info")
+    if error is True:
+        error = sys.exc_info()[1]
+    elif isinstance(error, tuple):
+        error = error[1]
+    if "call_sid" in event and isinstance(error, BaseException):
+        del event["exc_info"]
+        event["exception"] = "\n".join(_kinds_and_stacks(error))
+    return event
+
+
+def _kinds_and_stacks(error: BaseException, depth: int = 0) -> Iterator[str]:
+    """The lines of a traceback without texts: what led to the error first, then itself, then what a group holds."""
+    before = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    if before is not None and depth < _MOST_ERRORS:
+        yield from _kinds_and_stacks(before, depth + 1)
+    yield from (line.rstrip("\n") for line in traceback.format_tb(error.__traceback__))
+    yield f"{type(error).__module__}.{type(error).__qualname__} (its text may be personal: LOG_PII)"
+    if isinstance(error, BaseExceptionGroup) and depth < _MOST_ERRORS:
+        for inner in error.exceptions[:_MOST_ERRORS]:
+            yield from _kinds_and_stacks(inner, depth + 1)
 
 
 def _without_pii(fields: Any) -> Any:
@@ -75,7 +106,7 @@ def formatter(style: str, with_pii: bool, secrets: Collection[str] = ()) -> stru
         foreign_pre_chain=list(_SHARED),
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            *([] if with_pii else [drop_pii]),
+            *([] if with_pii else [drop_pii, leave_out_texts]),
             *_renderers(style),
             lambda _logger, _method, line: hidden(str(line)),
         ],

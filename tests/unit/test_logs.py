@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 import json
 import logging
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import structlog
 
+from calls import logcontext
 from voiceagent.logs import configure, logging_conf
 
 if TYPE_CHECKING:
@@ -85,6 +87,50 @@ def test_libraries_lines_have_the_same_form_and_an_exception_stays_on_its_line(
     line = json.loads(last_line(capsys))
     assert line["event"] == "Internal error"
     assert "RuntimeError: broken" in line["exception"]
+
+
+@pytest.mark.parametrize(("with_pii", "call_sid"), [(False, "CA1"), (True, "CA1"), (False, "")])
+@pytest.mark.parametrize("style", ["json", "console"])
+def test_the_text_of_an_exception_is_told_unless_it_is_about_a_call(
+    style: str, with_pii: bool, call_sid: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(logging_conf("INFO", style, with_pii=with_pii))
+    about = {"call_sid": call_sid} if call_sid else {}
+    try:
+        try:
+            int("my card is four two")
+        except ValueError as error:
+            raise ExceptionGroup("seven nine", [KeyError("one eight")]) from error
+    except ExceptionGroup as error:
+        structlog.get_logger("calls").exception("call.crashed", **about)
+        structlog.get_logger("calls").error("call.error", exc_info=error, **about)
+    shown = capsys.readouterr().out
+    for kind in ("ValueError", "ExceptionGroup", "KeyError"):
+        assert shown.count(kind) >= 2
+    assert "test_logs.py" in shown
+    is_told = with_pii or not call_sid
+    texts = ("invalid literal", "seven nine (1", "KeyError: 'one eight'")
+    assert [text in shown for text in texts] == [is_told] * len(texts)
+
+
+def test_a_line_in_a_call_names_it_whoever_writes_it(capsys: pytest.CaptureFixture[str]) -> None:
+    configure(logging_conf("INFO", "json", with_pii=False))
+
+    def written() -> None:
+        at = logcontext.enter("CA7", "ab" * 16)
+        logging.getLogger("a.library").warning("something")
+        at.turn_id, at.state = 3, "SPEAKING"
+        structlog.get_logger("calls").info("a.b")
+        structlog.get_logger("calls").info("c.d", call_sid="CA8")
+
+    contextvars.copy_context().run(written)
+    structlog.get_logger("calls").info("e.f")
+    library, ours, other, outside = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (library["call_sid"], library["trace_id"]) == ("CA7", "ab" * 16)
+    assert (ours["call_sid"], ours["turn_id"], ours["state"]) == ("CA7", 3, "SPEAKING")
+    assert other["call_sid"] == "CA8"
+    assert "trace_id" not in other, "what is said of another call does not get this one's trace"
+    assert "call_sid" not in outside
 
 
 def test_the_level_holds(capsys: pytest.CaptureFixture[str]) -> None:
