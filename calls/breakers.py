@@ -189,6 +189,15 @@ class Breaker:
         wait_s = max(0, ruling.until_ms - now_ms) / 1000 if phase is not Phase.FORCED else None
         raise VendorError("open", self.vendor, detail=f"the breaker {self.name} is {phase}", retry_after_s=wait_s)
 
+    def saw(self, kind: str) -> None:
+        """How something fares that was admitted long ago, such as a socket that has stood for minutes: counts while the
+        breaker is closed. What was begun before it opened says nothing about a fresh attempt, so it is no probe.
+
+        ``kind`` is ``ok`` or a kind of failure; raises ``ValueError`` on others.
+        """
+        if self._ruling.phase is Phase.CLOSED:
+            Permit(self, self._ruling.rank, probe=False).failed(kind)
+
     def _may_probe(self, now_ms: int) -> bool:
         if self._probe is not None and now_ms < self._probe_until_ms:
             return False

@@ -115,6 +115,18 @@ def test_what_opened_it_can_be_seen_while_it_is_open(breaker: Breaker) -> None:
     assert view.ruling.cause == "refused"
 
 
+def test_old_sockets_count_while_it_is_closed_and_are_no_probes(breaker: Breaker, clock: Clock) -> None:
+    for _ in range(4):
+        breaker.saw("cut")
+    assert breaker.phase is Phase.OPEN
+    clock.ms += 1000
+    breaker.saw("ok")
+    breaker.saw("cut")
+    assert breaker.phase is Phase.HALF_OPEN
+    breaker.admit().ok()
+    assert breaker.phase is Phase.CLOSED
+
+
 def test_the_first_word_about_an_attempt_counts(breaker: Breaker) -> None:
     permits = [breaker.admit() for _ in range(4)]
     for permit in permits:

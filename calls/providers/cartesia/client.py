@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import httpx
@@ -85,8 +85,7 @@ class CartesiaClient:
         """How a connection fares that was made some time ago: breaker and metrics learn of it."""
         if kind != "ok":
             metrics.vendor_failed(operation, kind)
-        with suppress(VendorError):
-            self._breaker_of(operation).admit().failed(kind)
+        self._breaker_of(operation).saw(kind)
 
     @staticmethod
     async def within[T](limit_s: float, asked: Awaitable[T]) -> T:
