@@ -23,7 +23,7 @@ call: ## Place a simulated phone call to the running server; options in ARGS='..
 # folders the many quick ones come last, so that no worker is left with a long one.
 test: ## Install what the tests need and run them, browser tests included
 	@.ci/venv base sandbox dev
-	@CHROMIUM=$$(.ci/chromium) && export CHROMIUM && exec $(BIN)/python -m pytest -m "not long" -n $$(($$(nproc) + 1)) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@CHROMIUM=$$(.ci/chromium) && PROMETHEUS=$$(.ci/prometheus) && export CHROMIUM PROMETHEUS && exec $(BIN)/python -m pytest -m "not long" -n $$(($$(nproc) + 1)) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-long: ## Mutation, fuzzing, soak, kills, load: outside CI, bounded, resumable
 	@.ci/venv base sandbox dev fuzz

@@ -125,6 +125,8 @@ for _why in ("no_database", "no_agent", "drain", "overload"):
     CALLS_REFUSED.labels(_why)
 for _measure in ("no_slot", *MEASURES):
     CALLS_OVERLOADED.labels(_measure)
+for _outcome in ("answered", "interrupted", "superseded", "failed_to_fallback", "call_ended"):
+    TURNS.labels(_outcome)
 for _invariant in Invariant:
     INVARIANT_VIOLATIONS.labels(_invariant.name.lower())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import socket
 import subprocess
@@ -73,6 +74,17 @@ def test_it_is_alive_and_ready_and_counted(house: House) -> None:
     assert answer["dependencies"]["redis"]["ok"], answer
     assert status == (200 if answer["ready"] else 503)
     assert b"python_gc_objects_collected_total" in get(f"{house.url}/metrics")[1]
+
+
+def test_worker_and_scheduler_are_scraped_on_their_own(house: House) -> None:
+    """On free ports, which the console names."""
+    web, worker, scheduler = re.findall(r"http://\S+/metrics", house.shown())[:3]
+    assert web == f"{house.url}/metrics"
+    assert eventually(
+        lambda: all(state.is_listening(int(url.split(":")[2].split("/")[0])) for url in (worker, scheduler))
+    )
+    for url in (worker, scheduler):
+        assert b"process_cpu_seconds_total" in get(url)[1]
 
 
 def test_the_console_says_where_and_how_to_log_in(house: House) -> None:
