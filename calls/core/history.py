@@ -73,8 +73,13 @@ def entry(item: Recalled) -> dict[str, str]:
     return shown if item.role == "user" else shown | {"by": "the agent"}
 
 
+#: Marks by which a text could end its line, or open what a model might take for a tag, a role or a block of code.
+_MARKS = str.maketrans({mark: f"\\u{ord(mark):04x}" for mark in "<>`\u2028\u2029\u0085"})
+
+
 def _quoted(value: dict[str, Any]) -> str:
-    return json.dumps(value, ensure_ascii=False)
+    """One line of JSON, whatever stands in it."""
+    return json.dumps(value, ensure_ascii=False).translate(_MARKS)
 
 
 def of_reply(reply: Reply, until: int, *, interrupted: bool) -> tuple[Message, ...]:
