@@ -242,7 +242,7 @@ def _no_line(runtime: Runtime, facts: dict[str, str], answering: Answering, forw
         answer = twiml.dial(busy.forward_to, action=f"{_base(runtime)}/twilio/overflow-ended")
     elif busy.kind != Agent.BusyAnswer.TONE:  # what came back from that number is not sent there again
         answer = twiml.play_and_hang_up(_busy_phrase(runtime, answering.profile))
-    return _refuse(runtime, facts, why, answer)
+    return _refuse(runtime, facts, why, answer, short=short)
 
 
 def _busy_phrase(runtime: Runtime, agent: AgentProfile | None) -> str:
@@ -255,10 +255,10 @@ def _base(runtime: Runtime) -> str:
     return runtime.conf.twilio.public_base_url.rstrip("/")
 
 
-def _refuse(runtime: Runtime, facts: dict[str, str], why: str, answer: str) -> HttpResponse:
+def _refuse(runtime: Runtime, facts: dict[str, str], why: str, answer: str, **more: str) -> HttpResponse:
     metrics.CALLS_REFUSED.labels(why).inc()
     runtime.traces.refuse()
-    _log.warning("call.refused", call_sid=facts["call_sid"], why=why)
+    _log.warning("call.refused", call_sid=facts["call_sid"], why=why, **more)
     runtime.in_background(_record_refusal, facts, why)
     return _twiml(answer)
 

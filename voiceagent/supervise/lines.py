@@ -17,7 +17,7 @@ _POLL_S = 0.2
 _MARK = re.compile(rb'"(?:call|drain|stream|webhook)\.')
 _REFUSED = {
     "no_agent": "no active agent has the number that was called",
-    "overload": "as many calls as MAX_CALLS allows are in progress",
+    "overload": "MAX_CALLS calls are in progress, or those in progress suffer",
     "drain": "the server is stopping",
     "no_database": "the database does not answer",
 }
