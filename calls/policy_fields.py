@@ -86,6 +86,10 @@ POLICY_FIELDS: tuple[PolicyField, ...] = (
         "The agent asks for a moment's patience when a function keeps the caller in silence. 0: never.",
     ),
     PolicyField(
+        "patience_ms", _PATIENCE, "Bridge a slow model after (ms)",
+        "The agent asks for a moment's patience, once in a reply, when no word of the answer has come. 0: never.",
+    ),
+    PolicyField(
         "ear_away_ms", _PATIENCE, "Say so when nothing is heard for (ms)",
         "The caller is asked for a moment while the recogniser is away, once for each outage. 0: never.",
     ),

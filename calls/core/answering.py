@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from calls.core import closing, history, replies, speech, tooling
-from calls.core.commands import AskModel, CancelModel, CancelTool, CancelVoice, PlayPhrase
+from calls.core import closing, recalling, replies, speech, tooling, wording
+from calls.core.commands import CancelModel, CancelTool, CancelVoice, PlayPhrase
 from calls.core.phrases import phrase_text
 from calls.core.speech import Playback
 from calls.core.state import Part, Reply
@@ -48,16 +48,25 @@ def model_text(w: Work, event: ModelText) -> None:
         return w.stale(event)
     reply = w.reply
     text = glue(reply.text, event.text) if reply.seam else event.text
-    w.set_reply(parts=_append(reply.parts, text), tokens=reply.tokens + 1, seam=False, progress_ms=w.now)
+    w.set_reply(parts=_append(reply.parts, text), tokens=reply.tokens + 1, seam=False)
+    _piece_came(w)
     replies.speak(w, final=False)
     return None
+
+
+def _piece_came(w: Work) -> None:
+    """The request has given something."""
+    recalling.spend(w)
+    w.set_reply(silent=False, token_ms=w.now, progress_ms=w.now)
+    w.disarm(replies.PATIENCE)
 
 
 def model_tool_call(w: Work, event: ModelToolCall) -> None:
     """A function call: run it now, or when the turn is sure, or after the last word."""
     if not _from_running_model(w, event.turn, event.epoch) or tooling.is_repeated(w.reply, event):
         return w.stale(event)
-    w.set_reply(parts=(*w.reply.parts, Part(tool=tooling.noted(w, event))), progress_ms=w.now, seam=True)
+    w.set_reply(parts=(*w.reply.parts, Part(tool=tooling.noted(w, event))), seam=True)
+    _piece_came(w)
     tooling.start(w)
     return None
 
@@ -66,8 +75,9 @@ def model_finished(w: Work, event: ModelFinished) -> None:
     """The request is complete: say the rest, or ask again with the tools' results."""
     if not _from_running_model(w, event.turn, event.epoch):
         return w.stale(event)
-    w.set_reply(model=Stage.DONE, progress_ms=w.now)
-    if not w.reply.text.strip() and not w.reply.tools:
+    _piece_came(w)
+    w.set_reply(model=Stage.DONE)
+    if not w.reply.is_answering and not w.reply.tools:
         blame(w, "model:empty")
         return fail_reply(w, "model_failed")
     if len(w.reply.tools) == w.reply.told:
@@ -77,11 +87,33 @@ def model_finished(w: Work, event: ModelFinished) -> None:
 
 
 def model_failed(w: Work, event: ModelFailed) -> None:
-    """The request failed: end what was said cleanly, or say the phrase for it."""
+    """The request failed: ask once for the rest of what it has begun, else end it cleanly, or say the phrase for it."""
     if not _from_running_model(w, event.turn, event.epoch):
         return w.stale(event)
     blame(w, f"model:{event.kind}")
+    reply = w.reply
+    begun = reply.is_answering or len(reply.tools) > reply.told
+    if event.retryable and begun and reply.confirmed and not reply.asked_again:
+        return ask_for_rest(w)
     return give_up_model(w)
+
+
+def ask_for_rest(w: Work) -> None:
+    """The request was cut off: its words stand, and the rest is asked for in the same reply.
+
+    Functions that it called are whole; their results are given with the next request, as always. A last word that the voice
+    has not got may be half of one: the model says it again.
+    """
+    reply = w.reply
+    w.set_reply(asked_again=True, seam=True)
+    if len(reply.tools) > reply.told:
+        w.set_reply(model=Stage.DONE)
+        return go_on(w)
+    whole = max(reply.said, wording.whole_words_until(reply.text))
+    w.set_reply(parts=_truncated(reply.parts, whole))
+    replies.speak(w, final=False, again_until=whole)
+    recalling.ask(w, resumed=True)
+    return replies.watch(w)
 
 
 def blame(w: Work, cause: str) -> None:
@@ -96,7 +128,7 @@ def give_up_model(w: Work) -> None:
         return replies.discard_draft(w)
     w.emit(CancelModel(reply.turn, reply.epoch))
     w.set_reply(model=Stage.FAILED, failed=True)
-    if reply.text.strip():
+    if reply.is_answering:
         w.set(failures=w.state.failures + 1)
         _apologise(w)
         return go_on(w)
@@ -108,7 +140,7 @@ def _apologise(w: Work) -> None:
     reply = w.reply
     if reply.parts and reply.parts[-1].tool is not None:
         text = glue(reply.text, phrase_text(w.agent, "model_failed"))
-        w.set_reply(parts=_append(reply.parts, text), failed=True)
+        w.set_reply(parts=(*reply.parts, Part(text, own=True)), failed=True)
 
 
 def go_on(w: Work) -> None:
@@ -134,9 +166,10 @@ def ask_again(w: Work) -> None:
         blame(w, "model:too_many_calls")
         give_up_model(w)
         return
-    w.set_reply(model=Stage.RUNNING, progress_ms=w.now, seam=True, told=len(reply.tools))
+    budget_ms = w.policy.first_token_ms
+    w.set_reply(model=Stage.RUNNING, progress_ms=w.now, seam=True, told=len(reply.tools), budget_ms=budget_ms)
     replies.speak(w, final=False)
-    w.emit(AskModel(reply.turn, reply.epoch, history.request(w.state, w.reply)))
+    recalling.ask(w)
     replies.watch(w)
 
 
@@ -155,7 +188,7 @@ def _from_running_model(w: Work, turn: int, epoch: int) -> bool:
 
 
 def _append(parts: tuple[Part, ...], text: str) -> tuple[Part, ...]:
-    if parts and parts[-1].tool is None:
+    if parts and parts[-1].tool is None and not parts[-1].own:
         return (*parts[:-1], Part(parts[-1].text + text))
     return (*parts, Part(text))
 
@@ -195,6 +228,7 @@ def audio_sent(w: Work, event: AudioSent) -> None:
         playback=playback,
         first_audio_ms=reply.first_audio_ms if reply.first_audio_ms >= 0 else w.now,
         answered_say=True,
+        answer_audio_ms=w.now if reply.answer_audio_ms < 0 and reply.answer_was_said else reply.answer_audio_ms,
         progress_ms=w.now,
     )
     if reply.held:
@@ -225,6 +259,7 @@ def voice_finished(w: Work, event: VoiceFinished) -> None:
         return give_up_voice(w)
     w.set_reply(voice=Stage.DONE)
     closing.settle(w)
+    replies.watch(w)
     return None
 
 
@@ -246,6 +281,7 @@ def after_playback(w: Work) -> None:
         revoice(w)
     else:
         closing.settle(w)
+        replies.watch(w)
 
 
 def voice_failed(w: Work, event: VoiceFailed) -> None:
@@ -287,7 +323,7 @@ def revoice(w: Work) -> None:
     )
     replies.let_out(w)
     if reply.model is Stage.RUNNING:
-        w.emit(AskModel(reply.turn, epoch, history.request(w.state, w.reply, resumed=True)))
+        recalling.ask(w, resumed=True)
         w.set_reply(seam=True)
     replies.speak(w, final=False, again_until=reply.said)
     replies.watch(w)
@@ -319,7 +355,7 @@ def fail_reply(w: Work, phrase: str) -> None:
     w.set(epoch=epoch, failures=failures)
     w.set_reply(
         epoch=epoch,
-        parts=(*_truncated(reply.parts, heard), Part(glue(reply.text[:heard], text))),
+        parts=(*_truncated(reply.parts, heard), Part(glue(reply.text[:heard], text), own=True)),
         said=heard + len(glue(reply.text[:heard], text)),
         say_ended=True,
         playback=Playback(text_from=heard),
@@ -357,7 +393,7 @@ def _truncated(parts: tuple[Part, ...], until: int) -> tuple[Part, ...]:
         if part.tool is not None:
             kept.append(part)
         elif until > offset:
-            kept.append(Part(part.text[: until - offset]))
+            kept.append(replace(part, text=part.text[: until - offset]))
         offset += len(part.text)
     return tuple(kept)
 

@@ -47,6 +47,7 @@ def close(w: Work, reply: Reply, outcome: str, heard: int) -> None:
             wasted_tokens=waste.tokens,
             words=_all_words(w, reply),
             causes=reply.causes,
+            answer_audio_ms=reply.answer_audio_ms,
         )
     )
 

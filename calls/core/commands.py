@@ -48,12 +48,13 @@ class Recall(Command):
 
 @dataclass(frozen=True, slots=True)
 class AskModel(Command):
-    """Start one streaming request. At most one is in flight per call."""
+    """Start one streaming request. At most one is in flight per call. It has failed if nothing comes in ``within_ms``."""
 
     turn: int
     epoch: int
     messages: tuple[Message, ...]
     speculative: bool = False
+    within_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +214,8 @@ class TurnClosed(Command):
 
     ``outcome``: ``answered``, ``interrupted``, ``superseded``, ``failed_to_fallback``, ``call_ended``. ``kind``:
     ``greeting``, ``answer``, ``prompt``, ``notice``. Times on the call's clock, ``-1`` where it did not happen.
-    ``speech_ended_ms``: last voiced frame of the caller; ``first_audio_ms``: first agent frame sent. ``words``: what
+    ``speech_ended_ms``: last voiced frame of the caller; ``first_audio_ms``: first agent frame sent, ``answer_audio_ms``: the
+    first since words of the model were given to the voice, fillers and phrases left out. ``words``: what
     became of each word, in the order it was spoken. ``causes``: what failed in the turn, in order, mended or not: who and
     how, as in ``model:timeout``, ``voice:overdue`` (the core gave it up), ``ear:cut``.
     """
@@ -232,6 +234,7 @@ class TurnClosed(Command):
     wasted_tokens: int = 0
     words: tuple[SpokenWord, ...] = ()
     causes: tuple[str, ...] = ()
+    answer_audio_ms: int = -1
 
 
 @dataclass(frozen=True, slots=True)

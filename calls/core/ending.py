@@ -163,6 +163,7 @@ TIMERS = {
     hearing.SILENCE: hearing.silence_timer,
     hearing.DTMF: hearing.dtmf_timer,
     tooling.FILLER: tooling.bridge,
+    replies.PATIENCE: tooling.patience,
     replies.IDLE: idle_timer,
     hearing.EAR_AWAY: hearing.ear_away_timer,
     replies.GOODBYE: goodbye_timer,

@@ -61,18 +61,18 @@ def speech_over_speech(w: Work, event: SpeechStarted) -> None:
 
 def turn_opened_in_silence(w: Work, event: Event) -> None:
     """The recogniser hears a turn; the local detector may have missed its start."""
-    w.set_caller(open=True, ended="")
+    w.set_caller(ended="")
 
 
 def turn_opened_over_thinking(w: Work, event: Event) -> None:
     """As the start of speech, from the recogniser."""
-    w.set_caller(open=True, ended="")
+    w.set_caller(ended="")
     _silence_pending(w, verdict=True)
 
 
 def turn_opened_over_speech(w: Work, event: Event) -> None:
     """As the start of speech, from the recogniser."""
-    w.set_caller(open=True, ended="")
+    w.set_caller(ended="")
     barge_in(w, verdict=True)
 
 
@@ -342,7 +342,7 @@ def _keep(w: Work, text: str) -> None:
 
 
 def _note(w: Work, text: str) -> None:
-    w.set_caller(text=text, open=True, ended="")
+    w.set_caller(text=text, ended="")
     if text.strip():
         w.disarm(replies.IDLE)
         w.arm(TURN_END, w.now + w.policy.turn_end_ms)
@@ -351,7 +351,7 @@ def _note(w: Work, text: str) -> None:
 def _take_turn(w: Work, text: str) -> str:
     """The text of a turn that ended, without what a time-out has committed already; the turn is over for us."""
     said = wording.without(text.strip(), w.state.caller.timed_out)
-    w.set_caller(open=False, text="", timed_out="", ended=text.strip())
+    w.set_caller(text="", timed_out="", ended=text.strip())
     w.disarm(TURN_END, VERDICT, SILENCE)
     return said
 

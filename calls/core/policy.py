@@ -25,6 +25,7 @@ class TurnPolicy:
     ``turn_end_ms``: from the end of the caller's speech to giving up on the recogniser's end of turn.
     ``playback_slack_ms``: how much later than the media clock says a mark may come back.
     ``ear_away_ms``: how long the recogniser may be away before the caller is told, 0 for never.
+    ``patience_ms``: how long the model may keep the caller in silence before a few words bridge it, once in a reply; 0 for never.
     ``filler_ms``: how long a function may keep the caller in silence before a few words bridge it, 0 for never.
     ``noise_ms``: how long a sound without a word may stop a reply. A sound up to ``short_sound_ms`` long waits for
     words only ``short_verdict_ms``: a cough.
@@ -53,6 +54,7 @@ class TurnPolicy:
     dtmf_pause_ms: int = 1800
     tool_timeout_ms: int = 8000
     filler_ms: int = 2500
+    patience_ms: int = 2500
     ear_away_ms: int = 3000
     endpointing: str = "turns"
     silence_end_ms: int = 600
@@ -79,7 +81,15 @@ _POSITIVE = (
     "verdict_ms turn_end_ms first_token_ms first_audio_ms playback_slack_ms min_words idle_ms max_call_ms "
     "noise_ms short_verdict_ms goodbye_ms hangup_grace_ms dtmf_pause_ms tool_timeout_ms silence_end_ms first_clause_chars clause_chars"
 ).split()
-_NOT_NEGATIVE = ("filler_ms", "ear_away_ms", "short_sound_ms", "tail_words", "idle_prompts", "voice_buffer_ms")
+_NOT_NEGATIVE = (
+    "filler_ms",
+    "patience_ms",
+    "ear_away_ms",
+    "short_sound_ms",
+    "tail_words",
+    "idle_prompts",
+    "voice_buffer_ms",
+)
 _CHOICES = {"endpointing": ("turns", "silence"), "chunking": ("clauses", "words")}
 EFFECTS = ("read", "reversible", "irreversible")
 

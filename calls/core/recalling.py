@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from calls.core.work import Work
 
 RECALL = "recall"
+#: A request that is made at all has at least this long for its first word.
+LEAST_BUDGET_MS = 1000
 
 
 def begin(w: Work) -> None:
@@ -30,10 +32,23 @@ def begin(w: Work) -> None:
     w.arm(RECALL, w.now + within_ms)
 
 
-def ask(w: Work) -> None:
-    """Ask the model for the reply."""
+def ask(w: Work, *, resumed: bool = False) -> None:
+    """Ask the model for the reply; ``resumed``: for what follows the text it has given already.
+
+    The time that a request before this one has used without a word is gone.
+    """
+    spend(w)
+    w.set_reply(silent=True, token_ms=w.now)
     reply = w.reply
-    w.emit(AskModel(reply.turn, reply.epoch, history.request(w.state, reply), speculative=not reply.confirmed))
+    messages = history.request(w.state, reply, resumed=resumed and reply.is_answering)
+    w.emit(AskModel(reply.turn, reply.epoch, messages, speculative=not reply.confirmed, within_ms=reply.budget_ms))
+
+
+def spend(w: Work) -> None:
+    """Take what the request has been silent for off the turn's time for a first word."""
+    reply = w.reply
+    if reply.silent:
+        w.set_reply(budget_ms=max(LEAST_BUDGET_MS, reply.budget_ms - (w.now - reply.token_ms)))
 
 
 def memory_recalled(w: Work, event: MemoryRecalled) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from calls.core import history, recalling, speech
+from calls.core import recalling, speech
 from calls.core.commands import (
-    AskModel,
     CancelModel,
     CancelTool,
     CancelVoice,
@@ -29,6 +28,7 @@ if TYPE_CHECKING:
     from calls.core.work import Work
 
 WATCH = "reply"
+PATIENCE = "patience"
 VERDICT = "verdict"
 IDLE = "idle"
 HANGUP = "hangup"
@@ -62,6 +62,8 @@ def answer(w: Work, user_text: str, *, confirmed: bool = True) -> None:
         speech_ended_ms=w.state.caller.voiced_until_ms,
         committed_ms=w.now if confirmed else -1,
         progress_ms=w.now,
+        token_ms=w.now,
+        budget_ms=w.policy.first_token_ms,
         waste=w.state.waste,
     )
     w.set(reply=reply, epoch=epoch, turn=turn if confirmed else w.state.turn, waste=Waste())
@@ -80,6 +82,7 @@ def confirm(w: Work) -> None:
         confirmed=True,
         committed_ms=w.now,
         progress_ms=w.now,
+        token_ms=w.now,
         speech_ended_ms=w.state.caller.voiced_until_ms,
     )
     w.emit(OpenGate(reply.turn, reply.epoch))
@@ -151,7 +154,7 @@ def speak(w: Work, *, final: bool, again_until: int = 0) -> None:
     if reply.voice is Stage.FAILED:
         return
     text = reply.text
-    first = reply.said == reply.playback.text_from
+    first = reply.said in (reply.playback.text_from, reply.bridged)
     until = max(again_until, speakable_until(text, reply.said, w.policy, first=first, final=final))
     if until > reply.said and (text[reply.said : until].strip() or reply.voice is Stage.RUNNING):
         w.emit(Say(reply.turn, reply.epoch, text[reply.said : until]))
@@ -169,7 +172,8 @@ def let_out(w: Work) -> None:
 
 
 def watch(w: Work) -> None:
-    """Keep a deadline on a confirmed reply: no stage of it may last for ever.
+    """Keep a deadline on a confirmed reply: no stage of it may last for ever. A slow model has an earlier one, after which
+    the caller is asked for patience.
 
     The timer is lazy: a deadline that moves away leaves it where it is, and it looks again when it fires.
     """
@@ -179,6 +183,9 @@ def watch(w: Work) -> None:
     armed, due = w.due_ms(WATCH), max(w.now + 1, deadline(w)[1])
     if armed < 0 or due < armed:
         w.arm(WATCH, due)
+    waits = reply.model is Stage.RUNNING and reply.silent and reply.bridged < 0
+    if waits and w.policy.patience_ms and w.due_ms(PATIENCE) < 0:
+        w.arm(PATIENCE, max(w.now + 1, reply.token_ms + w.policy.patience_ms))
 
 
 def deadline(w: Work) -> tuple[str, int]:
@@ -190,7 +197,7 @@ def deadline(w: Work) -> tuple[str, int]:
     if reply.voice is Stage.RUNNING and (complete or not reply.answered_say):
         return "voice", reply.progress_ms + policy.first_audio_ms
     if reply.model is Stage.RUNNING:
-        return "model", reply.progress_ms + policy.first_token_ms
+        return "model", reply.token_ms + (reply.budget_ms if reply.silent else policy.first_token_ms)
     names = {tool.name for tool in reply.tools if not tool.outcome}
     limits = [tool.timeout_ms + SETTLE_MS for tool in w.agent.tools if tool.name in names]
     return "tools", reply.progress_ms + max([policy.tool_timeout_ms, *limits])
@@ -218,6 +225,7 @@ def spoken_words(w: Work, reply: Reply) -> tuple[SpokenWord, ...]:
 def stop_work(w: Work) -> None:
     """Cancel memory, model and voice of the reply. Its epoch is dead at the gate from here on."""
     recalling.drop(w)
+    w.disarm(PATIENCE)
     reply = w.reply
     w.emit(CancelModel(reply.turn, reply.epoch), CancelVoice(reply.turn, reply.epoch))
 
@@ -237,13 +245,13 @@ def hold(w: Work) -> None:
     if not w.reply.held:
         w.set_reply(held=True)
         w.emit(CloseGate(w.reply.epoch))
-        w.disarm(WATCH)
+        w.disarm(WATCH, PATIENCE)
 
 
 def release(w: Work) -> None:
     """It was nothing: let the held reply be heard."""
     reply = w.reply
-    w.set_reply(held=False, progress_ms=w.now)
+    w.set_reply(held=False, progress_ms=w.now, token_ms=w.now)
     w.emit(OpenGate(reply.turn, reply.epoch))
     watch(w)
 
@@ -265,6 +273,7 @@ def resume(w: Work) -> None:
         voice=Stage.NONE,
         playback=Playback(text_from=stopped.cut_at),
         progress_ms=w.now,
+        token_ms=w.now,
         seam=unfinished,
     )
     w.set(reply=reply, cut=None, epoch=epoch)
@@ -276,7 +285,7 @@ def resume(w: Work) -> None:
         w.emit(PlayPhrase(reply.turn, epoch, reply.phrase))
     else:
         if unfinished:
-            w.emit(AskModel(reply.turn, epoch, history.request(w.state, reply, resumed=True)))
+            recalling.ask(w, resumed=True)
         speak(w, final=False, again_until=stopped.said)
     watch(w)
 

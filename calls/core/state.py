@@ -87,10 +87,11 @@ class ToolRun:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of a reply in the order it was generated: text, or a function call."""
+    """A piece of a reply in the order it was generated: text, or a function call. ``own``: words of ours, not the model's."""
 
     text: str = ""
     tool: ToolRun | None = None
+    own: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +107,11 @@ class Reply:
     """One reply from its request to its last heard word. Offsets (``said``, ``cut_at``) count characters of ``text``;
     ``told`` counts the function calls whose results the model has been given; ``filled``
     how many there were at the last filler, ``words`` are those of earlier epochs. While ``recall`` runs the model's request
-    waits for it; ``recalled`` is what the request then shows. ``causes``: what failed in it, in order, mended or not."""
+    waits for it; ``recalled`` is what the request then shows. ``causes``: what failed in it, in order, mended or not.
+
+    ``silent``: the request has given nothing yet, and may do so for ``budget_ms`` from ``token_ms``, which is when it was
+    made or last gave something; ``asked_again``: its rest was asked for once already. ``bridged``: offset behind the words that
+    bridged a slow model, ``-1`` without. ``answer_audio_ms``: when audio of the model's own words was first sent."""
 
     turn: int
     epoch: int
@@ -139,11 +144,32 @@ class Reply:
     recall: Work = Work.NONE
     recalled: tuple[Recalled, ...] = ()
     causes: tuple[str, ...] = ()
+    silent: bool = True
+    token_ms: int = 0
+    budget_ms: int = 0
+    asked_again: bool = False
+    bridged: int = -1
+    answer_audio_ms: int = -1
 
     @property
     def text(self) -> str:
-        """All that was generated."""
+        """All that was generated, and what we said ourselves."""
         return "".join(part.text for part in self.parts)
+
+    @property
+    def is_answering(self) -> bool:
+        """Whether the model has given any words."""
+        return any(part.text.strip() for part in self.parts if not part.own)
+
+    @property
+    def answer_was_said(self) -> bool:
+        """Whether words of the model have been given to the voice."""
+        offset = 0
+        for part in self.parts:
+            if not part.own and part.text.strip() and offset < self.said:
+                return True
+            offset += len(part.text)
+        return False
 
     @property
     def tools(self) -> tuple[ToolRun, ...]:
@@ -168,7 +194,6 @@ class Caller:
     speaking: bool = False
     voiced_at_ms: int = -1
     voiced_until_ms: int = -1
-    open: bool = False
     text: str = ""
     kept: str = ""
     timed_out: str = ""

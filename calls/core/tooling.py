@@ -10,7 +10,7 @@ import re
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from calls.core import history, replies
+from calls.core import history, replies, speech
 from calls.core.commands import Message, PlayTones, RunTool
 from calls.core.phrases import filler_text
 from calls.core.state import Part, Reply, ToolRun
@@ -102,11 +102,35 @@ def bridge(w: Work) -> None:
     if not reply.confirmed or reply.held or reply.model is Stage.RUNNING or reply.playback.outstanding or on_its_way:
         w.arm(FILLER, w.now + w.policy.filler_ms)
         return
-    text = glue(reply.text, filler_text(w.agent.language))
     at = len(reply.parts)
     while at and reply.parts[at - 1].tool is not None:
         at -= 1
-    w.set_reply(parts=(*reply.parts[:at], Part(text), *reply.parts[at:]), filled=len(reply.tools))
+    w.set_reply(filled=len(reply.tools))
+    _fill(w, at)
+
+
+def patience(w: Work) -> None:
+    """The model has given nothing for long and the caller hears nothing: say so, once in a reply. Its deadline stays."""
+    reply = w.state.reply
+    if reply is None or not reply.confirmed or reply.held:
+        return
+    if reply.model is not Stage.RUNNING or not reply.silent or reply.text[reply.said :].strip():
+        return
+    quiet_ms = max(reply.progress_ms, speech.expected_end_ms(reply.playback))
+    if reply.voice is Stage.RUNNING and not reply.answered_say:
+        quiet_ms = w.now
+    if quiet_ms + w.policy.patience_ms > w.now:
+        w.arm(replies.PATIENCE, quiet_ms + w.policy.patience_ms)
+    else:
+        _fill(w, len(reply.parts))
+        w.set_reply(bridged=len(w.reply.text), seam=True)
+
+
+def _fill(w: Work, at: int) -> None:
+    """Ask for a moment, in the reply's text before its part ``at``."""
+    reply = w.reply
+    words = Part(glue(reply.text, filler_text(w.agent.language)), own=True)
+    w.set_reply(parts=(*reply.parts[:at], words, *reply.parts[at:]))
     replies.speak(w, final=False, again_until=len(w.reply.text))
 
 

@@ -108,6 +108,14 @@ def without(text: str, done: str) -> str:
     return text
 
 
+def whole_words_until(text: str) -> int:
+    """The offset up to which ``text`` is whole words: its last one counts where punctuation or a space says so."""
+    end = len(text)
+    while end and text[end - 1].isalnum():
+        end -= 1
+    return end
+
+
 def glue(text: str, more: str) -> str:
     """``more`` as it must be appended so that words do not weld together at a request's seam."""
     return f" {more}" if text and more and not text[-1].isspace() and not more[0].isspace() else more

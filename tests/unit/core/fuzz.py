@@ -52,7 +52,7 @@ def _finish(w: World, rng: Random) -> None:
 
 def _model_failed(w: World, rng: Random) -> None:
     turn, epoch = _epoch(w, rng)
-    w.feed(e.ModelFailed(turn=turn, epoch=epoch, kind="cut"))
+    w.feed(e.ModelFailed(turn=turn, epoch=epoch, kind="cut", retryable=rng.random() < 0.7))
 
 
 def _voice(w: World, rng: Random) -> None:
@@ -141,6 +141,7 @@ def random_agent(rng: Random) -> AgentProfile:
         speculative=rng.random() < 0.7,
         idle_prompts=rng.choice((0, 1, 2)),
         min_words=rng.choice((1, 1, 2)),
+        patience_ms=rng.choice((0, 300, 2500)),
         ear_away_ms=rng.choice((0, 300, 3000)),
         filler_ms=rng.choice((0, 300, 2500)),
         tail_words=rng.choice((0, 3)),

@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from calls.core import events as e
-from calls.core.commands import HangUp, PlayPhrase, Transfer
+from calls.core.commands import AskModel, HangUp, PlayPhrase, Say, Transfer
+from calls.core.history import CONTINUE_NOTE
 from tests.unit.core.world import World, agent
 
 COLLEAGUE = "+15550001111"
@@ -236,7 +237,9 @@ def test_a_model_that_says_nothing_is_on_record() -> None:
 def test_an_overdue_model_is_on_record() -> None:
     w = World()
     w.say("hello?")
-    w.wait(9000)
+    w.wait(2600)
+    w.voice()
+    w.wait(6000)
     assert (w.closed[-1].outcome, w.closed[-1].causes) == ("failed_to_fallback", ("model:overdue",))
 
 
@@ -283,3 +286,318 @@ def test_a_model_that_only_calls_functions_is_on_record() -> None:
         w.settle_tools()
     w.wait(9000)
     assert w.closed[-1].causes == ("model:too_many_calls",)
+
+
+# --- a stream that is cut ---------------------------------------------------------------------------------------------
+
+
+def say_and_cut(w: World, *texts: str, kind: str = "cut", retryable: bool = True) -> None:
+    """The caller says something; the answer begins and its stream is cut."""
+    w.say("is there a table")
+    w.model(*texts, finish="")
+    model_fails(w, kind, retryable=retryable)
+
+
+def said(w: World) -> str:
+    return "".join(command.text for command in w.of(Say))
+
+
+def test_a_cut_stream_goes_on_inside_the_turn() -> None:
+    w = World()
+    say_and_cut(w, "There is one at noon, and ano")
+    assert said(w) == "There is one at noon, and "
+    assert [message.text for message in w.ask.messages[-3:-1]] == ["is there a table", "There is one at noon, and"]
+    assert w.ask.messages[-1].text == CONTINUE_NOTE
+    assert (w.ask.turn, w.ask.epoch) == (w.of(AskModel)[0].turn, w.of(AskModel)[0].epoch)
+    w.model("another at eight. ")
+    w.voice()
+    w.wait(9000)
+    (turn,) = w.closed
+    assert (turn.outcome, turn.heard_text) == ("answered", "There is one at noon, and another at eight.")
+    assert turn.causes == ("model:cut",)
+    assert w.state.failures == 0
+
+
+def test_the_words_of_both_requests_do_not_weld_together() -> None:
+    w = World()
+    say_and_cut(w, "There is one.")
+    w.model("At noon. ")
+    assert said(w) == "There is one. At noon. "
+
+
+def test_half_of_a_first_word_is_asked_for_afresh() -> None:
+    w = World()
+    say_and_cut(w, "Cert")
+    assert w.ask.messages[-1].text == "is there a table"
+    w.model("Certainly. ")
+    assert said(w) == "Certainly. "
+
+
+def test_a_voice_that_has_half_a_word_keeps_it() -> None:
+    w = World(agent(chunking="words"))
+    say_and_cut(w, "Cert")
+    assert said(w) == "Cert"
+    assert w.ask.messages[-2].text == "Cert"
+
+
+def test_the_rest_is_asked_for_once() -> None:
+    w = World()
+    say_and_cut(w, "There is one at noon, and ")
+    w.model("another at eight. ", finish="")
+    model_fails(w, retryable=True)
+    assert len(w.of(AskModel)) == 2
+    w.voice()
+    w.wait(9000)
+    (turn,) = w.closed
+    assert turn.heard_text == "There is one at noon, and another at eight."
+    assert (turn.outcome, turn.causes) == ("failed_to_fallback", ("model:cut", "model:server"))
+
+
+def test_what_no_other_request_can_mend_is_not_asked_again() -> None:
+    w = World()
+    say_and_cut(w, "There is one at noon. ", kind="quota", retryable=False)
+    assert len(w.of(AskModel)) == 1
+    w.voice()
+    w.wait(5000)
+    assert (w.closed[0].outcome, w.closed[0].heard_text) == ("failed_to_fallback", "There is one at noon.")
+
+
+def test_a_request_that_gave_nothing_is_not_asked_again_here() -> None:
+    w = World()
+    w.say("is there a table")
+    model_fails(w, retryable=True)
+    assert (len(w.of(AskModel)), phrases(w)) == (1, ["model_failed"])
+
+
+def test_a_guess_that_is_cut_is_a_guess_less() -> None:
+    w = World()
+    w.starts()
+    w.feed(e.EagerEnd(text="is there a table"))
+    w.model("There is one. ", finish="")
+    model_fails(w, retryable=True)
+    assert w.state.reply is None
+    w.feed(e.TurnEnded(text="is there a table"))
+    assert len(w.of(AskModel)) == 2
+
+
+def test_a_cut_stream_that_had_called_a_function_goes_on_with_its_result() -> None:
+    w = World()
+    w.say("is there a table")
+    w.feed(e.ModelText(turn=w.ask.turn, epoch=w.ask.epoch, text="Let me see. "))
+    w.feed(e.ModelToolCall(turn=w.ask.turn, epoch=w.ask.epoch, call_id="c1", name="lookup", arguments="{}"))
+    model_fails(w, "cut", retryable=True)
+    assert len(w.of(AskModel)) == 1
+    w.settle_tools()
+    assert w.ask.messages[-1].role == "tool"
+    w.model("There is one. ")
+    w.voice()
+    w.wait(5000)
+    assert (w.closed[0].outcome, w.closed[0].heard_text) == ("answered", "Let me see. There is one.")
+
+
+def test_a_caller_who_interrupts_the_switch_is_answered() -> None:
+    w = World()
+    say_and_cut(w, "There is one at noon, and another ")
+    w.voice(finish=False)
+    w.wait(500)
+    late = w.ask
+    w.starts()
+    w.feed(e.WordsHeard(text="for two please"))
+    w.feed(e.ModelText(turn=late.turn, epoch=late.epoch, text="late words"))
+    w.stops()
+    w.feed(e.TurnEnded(text="for two please"))
+    w.answer("For two, then. ")
+    w.wait(5000)
+    assert [(turn.outcome, turn.user_text) for turn in w.closed] == [
+        ("interrupted", "is there a table"),
+        ("answered", "for two please"),
+    ]
+    assert "late" not in said(w)
+
+
+def test_a_cut_stream_of_a_failed_voice_is_taken_up_with_the_new_voice() -> None:
+    w = World()
+    w.say("is there a table")
+    w.model("There is one at noon. And ", finish="")
+    w.voice(finish=False, words=2)
+    w.feed(e.VoiceFailed(turn=w.ask.turn, epoch=w.ask.epoch, kind="cut"))
+    model_fails(w, retryable=True)
+    w.wait(2000)
+    assert len(w.of(AskModel)) == 3
+    w.model("another at eight. ")
+    w.voice()
+    w.wait(9000)
+    assert w.closed[0].heard_text == "There is one at noon. And another at eight."
+    assert w.closed[0].causes == ("voice:cut", "model:server")
+
+
+# --- a model that is slow ---------------------------------------------------------------------------------------------
+
+
+def test_a_slow_model_is_bridged_once() -> None:
+    w = World()
+    w.say("is there a table")
+    w.wait(2499)
+    assert said(w) == ""
+    w.wait(1)
+    assert said(w) == "One moment, please. "
+    w.voice(finish=False)
+    w.wait(2000)
+    w.model("There is one. ")
+    w.voice()
+    w.wait(3000)
+    assert said(w) == "One moment, please. There is one. "
+    assert [(turn.outcome, turn.heard_text) for turn in w.closed] == [("answered", "One moment, please. There is one.")]
+
+
+def test_the_deadline_of_a_slow_model_stays() -> None:
+    w = World()
+    w.say("is there a table")
+    asked_ms = w.now
+    w.wait(2500)
+    w.voice(finish=False)
+    w.wait(2499)
+    assert phrases(w) == []
+    w.wait(1)
+    assert (w.now, phrases(w)) == (asked_ms + 5000, ["model_failed"])
+    w.wait(5000)
+    assert w.closed[0].causes == ("model:overdue",)
+    assert w.closed[0].answer_audio_ms == -1
+    assert w.closed[0].first_audio_ms == asked_ms + 2500
+
+
+def test_an_empty_answer_after_the_bridge_is_a_failure() -> None:
+    w = World()
+    w.say("is there a table")
+    w.wait(2500)
+    w.voice(finish=False)
+    w.model()
+    assert phrases(w) == ["model_failed"]
+
+
+def test_the_latency_of_the_answer_counts_without_the_bridge() -> None:
+    w = World()
+    w.say("is there a table")
+    w.wait(2500)
+    w.voice(finish=False)
+    bridged_ms = w.now
+    w.wait(1800)
+    w.model("There is one. ")
+    w.voice()
+    w.wait(3000)
+    assert (w.closed[0].first_audio_ms, w.closed[0].answer_audio_ms) == (bridged_ms, bridged_ms + 1800)
+
+
+def test_a_model_that_need_not_be_bridged_is_not() -> None:
+    w = World(agent(patience_ms=0))
+    w.say("is there a table")
+    w.wait(4000)
+    assert said(w) == ""
+
+
+def test_a_quick_model_leaves_no_timer_behind() -> None:
+    w = World()
+    w.say("is there a table")
+    assert "patience" in w.timers
+    w.model("There is one. ")
+    assert "patience" not in w.timers
+
+
+def test_a_guess_is_bridged_from_its_confirmation() -> None:
+    w = World()
+    w.starts()
+    w.feed(e.EagerEnd(text="is there a table"))
+    w.wait(2000)
+    w.stops()
+    w.feed(e.TurnEnded(text="is there a table"))
+    w.wait(2499)
+    assert said(w) == ""
+    w.wait(1)
+    assert said(w) == "One moment, please. "
+
+
+def test_a_reply_that_is_held_is_not_bridged() -> None:
+    w = World()
+    w.say("is there a table")
+    w.wait(2000)
+    w.starts()
+    w.wait(3000)
+    assert said(w) == ""
+
+
+def test_the_rest_of_a_cut_answer_is_bridged_when_what_there_was_is_over() -> None:
+    w = World()
+    say_and_cut(w, "There is one at noon. ")
+    w.voice(finish=False)
+    ends_ms = w.plays_until
+    w.wait(ends_ms - w.now + 2499)
+    assert said(w) == "There is one at noon. "
+    w.wait(1)
+    assert said(w) == "There is one at noon. One moment, please. "
+
+
+def test_a_voice_that_is_slow_too_is_waited_for() -> None:
+    w = World(agent(first_audio_ms=9000, first_token_ms=20_000))
+    say_and_cut(w, "There is one at noon. ")
+    w.wait(2500)
+    assert said(w) == "There is one at noon. "
+    w.voice(finish=False)
+    w.wait(9000)
+    assert said(w) == "There is one at noon. One moment, please. "
+
+
+def test_the_first_words_after_the_bridge_are_short_again() -> None:
+    w = World()
+    w.say("is there a table")
+    w.wait(2500)
+    w.voice(finish=False)
+    w.model("We have one for you by the window, ", finish="")
+    assert said(w) == "One moment, please. We have one for you by the window, "
+
+
+# --- the time that all requests of a turn have together ---------------------------------------------------------------
+
+
+def test_what_one_request_used_the_next_one_has_not() -> None:
+    w = World()
+    w.say("is there a table")
+    w.wait(1500)
+    w.model("There is one at noon, and ", finish="")
+    w.wait(700)
+    model_fails(w, retryable=True)
+    assert [ask.within_ms for ask in w.of(AskModel)] == [5000, 3500]
+
+
+def test_a_request_that_is_made_has_a_second() -> None:
+    w = World()
+    w.say("is there a table")
+    w.wait(2500)
+    w.voice(finish=False)
+    w.wait(2300)
+    w.model("There is one at noon, and ", finish="")
+    model_fails(w, retryable=True)
+    assert w.ask.within_ms == 1000
+
+
+def test_a_function_gives_the_model_its_time_anew() -> None:
+    w = World()
+    w.say("is there a table")
+    w.wait(1500)
+    w.model(tools=[("lookup", "{}")])
+    w.settle_tools()
+    assert w.ask.within_ms == 5000
+
+
+def test_a_deadline_that_moves_nearer_is_kept() -> None:
+    """The audio is over: from here the model is waited for, and not until the marks would have been late."""
+    w = World(agent(playback_slack_ms=9000, patience_ms=0))
+    w.say("is there a table")
+    w.model("There is one at noon. ", finish="")
+    w.voice(finish=False)
+    token_ms = w.now
+    w.wait(4999)
+    assert w.closed == []
+    w.wait(1)
+    assert w.now == token_ms + 5000
+    assert w.state.reply is not None
+    assert w.state.reply.causes == ("model:overdue",)

@@ -13,7 +13,15 @@ POSITIVE = (
     "verdict_ms turn_end_ms first_token_ms first_audio_ms playback_slack_ms min_words idle_ms max_call_ms goodbye_ms "
     "hangup_grace_ms dtmf_pause_ms tool_timeout_ms silence_end_ms first_clause_chars clause_chars noise_ms short_verdict_ms"
 ).split()
-NOT_NEGATIVE = ("filler_ms", "ear_away_ms", "short_sound_ms", "tail_words", "idle_prompts", "voice_buffer_ms")
+NOT_NEGATIVE = (
+    "filler_ms",
+    "patience_ms",
+    "ear_away_ms",
+    "short_sound_ms",
+    "tail_words",
+    "idle_prompts",
+    "voice_buffer_ms",
+)
 
 
 @pytest.mark.parametrize("name", POSITIVE)

@@ -188,7 +188,7 @@ def test_a_slow_function_is_bridged_by_a_few_words_once() -> None:
 
 
 def test_a_function_that_answers_in_time_is_not_bridged() -> None:
-    w = World()
+    w = World(agent(patience_ms=0))
     w.say("is there a table")
     w.model(tools=[("lookup", "{}")])
     w.wait(1000)
