@@ -202,7 +202,6 @@ class CallMetrics:
         WASTED_TOKENS.inc(turn.wasted_tokens)
         if turn.kind != "answer" or turn.first_audio_ms < 0 or turn.speech_ended_ms < 0:
             return
-        latency_ms = max(0, turn.first_audio_ms - turn.speech_ended_ms)
-        FIRST_AUDIO.observe(latency_ms)
-        if turn.outcome != "failed_to_fallback":
-            TURN_LATENCY.observe(latency_ms)
+        FIRST_AUDIO.observe(max(0, turn.first_audio_ms - turn.speech_ended_ms))
+        if turn.answer_audio_ms >= 0:
+            TURN_LATENCY.observe(max(0, turn.answer_audio_ms - turn.speech_ended_ms))
