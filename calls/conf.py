@@ -29,7 +29,8 @@ class CartesiaConf:
 
 @dataclass(frozen=True, slots=True)
 class OpenAIConf:
-    """Where the language model is. ``base_url`` ends in ``/v1``. ``api`` is ``chat`` or ``responses``."""
+    """Where the language model is. ``base_url`` ends in ``/v1``. ``api`` is ``chat`` or ``responses``. ``fallback``: the second
+    model, asked where the first one fails."""
 
     api_key: str = field(repr=False)
     base_url: str = "https://api.openai.com/v1"
@@ -38,6 +39,7 @@ class OpenAIConf:
     max_output_tokens: int = 400
     connect_timeout_ms: int = 2000
     read_timeout_ms: int = 8000
+    fallback: OpenAIConf | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ _MOST_BESIDE = 10_000
 #: Types that come by the hundred and seldom tell an operator anything.
 DETAIL = ("AudioSent", "WordsTimed", "MarkReturned", "ModelText", "SetTimer", "CancelTimer", "StaleDropped")
 _NOTABLE = (
-    "CardLoaded", "RunTool", "ToolSettled", "DtmfPressed", "PlayTones", "Transfer", "PlayPhrase", "EarFailed", "ModelFailed",
+    "CardLoaded", "RunTool", "ToolSettled", "DtmfPressed", "PlayTones", "Transfer", "PlayPhrase", "EarFailed", "ModelFailed", "ModelAttemptFailed",
     "VoiceFailed", "ErrorRaised", "HangUpAsked", "CarrierGone", "EndCall",
 )  # fmt: skip
 #: What tells when the caller spoke and what an answer waited for.

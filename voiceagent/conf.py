@@ -29,6 +29,9 @@ OUTSIDE_NAMES = (
     "OPENAI_EMBEDDING_MODEL",
     "OPENAI_DISTIL_MODEL",
     "OPENAI_API",
+    "OPENAI_FALLBACK_MODEL",
+    "OPENAI_FALLBACK_BASE_URL",
+    "OPENAI_FALLBACK_API_KEY",
     "TWILIO_ACCOUNT_SID",
     "TWILIO_AUTH_TOKEN",
     "TWILIO_API_BASE_URL",
@@ -239,11 +242,41 @@ def _cartesia(env: Env) -> CartesiaConf:
 
 
 def _openai(env: Env) -> OpenAIConf:
-    return OpenAIConf(
+    first = OpenAIConf(
         api_key=env.secret("OPENAI_API_KEY"),
         base_url=env.url("OPENAI_BASE_URL", "https://api.openai.com/v1"),
         model=env.text("OPENAI_MODEL", DEFAULT_MODEL),
         api=env.choice("OPENAI_API", "chat", ("chat", "responses")),
+    )
+    return replace(first, fallback=_second_model(env, first))
+
+
+def _second_model(env: Env, first: OpenAIConf) -> OpenAIConf | None:
+    """The model that answers where the first one fails; at another address only with a key of its own, for a key is for one party."""
+    model = env.text("OPENAI_FALLBACK_MODEL", "")
+    base_url = env.url("OPENAI_FALLBACK_BASE_URL", "")
+    api_key = env.secret("OPENAI_FALLBACK_API_KEY", "")
+    elsewhere = bool(base_url) and base_url != first.base_url
+    if not model:
+        if base_url or api_key:
+            env.refuse(
+                "OPENAI_FALLBACK_MODEL is missing: OPENAI_FALLBACK_BASE_URL and OPENAI_FALLBACK_API_KEY say where it is"
+            )
+        return None
+    if elsewhere and not api_key:
+        env.refuse(
+            "OPENAI_FALLBACK_API_KEY is missing: OPENAI_API_KEY is not sent to OPENAI_FALLBACK_BASE_URL, which is another address"
+        )
+    if not elsewhere and model == first.model:
+        env.refuse(
+            "OPENAI_FALLBACK_MODEL must be another model than OPENAI_MODEL, or be at another OPENAI_FALLBACK_BASE_URL"
+        )
+    return replace(
+        first,
+        model=model,
+        base_url=base_url or first.base_url,
+        api_key=api_key or first.api_key,
+        api="chat" if elsewhere else first.api,
     )
 
 

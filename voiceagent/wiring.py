@@ -86,7 +86,7 @@ def build_for(
         signatures=SignatureChecker(twilio.auth_token, twilio.public_base_url, twilio.stream_url),
         registry=Registry(conf.limits.max_calls, _RESERVATION_S, strains=Strains(_bounds(conf.limits))),
         log_writer=LogWriter(client, archive, database),
-        model=OpenAIModel(conf.openai),
+        model=OpenAIModel(conf.openai, breakers),
         control=TwilioControl(twilio, breakers.of("twilio.rest")),
         make_ear=lambda agent, post: make_ear(cartesia, agent, post),
         make_voice=lambda agent, sink, post: CartesiaVoice(cartesia, agent, sink, post),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from calls.core.events import (
         AudioSent,
         MarkReturned,
+        ModelAttemptFailed,
         ModelFailed,
         ModelFinished,
         ModelText,
@@ -94,18 +95,26 @@ def model_failed(w: Work, event: ModelFailed) -> None:
     reply = w.reply
     begun = reply.is_answering or len(reply.tools) > reply.told
     if event.retryable and begun and reply.confirmed and not reply.asked_again:
-        return ask_for_rest(w)
+        return ask_for_rest(w, event.endpoint)
     return give_up_model(w)
 
 
-def ask_for_rest(w: Work) -> None:
+def model_attempt_failed(w: Work, event: ModelAttemptFailed) -> None:
+    """The request goes on by another attempt; what failed is on record."""
+    if not _from_running_model(w, event.turn, event.epoch):
+        return w.stale(event)
+    blame(w, f"model:{event.kind}")
+    return None
+
+
+def ask_for_rest(w: Work, endpoint: str) -> None:
     """The request was cut off: its words stand, and the rest is asked for in the same reply.
 
     Functions that it called are whole; their results are given with the next request, as always. A last word that the voice
     has not got may be half of one: the model says it again.
     """
     reply = w.reply
-    w.set_reply(asked_again=True, seam=True)
+    w.set_reply(asked_again=True, avoid=endpoint, seam=True)
     if len(reply.tools) > reply.told:
         w.set_reply(model=Stage.DONE)
         return go_on(w)

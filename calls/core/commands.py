@@ -48,13 +48,17 @@ class Recall(Command):
 
 @dataclass(frozen=True, slots=True)
 class AskModel(Command):
-    """Start one streaming request. At most one is in flight per call. It has failed if nothing comes in ``within_ms``."""
+    """Start one streaming request. At most one is in flight per call. It has failed if nothing comes in ``within_ms``.
+
+    ``avoid``: the endpoint that has failed in this reply, to be asked again only where there is no other.
+    """
 
     turn: int
     epoch: int
     messages: tuple[Message, ...]
     speculative: bool = False
     within_ms: int = 0
+    avoid: str = ""
 
 
 @dataclass(frozen=True, slots=True)

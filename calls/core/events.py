@@ -194,7 +194,7 @@ class ModelToolCall(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFinished(Event):
-    """The request is complete. ``reason``: ``stop``, ``length``, ``tool_calls``, ``content_filter``."""
+    """The request is complete. ``reason``: ``stop``, ``length``, ``tool_calls``, ``content_filter``. ``model``: who answered."""
 
     turn: int
     epoch: int
@@ -202,16 +202,31 @@ class ModelFinished(Event):
     input_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
+    model: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFailed(Event):
-    """The request failed, before or in its stream. ``kind`` is a short stable word (see ``calls.providers.errors``)."""
+    """The request failed, before or in its stream. ``kind`` is a short stable word (see ``calls.providers.errors``).
+
+    ``retryable``: asking again may help, the same model or another. ``endpoint``: which one failed last.
+    """
 
     turn: int
     epoch: int
     kind: str
     retryable: bool = False
+    endpoint: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelAttemptFailed(Event):
+    """An attempt at the request failed before its first word, and another one is made; ``kind`` and ``endpoint`` as above."""
+
+    turn: int
+    epoch: int
+    kind: str
+    endpoint: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

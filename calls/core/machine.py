@@ -97,6 +97,7 @@ ALWAYS: dict[type[Event], Row] = {
     e.ModelText: row(answering.model_text, L, T, S),
     e.ModelToolCall: row(answering.model_tool_call, L, T, S),
     e.ModelFinished: row(answering.model_finished, L, T, S),
+    e.ModelAttemptFailed: row(answering.model_attempt_failed, L, T, S),
     e.ModelFailed: row(answering.model_failed, L, T, S),
     e.ToolSettled: row(answering.tool_settled, L, T, S),
     e.AudioSent: row(answering.audio_sent, L, T, S),

@@ -41,7 +41,8 @@ def ask(w: Work, *, resumed: bool = False) -> None:
     w.set_reply(silent=True, token_ms=w.now)
     reply = w.reply
     messages = history.request(w.state, reply, resumed=resumed and reply.is_answering)
-    w.emit(AskModel(reply.turn, reply.epoch, messages, speculative=not reply.confirmed, within_ms=reply.budget_ms))
+    speculative = not reply.confirmed
+    w.emit(AskModel(reply.turn, reply.epoch, messages, speculative, within_ms=reply.budget_ms, avoid=reply.avoid))
 
 
 def spend(w: Work) -> None:

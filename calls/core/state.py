@@ -110,7 +110,8 @@ class Reply:
     waits for it; ``recalled`` is what the request then shows. ``causes``: what failed in it, in order, mended or not.
 
     ``silent``: the request has given nothing yet, and may do so for ``budget_ms`` from ``token_ms``, which is when it was
-    made or last gave something; ``asked_again``: its rest was asked for once already. ``bridged``: offset behind the words that
+    made or last gave something; ``asked_again``: its rest was asked for once already, for
+    the endpoint ``avoid`` had failed. ``bridged``: offset behind the words that
     bridged a slow model, ``-1`` without. ``answer_audio_ms``: when audio of the model's own words was first sent."""
 
     turn: int
@@ -148,6 +149,7 @@ class Reply:
     token_ms: int = 0
     budget_ms: int = 0
     asked_again: bool = False
+    avoid: str = ""
     bridged: int = -1
     answer_audio_ms: int = -1
 

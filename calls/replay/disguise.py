@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 #: Fields of events that steer the core or name a kind; none of them holds words of a person.
 KEPT = frozenset(
     "AgentProfile.language TurnPolicy.endpointing TurnPolicy.chunking ToolSpec.name ToolSpec.effect CarrierGone.how "
-    "EarFailed.kind ModelToolCall.name ModelFinished.reason ModelFailed.kind ToolSettled.outcome VoiceFailed.kind "
+    "EarFailed.kind ModelToolCall.name ModelFinished.reason ModelFailed.kind ModelFailed.endpoint ModelAttemptFailed.kind ModelAttemptFailed.endpoint ToolSettled.outcome VoiceFailed.kind "
     "Recalled.level Recalled.kind Recalled.why_not Recalled.role MemoryRecalled.outcome TimerFired.timer HangUpAsked.by ErrorRaised.where ErrorRaised.error".split()
 )
 #: Fields that hold JSON: names and form stay, values are replaced.

@@ -283,7 +283,7 @@ class Stage(Watched):
     def _deliver(self, event: e.Event) -> None:
         """By the task that answers the request, where there is one; else as what was on its way when that was cancelled."""
         match event:
-            case e.ModelText() | e.ModelToolCall() | e.ModelFinished() | e.ModelFailed():
+            case e.ModelText() | e.ModelToolCall() | e.ModelFinished() | e.ModelFailed() | e.ModelAttemptFailed():
                 queue = self.requests.requests.get((event.turn, event.epoch))
                 if queue is not None:
                     queue.put_nowait(event)

@@ -14,9 +14,9 @@ from aiohttp import web
 
 from calls.conf import OpenAIConf
 from calls.core.commands import AskModel, Message, ToolCallItem
-from calls.core.events import ModelFailed, ModelFinished, ModelText, ModelToolCall
+from calls.core.events import ModelAttemptFailed, ModelFailed, ModelFinished, ModelText, ModelToolCall
 from calls.core.policy import ToolSpec
-from calls.providers.openai.model import OpenAIModel
+from calls.providers.openai.model import FIRST, OpenAIModel
 from voiceagent.sandbox.control import ToolCall
 
 if TYPE_CHECKING:
@@ -60,6 +60,10 @@ async def model(request: pytest.FixtureRequest, sandbox: SandboxServer, vendor: 
 
 def said(heard: Heard) -> str:
     return "".join(event.text for event in heard.of(ModelText))
+
+
+def failed(kind: str, *, retryable: bool = True) -> ModelFailed:
+    return ModelFailed(turn=3, epoch=4, kind=kind, retryable=retryable, endpoint=FIRST)
 
 
 def with_deadline(agent: AgentProfile, first_token_ms: int) -> AgentProfile:
@@ -163,13 +167,13 @@ async def test_an_empty_answer_is_an_end_and_no_failure(
         ({"status": 404, "code": "model_not_found"}, "not_found", 1),
         ({"status": 400}, "bad_request", 1),
         ({"status": 429, "code": "insufficient_quota"}, "quota", 1),
-        ({"status": 429, "code": "rate_limit_exceeded"}, "rate_limited", 2),
+        ({"status": 429, "code": "rate_limit_exceeded"}, "rate_limited", 3),
         ({"status": 429, "code": "rate_limit_exceeded", "retry_after_ms": 20_000}, "rate_limited", 1),
-        ({"status": 500}, "server", 2),
-        ({"status": 503}, "overloaded", 2),
+        ({"status": 500}, "server", 3),
+        ({"status": 503}, "overloaded", 3),
     ],
 )
-async def test_refusals_have_their_kind_and_only_some_are_tried_once_more(
+async def test_refusals_have_their_kind_and_only_some_are_tried_again(
     model: OpenAIModel,
     vendor: Handle,
     agent: AgentProfile,
@@ -180,7 +184,8 @@ async def test_refusals_have_their_kind_and_only_some_are_tried_once_more(
 ) -> None:
     vendor.fault("openai", "refuse", times=0, **options)
     await model.reply(agent, ASK, heard.post)
-    assert heard.events == [ModelFailed(turn=3, epoch=4, kind=kind, retryable=kind not in NOT_RETRYABLE)]
+    assert heard.events[-1] == failed(kind, retryable=kind not in NOT_RETRYABLE)
+    assert [event.kind for event in heard.of(ModelAttemptFailed)] == [kind] * (requests - 1)
     assert len(vendor.journal("openai")) == requests
     assert {entry.get("retry") for entry in vendor.journal("openai")} <= {"0", None}
 
@@ -205,7 +210,7 @@ async def test_an_answer_that_never_begins_has_a_deadline(
     began = time.monotonic()
     await model.reply(with_deadline(agent, 200), ASK, heard.post)
     assert 0.15 < time.monotonic() - began < 0.6
-    assert heard.events == [ModelFailed(turn=3, epoch=4, kind="timeout", retryable=True)]
+    assert heard.events == [failed("timeout")]
     assert len(vendor.journal("openai")) == 1
 
 
@@ -215,7 +220,7 @@ async def test_headers_without_a_first_word_meet_the_same_deadline(
     vendor.reply("Too late.")
     vendor.fault("openai", "stall")
     await model.reply(with_deadline(agent, 200), ASK, heard.post)
-    assert heard.events == [ModelFailed(turn=3, epoch=4, kind="timeout", retryable=True)]
+    assert heard.events == [failed("timeout")]
 
 
 async def test_an_answer_that_stops_in_its_middle_hangs(
@@ -225,7 +230,7 @@ async def test_an_answer_that_stops_in_its_middle_hangs(
     vendor.fault("openai", "stall", after=3)
     await model.reply(agent, ASK, heard.post)
     assert "This answer will stop somewhere.".startswith(said(heard))
-    assert heard.events[-1] == ModelFailed(turn=3, epoch=4, kind="hung", retryable=True)
+    assert heard.events[-1] == failed("hung")
 
 
 @pytest.mark.parametrize(
@@ -238,7 +243,7 @@ async def test_an_answer_broken_after_it_began_is_not_asked_for_again(
     vendor.fault("openai", fault, after=3)
     await model.reply(agent, ASK, heard.post)
     assert said(heard)
-    assert heard.events[-1] == ModelFailed(turn=3, epoch=4, kind=kind, retryable=True)
+    assert heard.events[-1] == failed(kind)
     assert heard.of(ModelFinished) == []
     assert len(vendor.journal("openai")) == 1
 
@@ -273,7 +278,7 @@ async def test_a_response_without_its_closing_event_was_cut(
     async with model_at(sandbox.openai_url, vendor.key, api="responses") as model:
         await model.reply(agent, ASK, heard.post)
     assert said(heard) == "All of it."
-    assert heard.events[-1] == ModelFailed(turn=3, epoch=4, kind="cut", retryable=True)
+    assert heard.events[-1] == failed("cut")
 
 
 async def test_a_response_that_failed_is_a_failure(
@@ -283,14 +288,14 @@ async def test_a_response_that_failed_is_a_failure(
     vendor.reply("This answer will fail somewhere.")
     async with model_at(sandbox.openai_url, vendor.key, api="responses") as model:
         await model.reply(agent, ASK, heard.post)
-    assert heard.events[-1] == ModelFailed(turn=3, epoch=4, kind="rate_limited", retryable=True)
+    assert heard.events[-1] == failed("rate_limited")
 
 
 async def test_nobody_listening_is_refused(agent: AgentProfile, heard: Heard, unused_tcp_port: int) -> None:
     async with model_at(f"http://127.0.0.1:{unused_tcp_port}/v1", "k") as model:
         await model.reply(agent, ASK, heard.post)
         await model.warm()
-    assert heard.events == [ModelFailed(turn=3, epoch=4, kind="refused", retryable=True)]
+    assert heard.events[-1] == failed("refused")
 
 
 # --- cancelling and connections ---------------------------------------------------------------------------------
@@ -342,6 +347,21 @@ async def test_warming_opens_one_connection_and_the_answer_takes_it(agent: Agent
         await model.warm()
     assert [path for path, _ in requests] == ["/v1/models/x", "/v1/chat/completions"]
     assert requests[0][1] is requests[1][1]
+
+
+async def test_both_models_are_kept_warm() -> None:
+    paths: list[str] = []
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        paths.append(request.path)
+        return web.json_response({"id": "x", "object": "model", "created": 0, "owned_by": "x"})
+
+    async with server(answer) as url:
+        second = OpenAIConf(api_key="k", base_url=url, model="y")
+        async with model_at(url, "k", model="x", fallback=second) as model:
+            await model.warm()
+            await model.warm()
+    assert sorted(paths) == ["/v1/models/x", "/v1/models/y"]
 
 
 async def test_a_model_that_thinks_has_its_functions_over_responses(
@@ -411,7 +431,7 @@ async def test_another_server_without_usage_indexes_or_ids(agent: AgentProfile, 
         heard,
     )
     assert [(event.name, event.call_id) for event in heard.of(ModelToolCall)] == [("a", "1"), ("b", "2")]
-    assert heard.of(ModelFinished) == [ModelFinished(turn=3, epoch=4, reason="tool_calls")]
+    assert heard.of(ModelFinished) == [ModelFinished(turn=3, epoch=4, reason="tool_calls", model="llama3.3:70b")]
 
 
 async def test_a_function_call_without_an_id_gets_one(agent: AgentProfile, heard: Heard) -> None:
@@ -445,8 +465,8 @@ async def test_a_refusal_is_something_to_say(agent: AgentProfile, heard: Heard) 
 )
 async def test_a_chat_answer_that_is_none(answer: Any, kind: str, agent: AgentProfile, heard: Heard) -> None:
     await ask(answer, agent, heard)
-    assert [event for event in heard.events if not isinstance(event, ModelText)] == [
-        ModelFailed(turn=3, epoch=4, kind=kind, retryable=kind != "quota")
+    assert [event for event in heard.events if not isinstance(event, ModelText | ModelAttemptFailed)] == [
+        failed(kind, retryable=kind != "quota")
     ]
 
 
@@ -465,7 +485,9 @@ async def test_a_chat_answer_that_is_none(answer: Any, kind: str, agent: AgentPr
 )
 async def test_a_response_that_is_none(answer: Any, kind: str, agent: AgentProfile, heard: Heard) -> None:
     await ask(answer, agent, heard, api="responses")
-    assert heard.events == [ModelFailed(turn=3, epoch=4, kind=kind, retryable=kind != "bad_request")]
+    assert [event for event in heard.events if not isinstance(event, ModelAttemptFailed)] == [
+        failed(kind, retryable=kind != "bad_request")
+    ]
 
 
 @pytest.mark.parametrize(
@@ -478,7 +500,7 @@ async def test_an_incomplete_response_says_why(why: str, reason: str, agent: Age
     )
     assert heard.events == [
         ModelText(turn=3, epoch=4, text="Well"),
-        ModelFinished(turn=3, epoch=4, reason=reason),
+        ModelFinished(turn=3, epoch=4, reason=reason, model="llama3.3:70b"),
     ]
 
 
@@ -493,7 +515,7 @@ async def test_a_complete_answer_whose_accounting_never_comes_is_complete(agent:
     await ask(answer, agent, heard)
     assert heard.events == [
         ModelText(turn=3, epoch=4, text="Done."),
-        ModelFinished(turn=3, epoch=4, reason="stop"),
+        ModelFinished(turn=3, epoch=4, reason="stop", model="llama3.3:70b"),
     ]
 
 
@@ -506,4 +528,4 @@ async def test_heartbeats_do_not_keep_a_silent_answer_alive(agent: AgentProfile,
             await asyncio.sleep(0.02)
 
     await ask(answer, with_deadline(agent, 150), heard)
-    assert heard.events == [ModelFailed(turn=3, epoch=4, kind="timeout", retryable=True)]
+    assert heard.events == [failed("timeout")]

@@ -1,161 +1,166 @@
-"""The language model behind the ``Model`` port: deadlines, one careful retry, warm connections."""
+"""The language model behind the ``Model`` port: one or two models, retries within a turn's budget, and the switch.
+
+A request is tried until something of an answer has been passed on, its time is over, or no attempt can help. The other
+model comes next wherever there is one; the same one again only for what may pass, after a pause. Attempts follow each other: the
+one that lost is over before the next begins, so it can post nothing any more. What fails after its first word is told to the
+core, which knows what was heard and asks for the rest (``docs/decisions/0014-the-second-model.md``).
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import random
-import time
 from typing import TYPE_CHECKING, Final
 
-import httpx2
-from openai import AsyncOpenAI, DefaultAsyncHttpx2Client
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt
+from tenacity import AsyncRetrying, RetryCallState, retry_if_exception, stop_after_attempt, wait_random_exponential
 
-from calls import metrics
-from calls.core.events import ModelFailed
+from calls.breakerrules import Phase
+from calls.breakers import UNGUARDED
+from calls.core.events import ModelAttemptFailed, ModelFailed
 from calls.providers.errors import VendorError
-from calls.providers.openai.chat import ChatStrategy
-from calls.providers.openai.errors import VENDOR, VENDOR_EXCEPTIONS, classify
-from calls.providers.openai.models import traits_of
-from calls.providers.openai.responses import ResponsesStrategy
-from calls.providers.openai.stream import Request, Strategy
+from calls.providers.openai.endpoint import Endpoint
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from calls.breakers import Breakers
     from calls.conf import OpenAIConf
     from calls.core.commands import AskModel
+    from calls.core.events import Event
     from calls.core.policy import AgentProfile
     from calls.ports import Post
 
-#: Longer than a turn; the SDK's own 5 s would mean a new handshake for every answer.
-_KEEPALIVE_S: Final = 75.0
-_WARM_FOR_S: Final = 50.0
-_WARM_TIMEOUT_S: Final = 3.0
-_ATTEMPTS: Final = 2
-_RETRY_WAIT_S: Final = (0.05, 0.25)
-_DEADLINE_SLACK_S: Final = 0.05
-_STRATEGIES: Final[dict[str, Strategy]] = {"chat": ChatStrategy(), "responses": ResponsesStrategy()}
+FIRST, SECOND = "openai.reply", "openai.reply_second"
+
+_ATTEMPTS: Final = 3
+#: The pause before the same model is asked again: drawn from up to 0.1 s, then from up to twice that.
+_PAUSE: Final = wait_random_exponential(multiplier=0.1, max=0.4)
+#: The share of the time for a first word that the first one asked has while another one waits behind it.
+_SHARE: Final = 0.5
+#: Of a stream that has begun, how long it may pause, as a share of the time for a first word: the core's own patience is longer.
+_STALL_SHARE: Final = 0.6
+#: So much earlier than the core's deadline is ours: who failed, and how, is then told by who knows it.
+_MARGIN_S: Final = 0.1
 
 
 class OpenAIModel:
-    """One for all calls of a process. Create it when the process starts, in its loop (it reads the certificate store
-    for up to 170 ms), and close it at the end.
-    """
+    """One for all calls of a process. Create it when the process starts, in its loop, and close it at the end."""
 
-    def __init__(self, conf: OpenAIConf) -> None:
-        if conf.api not in _STRATEGIES:
-            raise ValueError(f"api must be one of {', '.join(_STRATEGIES)}, not {conf.api!r}")
-        self._conf = conf
-        self._used_at = float("-inf")
-        timeout = httpx2.Timeout(conf.read_timeout_ms / 1000, connect=conf.connect_timeout_ms / 1000)
-        limits = httpx2.Limits(max_connections=1000, max_keepalive_connections=100, keepalive_expiry=_KEEPALIVE_S)
-        self._client = AsyncOpenAI(
-            api_key=conf.api_key,
-            base_url=conf.base_url,
-            timeout=timeout,
-            max_retries=0,
-            http_client=DefaultAsyncHttpx2Client(timeout=timeout, limits=limits),
-        )
-        # The SDK imports its resources when they are first used, for a third of a second: not in the first call.
-        _ = self._client.chat.completions, self._client.responses, self._client.models
+    def __init__(self, conf: OpenAIConf, breakers: Breakers | None = None) -> None:
+        models = [(FIRST, conf)] if conf.fallback is None else [(FIRST, conf), (SECOND, conf.fallback)]
+        self._read_timeout_s = conf.read_timeout_ms / 1000
+        self._endpoints = [
+            Endpoint(its, breakers.of(name) if breakers is not None else UNGUARDED, name, follows_agent=name == FIRST)
+            for name, its in models
+        ]
 
     async def reply(self, agent: AgentProfile, ask: AskModel, post: Post) -> None:
-        """See ``Model.reply``. The deadline to the first word is the policy's, for all attempts together."""
-        model = agent.model or self._conf.model
-        traits = traits_of(model)
-        needs_responses = bool(agent.tools) and not traits.chat_functions
-        strategy = _STRATEGIES["responses" if needs_responses else self._conf.api]
-        request = Request(agent, ask, model, traits, self._conf.max_output_tokens)
-        attempt = _Attempt(self._client, strategy, request, post, self._conf.read_timeout_ms / 1000)
-        try:
-            await attempt.persistently(agent.policy.first_token_ms / 1000)
-        except VendorError as error:
-            post(ModelFailed(turn=ask.turn, epoch=ask.epoch, kind=error.kind, retryable=error.retryable))
-        except asyncio.CancelledError:
-            # The connection of a cancelled answer is closed with it: the next ``warm`` must open another.
-            self._used_at = float("-inf")
-            raise
-        self._used_at = time.monotonic()
+        """See ``Model.reply``. The time to the first word is the request's, for all attempts together."""
+        within_s = (ask.within_ms or agent.policy.first_token_ms) / 1000
+        stall_s = min(self._read_timeout_s, agent.policy.first_token_ms / 1000 * _STALL_SHARE)
+        await _Request(self._endpoints, agent, ask, post, within_s, stall_s).run()
 
     async def warm(self) -> None:
-        """Open a connection if none was used lately, so that the next answer does not wait for one. Never raises."""
-        if time.monotonic() - self._used_at < _WARM_FOR_S:
-            return
-        self._used_at = time.monotonic()
-        with contextlib.suppress(*VENDOR_EXCEPTIONS):
-            await self._client.models.retrieve(self._conf.model, timeout=_WARM_TIMEOUT_S)
+        """Have a connection to each open, so that the next answer does not wait for one. Never raises."""
+        await asyncio.gather(*(endpoint.warm() for endpoint in self._endpoints))
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._client.close()
+        for endpoint in self._endpoints:
+            await endpoint.aclose()
 
 
-class _Attempt:
-    """One question, asked again at most once, and only while nothing of an answer has been passed on."""
+class _Request:
+    """One request of one call, with all its attempts."""
 
-    def __init__(self, client: AsyncOpenAI, strategy: Strategy, request: Request, post: Post, stall_s: float) -> None:
-        self._client = client
-        self._strategy = strategy
-        self._request = request
+    def __init__(
+        self,
+        endpoints: Sequence[Endpoint],
+        agent: AgentProfile,
+        ask: AskModel,
+        post: Post,
+        within_s: float,
+        stall_s: float,
+    ) -> None:
+        self._agent = agent
+        self._ask = ask
         self._post = post
         self._stall_s = stall_s
         self._begun = False
-        self._deadline = 0.0
+        self._is_first = True
+        # Sorting is stable: the one that failed in this turn stands last.
+        self._order = sorted(endpoints, key=lambda endpoint: endpoint.operation == ask.avoid)
+        self._lost: set[str] = set()
+        self._at = self._order[0]
+        self._deadline_s = asyncio.get_running_loop().time() + within_s - min(_MARGIN_S, within_s / 10)
 
-    async def persistently(self, first_token_s: float) -> None:
-        """Ask until the first token's deadline. Raises ``VendorError``."""
-        self._deadline = asyncio.get_running_loop().time() + first_token_s
+    async def run(self) -> None:
+        """Ask until there is an answer, or tell why there is none."""
         retrying = AsyncRetrying(
             stop=stop_after_attempt(_ATTEMPTS),
-            wait=self._wait_s,
-            retry=retry_if_exception(self._worth_another),
+            wait=self._pause_s,
+            retry=retry_if_exception(self._is_worth_another),
+            before_sleep=self._tell,
             reraise=True,
         )
-        await retrying(self._once)
-
-    def _worth_another(self, error: BaseException) -> bool:
-        if not isinstance(error, VendorError) or not error.retryable or self._begun:
-            return False
-        left_s = self._deadline - asyncio.get_running_loop().time()
-        return left_s > max(error.retry_after_s or 0.0, _RETRY_WAIT_S[1])
-
-    @staticmethod
-    def _wait_s(state: RetryCallState) -> float:
-        error = state.outcome.exception() if state.outcome is not None else None
-        asked = error.retry_after_s if isinstance(error, VendorError) else None
-        return max(asked or 0.0, _jitter(*_RETRY_WAIT_S))
+        try:
+            await retrying(self._once)
+        except VendorError as error:
+            self._note(error)
+            turn, epoch = self._ask.turn, self._ask.epoch
+            helps = bool(self._next(error))
+            self._post(
+                ModelFailed(turn=turn, epoch=epoch, kind=error.kind, retryable=helps, endpoint=self._at.operation)
+            )
 
     async def _once(self) -> None:
-        try:
-            await self._ask()
-        except VendorError as error:
-            metrics.vendor_failed("openai.reply", error.kind)
-            raise
-        except asyncio.CancelledError:
-            # The call waits no longer than this attempt does, and may have seen the deadline first.
-            if not self._begun and asyncio.get_running_loop().time() > self._deadline - _DEADLINE_SLACK_S:
-                metrics.vendor_failed("openai.reply", "timeout")
-            raise
+        first_s = self._left_s()
+        if self._is_first and self._usable(self._order[1:]):
+            first_s *= _SHARE
+        self._at, self._is_first = self._order[0], False
+        await self._at.attempt(self._agent, self._ask, self._pass_on, first_s, self._stall_s)
 
-    async def _ask(self) -> None:
-        try:
-            async with asyncio.timeout_at(self._deadline) as watch:
-                await self._stream(watch)
-        except TimeoutError as error:
-            raise VendorError("hung" if self._begun else "timeout", VENDOR) from error
-        except VENDOR_EXCEPTIONS as error:
-            raise classify(error, streaming=self._begun) from error
+    def _pass_on(self, event: Event) -> None:
+        self._begun = True
+        self._post(event)
 
-    async def _stream(self, watch: asyncio.Timeout) -> None:
-        loop = asyncio.get_running_loop()
-        async with contextlib.aclosing(self._strategy.stream(self._client, self._request)) as pieces:
-            async for piece in pieces:
-                self._begun = True
-                watch.reschedule(loop.time() + self._stall_s)
-                if piece is not None:
-                    self._post(piece)
+    def _left_s(self) -> float:
+        return self._deadline_s - asyncio.get_running_loop().time()
 
+    def _usable(self, endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+        """Those worth asking: not lost in this request, and not held open by their breaker."""
+        shut = (Phase.OPEN, Phase.FORCED)
+        return [x for x in endpoints if x.operation not in self._lost and x.breaker.phase not in shut]
 
-def _jitter(low_s: float, high_s: float) -> float:
-    """Any wait between the two: many calls that fail at once must not come back at once."""
-    return random.uniform(low_s, high_s)  # noqa: S311 - spreads load, hides nothing
+    def _next(self, error: VendorError) -> list[Endpoint]:
+        """Whom to ask next, the best first: the others, then, for what may pass, the same one again."""
+        again = [self._at] if error.retryable else []
+        return self._usable([x for x in self._order if x is not self._at] + again)
+
+    def _note(self, error: VendorError) -> None:
+        if not error.retryable:
+            self._lost.add(self._at.operation)
+
+    def _is_worth_another(self, error: BaseException) -> bool:
+        if not isinstance(error, VendorError) or self._begun:
+            return False
+        self._note(error)
+        following = self._next(error)
+        if not following:
+            return False
+        pause_s = (error.retry_after_s or 0.0) if following[0] is self._at else 0.0
+        self._order = following
+        return self._left_s() > pause_s + _MARGIN_S
+
+    def _pause_s(self, state: RetryCallState) -> float:
+        if self._order[0] is not self._at:
+            return 0.0
+        error = state.outcome.exception() if state.outcome is not None else None
+        asked_s = error.retry_after_s if isinstance(error, VendorError) else None
+        return max(asked_s or 0.0, _PAUSE(state))
+
+    def _tell(self, state: RetryCallState) -> None:
+        """An attempt failed and another follows: on record, unless it was a breaker's refusal."""
+        error = state.outcome.exception() if state.outcome is not None else None
+        if isinstance(error, VendorError) and error.kind != "open":
+            turn, epoch = self._ask.turn, self._ask.epoch
+            self._post(ModelAttemptFailed(turn=turn, epoch=epoch, kind=error.kind, endpoint=self._at.operation))

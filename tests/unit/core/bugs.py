@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from calls.core import answering, hearing, machine, recalling, replies, speech, tooling
+from calls.core import answering, ending, hearing, machine, recalling, replies, speech, tooling
 from calls.core import events as e
 from calls.core.commands import CancelVoice
 from calls.core.state import Mode
@@ -115,6 +115,16 @@ def _in(module: Any, name: str, value: Any) -> Install:
     return lambda patch: patch.setattr(module, name, value)
 
 
+def _nobodys(module: Any, name: str) -> Install:
+    """The timer of this name has another one, at which nothing happens."""
+
+    def install(patch: pytest.MonkeyPatch) -> None:
+        patch.setattr(module, name, "nobody's")
+        patch.setitem(ending.TIMERS, "nobody's", lambda w: None)
+
+    return install
+
+
 def _around(module: Any, name: str, wrap: Callable[[Any], Any]) -> Install:
     return lambda patch: patch.setattr(module, name, wrap(getattr(module, name)))
 
@@ -134,7 +144,7 @@ BUGS: dict[str, Bug] = {
     "sent counts as heard": Bug(
         _in(speech, "position_bytes", lambda playback, at_ms: playback.sent_bytes), "heard truth", "", 0
     ),
-    "no verdict is given": Bug(_in(hearing, "VERDICT", "nobody's"), "no dead state", "speaking", 3),
+    "no verdict is given": Bug(_nobodys(hearing, "VERDICT"), "no dead state", "speaking", 3),
     "nothing watches the voice": Bug(_around(replies, "watch", mode_kept), "no dead state", "thinking", 3),
     "tools run for a turn that is not sure": Bug(_around(tooling, "start", hasty_tools), "tools settle", "a guess", 3),
     "a memory of another turn is used": Bug(
@@ -143,6 +153,6 @@ BUGS: dict[str, Bug] = {
     "a stopped reply goes on recalling": Bug(
         _in(recalling, "drop", lambda w: None), "no dead state", "recalling for a guess", 2, recall_ms=300
     ),
-    "nothing ends a recall": Bug(_in(recalling, "RECALL", "nobody's"), "no dead state", "the start", 2, recall_ms=300),
+    "nothing ends a recall": Bug(_nobodys(recalling, "RECALL"), "no dead state", "the start", 2, recall_ms=300),
     "words over a notice are lost": Bug(_in(hearing, "_keep", lambda w, text: None), "was lost", "", 0, 200),
 }

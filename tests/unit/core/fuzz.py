@@ -52,6 +52,8 @@ def _finish(w: World, rng: Random) -> None:
 
 def _model_failed(w: World, rng: Random) -> None:
     turn, epoch = _epoch(w, rng)
+    if rng.random() < 0.3:
+        w.feed(e.ModelAttemptFailed(turn=turn, epoch=epoch, kind="server", endpoint="openai.reply"))
     w.feed(e.ModelFailed(turn=turn, epoch=epoch, kind="cut", retryable=rng.random() < 0.7))
 
 

@@ -46,6 +46,7 @@ USUAL: dict[type[e.Event], e.Event] = {
         e.ModelText(turn=1, epoch=1, text="Yes. "),
         e.ModelToolCall(turn=1, epoch=1, call_id="c1", name="pay", arguments="{}"),
         e.ModelFinished(turn=1, epoch=1, reason="stop"),
+        e.ModelAttemptFailed(turn=1, epoch=1, kind="server"),
         e.ModelFailed(turn=1, epoch=1, kind="cut"),
         e.ToolSettled(call_id="c1", outcome="ok", output="{}"),
         e.AudioSent(turn=1, epoch=1, piece=1, size_bytes=800),
@@ -236,7 +237,16 @@ def test_a_guess_that_is_taken_back_where_none_is_made(place: str) -> None:
 
 @pytest.mark.parametrize(
     "kind",
-    [e.ModelText, e.ModelToolCall, e.ModelFinished, e.ModelFailed, e.VoiceFinished, e.VoiceFailed, e.MarkReturned],
+    [
+        e.ModelText,
+        e.ModelToolCall,
+        e.ModelFinished,
+        e.ModelAttemptFailed,
+        e.ModelFailed,
+        e.VoiceFinished,
+        e.VoiceFailed,
+        e.MarkReturned,
+    ],
 )
 def test_what_nobody_was_asked_for(kind: type[e.Event]) -> None:
     """The model has finished and nothing was given to the voice."""

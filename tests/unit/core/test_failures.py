@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from calls.core import events as e
-from calls.core.commands import AskModel, HangUp, PlayPhrase, Say, Transfer
+from calls.core.commands import AskModel, HangUp, PlayPhrase, Say, StaleDropped, Transfer
 from calls.core.history import CONTINUE_NOTE
 from tests.unit.core.world import World, agent
 
@@ -534,6 +534,49 @@ def test_the_rest_of_a_cut_answer_is_bridged_when_what_there_was_is_over() -> No
     assert said(w) == "There is one at noon. "
     w.wait(1)
     assert said(w) == "There is one at noon. One moment, please. "
+
+
+def test_an_answer_that_is_over_is_not_bridged() -> None:
+    w = World()
+    say_and_cut(w, "There is one. ")
+    model_fails(w)
+    w.voice()
+    w.wait(2000)
+    assert "patience" in w.timers
+    assert w.state.reply is None
+    w.wait(1000)
+    assert said(w) == "There is one. "
+
+
+def test_the_end_of_an_answer_that_failed_is_not_bridged() -> None:
+    w = World()
+    say_and_cut(w, "There is one at noon, and another at eight, and one at nine. ")
+    model_fails(w)
+    w.voice()
+    w.wait(2600)
+    assert w.state.reply is not None
+    assert "One moment" not in said(w)
+
+
+def test_a_failed_attempt_that_another_one_mended_is_on_record() -> None:
+    w = World()
+    w.say("is there a table")
+    ask = w.ask
+    w.feed(e.ModelAttemptFailed(turn=ask.turn, epoch=ask.epoch, kind="server", endpoint="openai.reply"))
+    w.model("There is one. ")
+    late = w.feed(e.ModelAttemptFailed(turn=ask.turn, epoch=ask.epoch, kind="server"))
+    assert late == (StaleDropped("ModelAttemptFailed"),)
+    w.voice()
+    w.wait(5000)
+    assert (w.closed[0].outcome, w.closed[0].causes) == ("answered", ("model:server",))
+
+
+def test_the_rest_is_asked_of_another_than_the_one_that_failed() -> None:
+    w = World()
+    w.say("is there a table")
+    w.model("There is one at noon, and ", finish="")
+    w.feed(e.ModelFailed(turn=w.ask.turn, epoch=w.ask.epoch, kind="cut", retryable=True, endpoint="openai.reply"))
+    assert [ask.avoid for ask in w.of(AskModel)] == ["", "openai.reply"]
 
 
 def test_a_voice_that_is_slow_too_is_waited_for() -> None:

@@ -275,7 +275,7 @@ WORDS = frozenset(
     "CallStarted.call_sid CallStarted.today DtmfPressed.digit WordsHeard.text EagerEnd.text TurnEnded.text ModelText.text "
     "ModelToolCall.call_id ToolSettled.call_id TimedWord.text AgentProfile.name AgentProfile.instructions "
     "AgentProfile.greeting AgentProfile.voice AgentProfile.model AgentProfile.idle_texts AgentProfile.transfer_to "
-    "AgentProfile.goodbye_text AgentProfile.returning_greeting AgentProfile.phrases ToolSpec.description CardLoaded.name CardLoaded.text "
+    "AgentProfile.goodbye_text AgentProfile.returning_greeting AgentProfile.phrases ModelFinished.model ToolSpec.description CardLoaded.name CardLoaded.text "
     "Recalled.id Recalled.text Recalled.after Recalled.said_at Recalled.conversation Recalled.quote".split()
 )
 
