@@ -55,6 +55,7 @@ class Line:
     ears: Handle
     model: Handle
     archived: list[str]
+    second: Handle
 
     def call(self, caller: str = "+15550001111", **options: Any) -> PhoneCall:
         """A call that has not rung yet."""
@@ -184,12 +185,13 @@ async def open_line(
     place of the product's figures.
     """
     sandbox = await stack.enter_async_context(SandboxServer())
-    cartesia, openai = sandbox.handle(), sandbox.handle()
+    cartesia, openai, second = sandbox.handle(), sandbox.handle(), sandbox.handle()
+    fallback = conf.openai.fallback and replace(conf.openai.fallback, api_key=second.key, base_url=sandbox.openai_url)
     url = f"http://127.0.0.1:{port}"
     conf = replace(
         conf,
         cartesia=replace(conf.cartesia, api_key=cartesia.key, base_url=sandbox.url),
-        openai=replace(conf.openai, api_key=openai.key, base_url=sandbox.openai_url),
+        openai=replace(conf.openai, api_key=openai.key, base_url=sandbox.openai_url, fallback=fallback),
         twilio=replace(
             conf.twilio, account_sid=ACCOUNT, auth_token="t" * 32, public_base_url=url, api_base_url=sandbox.url
         ),
@@ -214,7 +216,7 @@ async def open_line(
     carrier = await stack.enter_async_context(
         Carrier(url, account_sid=ACCOUNT, auth_token="t" * 32, rest_url=sandbox.url)
     )
-    return Line(url, built, carrier, sandbox, cartesia, openai, archived)
+    return Line(url, built, carrier, sandbox, cartesia, openai, archived, second)
 
 
 class _serving:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -92,7 +92,8 @@ def choose(conversation: Conversation, settings: LlmSettings) -> Answer:
     """The scripted reply that is due, else the first rule that fits, else what the persona says.
 
     An answer in a fixed form has scripts of its own, and is else the least that keeps to it: whoever reads calls for
-    facts must not take the replies of a call.
+    facts must not take the replies of a call. An answer that the request has begun already is gone on with, but for a scripted
+    reply, which says what it says.
     """
     from voiceagent.sandbox.persona import respond
 
@@ -102,12 +103,36 @@ def choose(conversation: Conversation, settings: LlmSettings) -> Answer:
         return Answer(structured.least(conversation.schema))
     if settings.replies:
         return _scripted(settings.replies.pop(0))
+    begun = _begun(conversation)
+    if not begun:
+        return _ruled(conversation, settings) or respond(conversation)
+    asked = replace(conversation, turns=conversation.turns[:-1])
+    answer = _ruled(asked, settings) or respond(asked)
+    rest = _rest(answer.text, begun)
+    return respond(conversation) if rest is None else replace(answer, text=rest)
+
+
+def _ruled(conversation: Conversation, settings: LlmSettings) -> Answer | None:
     said = conversation.last_user_text.lower()
     after_tool = bool(conversation.turns) and conversation.turns[-1].role == "tool"
     for rule in settings.rules:
         if rule.contains.lower() in said and rule.after_tool in (None, after_tool):
             return _scripted(rule.reply)
-    return respond(conversation)
+    return None
+
+
+def _begun(conversation: Conversation) -> str:
+    """The beginning of the answer that is asked for, where the request ends with one."""
+    last = conversation.turns[-1] if conversation.turns else Turn("user")
+    return last.text if last.role == "assistant" and not last.calls else ""
+
+
+def _rest(text: str, begun: str) -> str | None:
+    """What of ``text`` follows what was begun of it, whatever was said before; ``None`` where nothing of it was."""
+    for end in range(len(text), 0, -1):
+        if begun.endswith(text[:end].rstrip()):
+            return text[end:].lstrip()
+    return None
 
 
 def _scripted(reply: Reply) -> Answer:
