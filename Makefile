@@ -6,7 +6,7 @@ ARGS ?=
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help run call test test-long lint format bench bench-memory lock
+.PHONY: help run call test test-long lint audit format bench bench-memory lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -37,6 +37,10 @@ lint: ## Static checks: ruff, mypy, import rules, migrations
 	$(BIN)/lint-imports
 	@# No database is needed to compare models with migrations; Django warns that it cannot ask one.
 	$(BIN)/python -W ignore::RuntimeWarning -m django makemigrations --check --dry-run --settings voiceagent.settings.test
+
+audit: ## Ask whether a pinned package has a known vulnerability
+	@.ci/venv base dev
+	@exec $(BIN)/python .ci/audit $(ARGS)
 
 format: ## Let ruff mend what it can
 	@.ci/venv base dev

@@ -104,7 +104,7 @@ def read(raw: bytes) -> CallFile:
 
 def _parsed(text: bytes) -> Any:
     """The line's value. Raises ``ValueError`` also for half a surrogate pair, which no text of a call has."""
-    value = json.loads(text)
+    value = json.loads(text.decode())  # of bytes the library would take other encodings, and halves of characters
     if _SURROGATE in text.lower():
         json.dumps(value, ensure_ascii=False).encode()
     return value

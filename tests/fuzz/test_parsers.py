@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 #: Derived inputs of a parser, in each run the same ones; fewer where one costs milliseconds.
-DERIVED, SLOW_DERIVED = 300, 25
+DERIVED, SLOW_DERIVED = 250, 20
 _SLOW = frozenset({"openai_chat", "openai_responses", "recording"})
 
 each = pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.name)
