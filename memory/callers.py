@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 
 _KEYPAD = {
     letter: digit
@@ -17,6 +18,9 @@ _KEYPAD = {
 _WITHHELD_WORDS = ("anonymous", "restricted", "blocked", "unknown", "unavailable", "private", "withheld")
 _WITHHELD = frozenset(_WITHHELD_WORDS) | {"".join(_KEYPAD[letter] for letter in word) for word in _WITHHELD_WORDS}
 
+#: The longest number there is has 15 digits (ITU-T E.164).
+_ADDRESS = re.compile(r"\+\d{1,15}|(?:sips?|client|whatsapp):\S+")
+
 
 def normalised(number: str) -> str:
     """The number without the spelling variants that mean the same line; empty for a withheld one."""
@@ -24,6 +28,11 @@ def normalised(number: str) -> str:
     if text.startswith("+") or text.replace(" ", "").replace("-", "").isdigit():
         text = "+" + "".join(filter(str.isdigit, text))
     return "" if text.lstrip("+") in _WITHHELD or text in ("", "+") else text
+
+
+def is_address(number: str) -> bool:
+    """Whether this can be somebody who calls: a number with its country code, or a carrier's address (``sip:…``, ``client:…``)."""
+    return bool(_ADDRESS.fullmatch(normalised(number)))
 
 
 def caller_key(number: str, secret: str) -> str:

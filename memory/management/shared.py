@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from django.core.management import call_command
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 #: Exit codes beside 0: some of the input was bad, or nothing could be done.
 PARTLY, BAD_INPUT = 1, 2
+#: As a shell counts them: stopped by Ctrl-C, and by a reader that closed the pipe.
+INTERRUPTED, PIPE_CLOSED = 130, 141
 
 
 class MemoryCommand(BaseCommand):
@@ -34,7 +38,17 @@ class MemoryCommand(BaseCommand):
             if tables:
                 raise CommandError("the database has no memory yet: run manage.py migrate first", returncode=BAD_INPUT)
             call_command("migrate", verbosity=0)
-        return super().execute(*args, **options)
+        try:
+            told = super().execute(*args, **options)
+            sys.stdout.flush()  # a short answer reaches its reader only now
+            return told
+        except BrokenPipeError:
+            # Who reads has enough. What is still buffered would fail once more when the interpreter flushes at its end.
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(PIPE_CLOSED)
+        except KeyboardInterrupt:
+            raise CommandError("stopped", returncode=INTERRUPTED) from None
 
 
 def person_of(caller: str) -> Person:

@@ -26,7 +26,7 @@ from memory.crypto import SealBroken
 from memory.db import scoped
 from memory.models import Caller, Conversation, ErasureRequest, Source
 from memory.services import blanking, removing, removing_redis, tombstones, traces
-from memory.services.subjects import Scope, Store, Subject, quoting, register, stores
+from memory.services.subjects import Pending, Scope, Store, Subject, quoting, register, stores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -92,14 +92,27 @@ def erase_caller(person: Person, *, by: str, now: datetime) -> ErasureRequest:
 
 
 def erase_number(number: str, *, by: str, now: datetime) -> ErasureRequest:
-    """The same for a number, which may have records of calls and no memory. Raises ``ValueError`` for a withheld one."""
+    """The same for a number, which may have records of calls and no memory.
+
+    Raises ``ValueError`` for a withheld one, ``NothingThere`` for one that nothing was ever kept of: a receipt over a
+    number that was mistyped would say that its caller is forgotten.
+    """
     person = people.find(number)
     if person is not None:
         return erase_caller(person, by=by, now=now)
     key_hash = people.hash_of(number)
     if not key_hash:
         raise ValueError("a withheld number has no memory and no key to find its calls by")
-    return _erase(Subject(Scope.CALLER, now, key_hash, None, normalised(number)), by)
+    subject = Subject(Scope.CALLER, now, key_hash, None, normalised(number))
+    if not _is_known(subject):
+        raise NothingThere("nothing was ever kept of this number; write it with + and country code")
+    return _erase(subject, by)
+
+
+def _is_known(subject: Subject) -> bool:
+    if ErasureRequest.objects.filter(caller_hash=subject.caller_hash).exists() or _names(subject):
+        return True
+    return any(store.find(subject) or store.pending(subject) != Pending() for store in stores())
 
 
 def forget_conversation(person: Person, name: str, *, by: str, now: datetime) -> ErasureRequest:

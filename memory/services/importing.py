@@ -9,18 +9,20 @@ from __future__ import annotations
 import hashlib
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from itertools import batched
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import Exists
 
 from memory import people
+from memory.callers import is_address, normalised
 from memory.core.text import BEFORE_TURNS
 from memory.core.values import Said
-from memory.db import scoped
-from memory.models import Caller, Conversation, Utterance
+from memory.db import erasing, scoped
+from memory.models import Caller, Conversation, Memory, Utterance
 from memory.people import Person
 from memory.services import chain, correcting, restoring, tombstones
 from memory.services.bench import ENTERED, Bench, bench
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
 _BATCH = 500
+#: What was said cannot lie before the first import of anything, nor ahead of a clock that may be a little wrong.
+_EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
+_AHEAD = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +50,11 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far an import is. ``known``: lines that were there already. ``failures`` are those since the last report."""
+    """How far an import is. ``taken``: lines that are in the memory now, ``known`` those of them that were there already.
+    ``failures`` are those since the last report."""
 
     lines: int = 0
+    taken: int = 0
     said: int = 0
     facts: int = 0
     known: int = 0
@@ -79,6 +86,8 @@ class Import:
     _known: int = 0
     _failures: list[Failure] = field(default_factory=list)
     _failed: int = 0
+    _given: int = 0
+    _made: set[UUID] = field(default_factory=set)
     _people: dict[str, Person] = field(default_factory=dict)
     _talks: dict[tuple[UUID, str], _Talk] = field(default_factory=dict)
     _touched: dict[UUID, UUID] = field(default_factory=dict)
@@ -97,10 +106,12 @@ class Import:
                 try:
                     line = parsed(raw)
                 except Bad as error:
+                    self._given += 1
                     self._fail(read, str(error))
                     continue
                 if line is not None:
                     good.append((read, line))
+                    self._given += 1
             self._take(good)
             yield self._report(read)
         for embedded in self._embed():
@@ -108,7 +119,8 @@ class Import:
 
     def _report(self, read: int) -> Progress:
         failures, self._failures = tuple(sorted(self._failures, key=lambda one: one.line)), []
-        return Progress(read, self._said, self._facts, self._known, self._failed, failures=failures)
+        taken = self._given - self._failed
+        return Progress(read, taken, self._said, self._facts, self._known, self._failed, failures=failures)
 
     def _fail(self, line: int, why: str) -> None:
         self._failures.append(Failure(line, why))
@@ -123,6 +135,7 @@ class Import:
         persons: dict[UUID, Person] = {}
         for number, line in batch:
             try:
+                self._refuse_time(line)
                 person = self._person(line)
             except ValueError as error:
                 self._fail(number, f"caller: {error}" if not isinstance(error, Bad) else str(error))
@@ -138,6 +151,12 @@ class Import:
             self._write(persons[owner], name, said)
         for owner, entered in facts.items():
             self._enter(persons[owner], entered)
+        self._leave_no_trace()
+
+    def _refuse_time(self, line: Line) -> None:
+        at = getattr(line, "said_at", None)
+        if at is not None and not _EARLIEST <= at <= self.now + _AHEAD:
+            raise Bad(f"said_at: lies {'before 1970' if at < _EARLIEST else 'in the future'}")
 
     def _person(self, line: Line) -> Person:
         """Whose line it is; made if new, unless it is of somebody who was erased since. Raises ``ValueError``."""
@@ -147,9 +166,23 @@ class Import:
             if known is None:
                 if people.as_id(caller) is not None:
                     raise Bad("there is no caller with this id")
+                if normalised(caller) and not is_address(caller):
+                    raise Bad("caller: is no number; write it with + and country code")
                 self._refuse_erased(line)
-            self._people[caller] = known or people.ensure(caller)
+                known = people.ensure(caller)
+                self._made.add(known.id)
+            self._people[caller] = known
         return self._people[caller]
+
+    def _leave_no_trace(self) -> None:
+        """Somebody who was new and of whom every line was refused was not to be kept, the number least of all."""
+        for made in self._made:
+            kept = (model.objects.filter(caller_id=made) for model in (Conversation, Memory))
+            with erasing():
+                gone, _ = Caller.objects.filter(*(~Exists(rows) for rows in kept), pk=made).delete()
+            if gone:
+                self._people = {caller: one for caller, one in self._people.items() if one.id != made}
+        self._made.clear()
 
     def _refuse_erased(self, line: Line) -> None:
         at = getattr(line, "said_at", None) or (self.now if isinstance(line, FactLine) else None)
@@ -162,6 +195,7 @@ class Import:
         if not changed.update(locale=line.locale, retention_days=line.retention_days):
             self._known += 1
         self._people.pop(line.caller)
+        self._made.discard(person.id)
 
     def _write(self, person: Person, name: str, lines: list[tuple[int, SpokenLine]]) -> None:
         """Write those lines of a conversation that are not there."""

@@ -8,6 +8,7 @@ writer's own name for where it comes from. ``life`` is a fact's history as ``mem
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
@@ -23,6 +24,7 @@ MOST_SPOKEN_CHARS = 20_000
 MOST_FACT_CHARS = 2_000
 MOST_LINE_BYTES = 1_000_000
 
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _ROLES = {"user": "user", "caller": "user", "assistant": "assistant", "agent": "assistant"}
 
 
@@ -33,12 +35,24 @@ def _text(most_chars: int, *, required: bool = True) -> Any:
     return AfterValidator(check)
 
 
+def _written(moment: object) -> object:
+    """A number would be taken for seconds since 1970, and so would digits in quotes."""
+    if isinstance(moment, str) and not _DAY.match(moment):
+        raise ValueError("is no date and time such as 2026-03-02T12:00:00Z")
+    if isinstance(moment, int | float):
+        raise ValueError("is a number: write a date and time such as 2026-03-02T12:00:00Z")
+    return moment
+
+
 def _aware(moment: datetime) -> datetime:
-    """Times without a zone are UTC."""
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    """In UTC; times without a zone are UTC."""
+    try:
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("lies outside the calendar") from None
 
 
-Moment = Annotated[datetime, AfterValidator(_aware)]
+Moment = Annotated[datetime, BeforeValidator(_written), AfterValidator(_aware)]
 Name = Annotated[str, _text(NAME_LENGTH)]
 Label = Annotated[str, _text(LABEL_LENGTH, required=False)]
 Role = Annotated[

@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from django.core.management.base import CommandError
 
 from memory.embedding.port import EmbeddingError
-from memory.management.shared import BAD_INPUT, PARTLY, MemoryCommand
+from memory.management.shared import BAD_INPUT, INTERRUPTED, PARTLY, MemoryCommand
 from memory.manager import current
 from memory.services.importing import Progress
 
@@ -20,12 +21,15 @@ if TYPE_CHECKING:
 
 #: Broken lines that are named; a file of another kind has one in every line.
 _MOST_NAMED = 50
+_TELL_EVERY_S = 10.0
 
 
 class Command(MemoryCommand):
-    """Exit code 0: every line is in the memory; 1: some could not be taken, and are named; 2: nothing was read."""
+    """Exit code 0: every line is in the memory; 1: some could not be taken, and are named; 2: none was."""
 
     help = "Take conversations and facts over from a file with one JSON object a line. The same file again changes nothing."
+
+    _next_told_s = 0.0
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         """Which file."""
@@ -48,7 +52,7 @@ class Command(MemoryCommand):
                     self._tell(last)
             except KeyboardInterrupt:
                 raise CommandError(
-                    f"stopped after line {last.lines}; the same command goes on from there", returncode=130
+                    f"stopped after line {last.lines}; the same command goes on from there", returncode=INTERRUPTED
                 ) from None
             except EmbeddingError as error:
                 raise CommandError(
@@ -59,7 +63,7 @@ class Command(MemoryCommand):
             f" {last.failed} not taken"
         )
         if last.failed:
-            sys.exit(PARTLY)
+            sys.exit(PARTLY if last.taken else BAD_INPUT)
 
     def _tell(self, progress: Progress) -> None:
         before = progress.failed - len(progress.failures)
@@ -72,3 +76,7 @@ class Command(MemoryCommand):
         if self.stderr.isatty():
             self.stderr.write(f"\r{done}", ending="")
             self.stderr.flush()
+        elif (now_s := monotonic()) >= self._next_told_s:  # into a log: a line now and then, none for a short file
+            if self._next_told_s:
+                self.stderr.write(done)
+            self._next_told_s = now_s + _TELL_EVERY_S

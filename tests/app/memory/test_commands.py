@@ -13,7 +13,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
 
-from memory import people, selectors
+from memory import manager, people, selectors
 from memory.management import shared
 from memory.models import Caller, ErasureRequest, Utterance
 from memory.services import correcting, importing
@@ -89,13 +89,23 @@ def test_a_broken_line_is_named_and_the_exit_code_says_so(file: Path) -> None:
     assert code == 1
 
 
+def test_a_long_import_tells_a_log_how_far_it_is(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importing, "_BATCH", 1)
+    seconds = iter([100.0, 105.0, 111.0, *[112.0] * 10])
+    monkeypatch.setattr("memory.management.commands.memory_import.monotonic", lambda: next(seconds))
+
+    _, err, code = run("memory_import", str(file))
+
+    assert (err, code) == ("line 3\n", 0)
+
+
 def test_a_file_of_another_kind_does_not_flood_the_terminal(tmp_path: Path) -> None:
     path = tmp_path / "not.jsonl"
     path.write_text("nonsense\n" * 1200)
 
     _, err, code = run("memory_import", str(path))
 
-    assert (len(err.splitlines()), code) == (51, 1)
+    assert (len(err.splitlines()), code) == (51, 2)
     assert err.splitlines()[-1] == "more lines are broken; the first are named"
 
 
@@ -116,6 +126,7 @@ def test_a_file_of_another_kind_does_not_flood_the_terminal(tmp_path: Path) -> N
         (["memory_erase", MARIA, "--yes", "--conversation", "CA9"], "no such conversation"),
         (["memory_erase", JOHN, "--yes", "--fact", "nonsense"], "there is no caller with this number or id"),
         (["memory_erase", "anonymous", "--yes"], "a withheld number"),
+        (["memory_erase", JOHN, "--yes"], "nothing was ever kept of this number"),
     ],
 )
 def test_nonsense_is_refused_in_words_without_the_number(arguments: list[str], says: str) -> None:
@@ -162,7 +173,39 @@ def test_an_erasure_prints_its_receipt(file: Path) -> None:
     assert not Caller.objects.exists()
     again, _, code = run("memory_erase", MARIA, "--yes")
     assert (json.loads(again)["removed"], code) == ({}, 0)
-    assert run("memory_import", str(file))[2] == 1, "what was erased does not come back"
+    assert run("memory_import", str(file))[2] == 2, "what was erased does not come back"
+
+
+class Closed(io.StringIO):
+    """A reader that has enough, as ``head`` has."""
+
+    def write(self, _text: str) -> int:
+        raise BrokenPipeError
+
+
+def test_a_reader_that_has_enough_ends_an_export_quietly(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run("memory_import", str(file))
+    monkeypatch.setattr(sys, "stdout", io.StringIO())  # has no descriptor that could be closed here
+
+    with pytest.raises(SystemExit) as ended:
+        call_command("memory_export", MARIA, stdout=Closed())
+
+    assert ended.value.code == 141
+
+
+@pytest.mark.parametrize(
+    "command", [["memory_export", MARIA], ["memory_search", MARIA, "tea"], ["memory_erase", MARIA]]
+)
+def test_ctrl_c_is_no_traceback(command: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupt(*_arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    maria()
+    monkeypatch.setattr("builtins.input", interrupt)
+    monkeypatch.setattr(manager.MCPMemoryManager, "export", interrupt)
+    monkeypatch.setattr(manager.MCPMemoryManager, "search", lambda *_args, **_options: interrupt())
+
+    assert run(*command) == ("", "stopped", 130)
 
 
 def test_what_a_command_prints_holds_no_log_lines(file: Path, capsys: pytest.CaptureFixture[str]) -> None:

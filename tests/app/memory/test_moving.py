@@ -129,7 +129,16 @@ BROKEN: list[tuple[str | bytes | dict[str, Any], str]] = [
     (spoken("secret\x00"), "text: has a NUL character at place 7: it cannot be stored"),
     (spoken("secret\ud83d"), "text: has half of a surrogate pair at place 7: it is no character"),
     (spoken("  "), "text: is empty"),
-    (spoken("secret", said_at="yesterday"), "said_at: Input should be a valid datetime or date, input is too short"),
+    (spoken("secret", said_at="yesterday"), "said_at: is no date and time such as 2026-03-02T12:00:00Z"),
+    (spoken("secret", said_at=1772452800), "said_at: is a number: write a date and time such as 2026-03-02T12:00:00Z"),
+    (spoken("secret", said_at="1772452800"), "said_at: is no date and time such as 2026-03-02T12:00:00Z"),
+    (spoken("secret", said_at="9999-12-31T23:59:59-05:00"), "said_at: lies outside the calendar"),
+    (spoken("secret", said_at="9999-12-31T00:00:00Z"), "said_at: lies in the future"),
+    (spoken("secret", said_at="2026-03-13T12:00:01Z", kind="fact"), "said_at: lies in the future"),
+    (spoken("secret", said_at="1969-12-31T23:59:59Z"), "said_at: lies before 1970"),
+    (spoken("secret", caller="Maria"), "caller: is no number; write it with + and country code"),
+    (spoken("secret", caller="(555) 010-0002"), "caller: is no number; write it with + and country code"),
+    (spoken("secret", caller="+1 555 010 0002 000 000"), "caller: is no number; write it with + and country code"),
     (spoken("secret", caller="anonymous"), "caller: a withheld number has no memory"),
     (spoken("secret", caller=""), "caller: is empty"),
     (spoken("secret", caller="0190b3d4-7c5e-7cc3-8f1a-000000000000"), "there is no caller with this id"),
@@ -169,11 +178,48 @@ def test_what_was_erased_is_not_imported_again() -> None:
     assert (last.said, last.facts, last.failed) == (0, 0, 2)
     assert [one.why for one in failures] == ["the caller was erased since"] * 2
     assert people.find(MARIA) is None, "nothing of the caller is made anew, the number least of all"
-    later = [spoken("hello again", conversation="c9", said_at="2027-01-01T00:00:00Z"), *lines]
+    later = [spoken("hello again", conversation="c9", said_at=(NOW + DAY / 2).isoformat()), *lines]
     assert taken(later)[1] == [
         Failure(2, "this conversation was erased"),
         Failure(3, "it was forgotten since"),
     ]
+
+
+def test_nobody_is_made_for_lines_that_are_all_refused() -> None:
+    taken([spoken("hello")])
+    person = people.find(MARIA)
+    assert person is not None
+    erasure.erase_caller(person, by="caller", now=NOW)
+    later = (NOW + DAY / 2).isoformat()
+
+    # Said later than the erasure, so not refused for their caller; but the conversation and the fact are.
+    last, failures = taken(
+        [spoken("hello", said_at=later), spoken("x", kind="fact", slot="shoe.size", value="x", said_at=later)]
+    )
+
+    assert (last.taken, [one.line for one in failures]) == (0, [1, 2])
+    assert not Caller.objects.exists()
+    last, _ = taken(
+        [{"caller": MARIA, "kind": "caller", "locale": "de"}, spoken("hello", conversation="c9", said_at=later)]
+    )
+    assert (last.taken, last.failed) == (1, 1), "settings have no time, so they are from before"
+    assert told() == [(0, "user", "hello")]
+
+
+def test_settings_alone_are_kept() -> None:
+    last, _ = taken([{"caller": JOHN, "kind": "caller", "locale": "de"}])
+
+    assert (last.taken, last.failed) == (1, 0)
+    person = people.find(JOHN)
+    assert person is not None
+    assert person.locale == "de"
+
+
+def test_a_carriers_address_is_a_caller() -> None:
+    taken([spoken("hello", caller="sip:maria@example.com"), spoken("hi", caller="client:desk")])
+
+    assert told("sip:maria@example.com") == [(0, "user", "hello")]
+    assert told("client:desk") == [(0, "user", "hi")]
 
 
 def test_an_interrupted_import_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
