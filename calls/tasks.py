@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from typing import TYPE_CHECKING
 
 import structlog
 from celery import shared_task
@@ -10,10 +11,12 @@ from django.utils import timezone
 from kombu.exceptions import OperationalError as BrokerError
 
 from calls import metrics, surroundings
-from calls.providers.cartesia.rendering import PhraseVoice
 from calls.services import archive as archiving
 from calls.services import phrases, remembering
 from calls.services.sweep import sweep as sweep_once
+
+if TYPE_CHECKING:
+    from calls.providers.cartesia.rendering import PhraseVoice
 
 _log = structlog.get_logger(__name__)
 
@@ -66,11 +69,20 @@ def sweep() -> dict[str, int]:
 @shared_task(name="calls.tasks.render_phrases", acks_late=True, reject_on_worker_lost=True, ignore_result=True)
 def render_phrases() -> dict[str, int]:
     """Have the voice say what is due of agents' own phrases. What stays undone stands in the rows, and is due again."""
-    return dict(phrases.render_due(_phrase_voice(), timezone.now()))
+    return dict(phrases.render_due(_VoiceVendor(), timezone.now()))
+
+
+class _VoiceVendor:
+    """The voice vendor's client, made when the first sentence needs it: loading it takes half a second."""
+
+    def render(self, text: str, voice: str, language: str) -> bytes:
+        return _phrase_voice().render(text, voice, language)
 
 
 @cache
 def _phrase_voice() -> PhraseVoice:
+    from calls.providers.cartesia.rendering import PhraseVoice  # here, not when every task is loaded
+
     return PhraseVoice(surroundings.cartesia(), surroundings.voice_breaker())
 
 
