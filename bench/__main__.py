@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from bench import latency, load, parts, recall, speculation
+from bench import latency, load, parts, recall, speculation, watching
 
 BENCHES = {
     "parts": parts.main,
+    "watching": watching.main,
     "latency": latency.main,
     "speculation": speculation.main,
     "load": load.main,
