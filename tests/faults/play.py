@@ -26,14 +26,13 @@ if TYPE_CHECKING:
 
 GREETING = "Welcome everybody."
 ASKED, ANSWER = "What is on the menu?", "Pasta with mushrooms, some grilled fish, and soup."
-THEN, NEXT = "When do you open?", "From noon."
+NEXT = "From noon."
 IDLE, GOODBYE = "Hello?", "Farewell."
 KNOWN = ears.Vocabulary([GREETING, ANSWER, NEXT, IDLE, GOODBYE])
 
 #: Where a vendor's connections are told apart by what they begin with, and its endpoints in the stand-in.
 PATHS = {"STT": "/stt", "TTS": "/tts", "LLM": "/v1/", "REST": "/2010-04-01"}
 ENDPOINTS = {"STT": "cartesia.stt", "TTS": "cartesia.tts.socket", "LLM": "openai", "REST": "twilio"}
-FAILURES = {"STT": "EarFailed", "TTS": "VoiceFailed", "LLM": "ModelFailed", "REST": "ErrorRaised"}
 #: How much of a recorded phrase is played, and by which part of that it is recognised.
 PHRASE_BYTES, _SIGN = 13_000, slice(4000, 12_000)
 SLOW_MS = 700.0
@@ -51,7 +50,7 @@ class Seen:
     silence_ms: float = 0.0
     turn: str = ""
     user_text: str = ""
-    failures: list[str] = field(default_factory=list)
+    causes: tuple[str, ...] = ()
     next: tuple[str, ...] = ()
     end: str = ""
     other: dict[str, Any] = field(default_factory=dict)
@@ -87,11 +86,11 @@ async def play(cell: Cell, line: Line) -> Seen:
     """Place the call that the cell is about."""
     line.cartesia.configure(
         tts={"ms_per_char": 40, "speed": 1.2 if cell.state == "speaking" else 20},
-        stt={"eager_end_ms": 200, "end_ms": 300, "utterances": [ASKED, THEN]},
+        stt={"eager_end_ms": 200, "end_ms": 300, "utterances": [ASKED]},
     )
     streaming = (cell.vendor, cell.state) == ("LLM", "speaking")
     line.openai.configure(llm={"first_token_ms": 300, "inter_token_ms": 60 if streaming else 2})
-    line.answers(("menu", Reply(text=ANSWER)), ("open", Reply(text=NEXT)), ("keypad", Reply(text=NEXT)))
+    line.answers(("menu", Reply(text=ANSWER)), ("keypad", Reply(text=NEXT)))
     seen, phone = Seen(), line.call(f"+1555{time.monotonic_ns() // 1000 % 10**7:07d}")
     if cell.state == "connecting":
         strike(line, cell.vendor, cell.fault, cell.state)
@@ -192,10 +191,10 @@ async def _on_record(cell: Cell, line: Line, phone: PhoneCall, seen: Seen) -> No
     row = await line.row(phone)
     over = phone.timeline.last(HungUp)
     turns = [turn async for turn in row.turns.order_by("number")]
-    failed = [entry async for entry in row.events.filter(type=FAILURES[cell.vendor]).order_by("seq")]
+    closed = {entry.data["turn"]: entry.data async for entry in row.events.filter(type="TurnClosed")}
     under = turns[0] if cell.state == "connecting" else turns[1] if len(turns) > 1 else turns[0]
     seen.turn, seen.user_text, seen.end = under.outcome, under.user_text, row.end_reason
-    seen.failures = sorted({entry.data.get("kind", "") for entry in failed})
+    seen.causes = tuple(dict.fromkeys(closed[under.number]["causes"]))
     seen.other = {
         "violations": row.violations,
         "broken": row.broken_count,
