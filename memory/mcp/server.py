@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from mcp.server.caching import CacheHint
 from mcp.server.mcpserver import Context, MCPServer
+from mcp.server.mcpserver.exceptions import ToolError
+from pydantic import ValidationError
 
 from memory import people
 from memory.mcp import desk, tools
@@ -16,6 +18,7 @@ from memory.mcp.desk import Refused, as_protocol_error
 from memory.mcp.grants import Scope
 from memory.mcp.quoting import briefing
 from memory.mcp.shapes import facts_of, plain, profile_of
+from memory.services.checking import told
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,10 +41,23 @@ def needs(method: str, name: str) -> Scope | None:
     return Scope.READ if method in ("resources/read", "prompts/get") else None
 
 
+class _Server(MCPServer):
+    """Says what is wrong with a tool's arguments in words a model can act on, and without repeating them."""
+
+    async def call_tool(self, name: str, arguments: dict[str, Any], context: Context | None = None) -> Any:
+        """See ``MCPServer.call_tool``."""
+        try:
+            return await super().call_tool(name, arguments, context)
+        except ToolError as error:
+            if isinstance(error.__cause__, ValidationError):
+                raise ToolError(f"Error executing tool {name}: {told(error.__cause__)}") from None
+            raise
+
+
 def new_server(name: str, **options: Any) -> MCPServer:
     """A server as this house builds them, with nothing on it yet."""
     lists = CacheHint(ttl_ms=300_000, scope="private")
-    return MCPServer(
+    return _Server(
         name,
         version="1",
         log_level="WARNING",

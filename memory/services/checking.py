@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+#: Of many mistakes the first are told.
+_MOST_TOLD = 3
 
 
 class Bad(ValueError):
@@ -26,3 +33,18 @@ def checked_text(text: object, what: str, most_chars: int) -> str:
     if len(stripped) > most_chars:
         raise Bad(f"{what} has {len(stripped)} characters; at most {most_chars} can be taken")
     return stripped
+
+
+def told(error: ValidationError, skip: int = 0) -> str:
+    """What pydantic found, without what it found it in. ``skip``: how many parts of each place are not the writer's."""
+    found = error.errors(include_input=False, include_url=False, include_context=False)
+    return "; ".join(_told(str(one["type"]), one["loc"][skip:], one["msg"]) for one in found[:_MOST_TOLD])
+
+
+def _told(kind: str, place: tuple[int | str, ...], words: str) -> str:
+    name = ".".join(map(str, place)) or "the line"
+    if kind == "missing":
+        return f"{name} is missing"
+    for begin in ("Value error, ", "Input ", "it "):
+        words = words.removeprefix(begin)
+    return f"{name}: {words}"

@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from memory.core.values import Kind, Status
 from memory.models import MemoryEvent
 from memory.models.caller import LABEL_LENGTH, NAME_LENGTH
-from memory.services.checking import Bad, checked_text
+from memory.services.checking import Bad, checked_text, told
 
 #: Longest utterance, in characters: more than anybody says in one turn, and as much as the search looks at.
 MOST_SPOKEN_CHARS = 20_000
@@ -173,13 +173,7 @@ def checked(found: object) -> Line:
     try:
         return _LINE.validate_python(found)
     except ValidationError as error:
-        raise Bad("; ".join(_told(one) for one in error.errors(include_input=False, include_url=False)[:3])) from None
-
-
-def _told(error: Any) -> str:
-    """What pydantic found, without what it found it in."""
-    if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
-        return f"kind must be utterance, caller or one of {', '.join(k.value for k in Kind if k is not Kind.UTTERANCE)}"
-    place = ".".join(str(part) for part in error["loc"][1:]) or "the line"
-    words = error["msg"].removeprefix("Value error, ").removeprefix("it ")
-    return f"{place} is missing" if error["type"] == "missing" else f"{place}: {words}"
+        if any(one["type"].startswith("union_tag_") for one in error.errors(include_input=False)):
+            facts = ", ".join(kind.value for kind in Kind if kind is not Kind.UTTERANCE)
+            raise Bad(f"kind must be utterance, caller or one of {facts}") from None
+        raise Bad(told(error, skip=1)) from None

@@ -106,3 +106,27 @@ async def test_no_connection_of_the_database_is_kept(each_server: Served, token:
     async with asyncio.timeout(10):
         while await kept():  # noqa: ASYNC110 - a server process ends in its own time
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("tool", "arguments", "says"),
+    [
+        ("memory_search", {}, "query is missing"),
+        ("memory_search", {"query": "secret", "limit": 0}, "limit: should be greater than or equal to 1"),
+        ("memory_search", {"query": "x", "meaning": "secret"}, "meaning: should be 'local' or 'openai'"),
+        ("memory_search", {"query": "x", "as_of": "secret"}, "as_of: should be a valid datetime or date"),
+        ("memory_search", {"query": ["secret"]}, "query: should be a valid string"),
+    ],
+)
+async def test_wrong_arguments_are_told_by_their_names_alone(
+    served: Served, token: Callable[..., str], tool: str, arguments: dict[str, object], says: str
+) -> None:
+    secret = await sync_to_async(lambda: token(maria()))()
+
+    async with client(served.url, secret) as connected:
+        answer = await connected.call_tool(tool, arguments)
+
+    assert answer.is_error
+    said = answer.content[0].text
+    assert said.startswith(f"Error executing tool {tool}: {says}")
+    assert not any(word in said for word in ("secret", "pydantic", "input_value", "Arguments"))

@@ -124,7 +124,7 @@ BROKEN: list[tuple[str | bytes | dict[str, Any], str]] = [
     (b'{"text": "\xff"}', "the line is not UTF-8: byte 11"),
     ("x" * 1_000_001, "the line has 1000001 bytes; at most 1000000 can be taken"),
     (spoken("secret", kind="rumour"), "kind must be utterance, caller or one of identity, preference, fact, event, commitment, relation, summary"),
-    (spoken("secret", role="system"), "role: Input should be 'user' or 'assistant'"),
+    (spoken("secret", role="system"), "role: should be 'user' or 'assistant'"),
     (spoken("x" * 100_000), "text: has 100000 characters; at most 20000 can be taken"),
     (spoken("secret\x00"), "text: has a NUL character at place 7: it cannot be stored"),
     (spoken("secret\ud83d"), "text: has half of a surrogate pair at place 7: it is no character"),
