@@ -38,12 +38,14 @@ DEPENDENCY_TIMEOUT_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Live:
-    """What this process carries at the moment. ``breakers`` is the phase of each circuit breaker, by its name."""
+    """What this process carries at the moment. ``breakers`` is the phase of each circuit breaker, by its name; ``no_room`` why
+    one more call would get the busy answer (``calls.registry.Registry.no_room``), empty where it would not."""
 
     calls: int = 0
     capacity: int = 0
     draining: bool = False
     breakers: Mapping[str, str] = field(default_factory=dict)
+    no_room: str = ""
 
 
 _provider: Callable[[], Live] = Live
@@ -69,12 +71,13 @@ async def readyz(_request: HttpRequest) -> JsonResponse:
     live = _provider()
     dependencies = dict(zip(names, results, strict=True))
     has_room = live.calls < live.capacity
-    ready = has_room and not live.draining and all(result["ok"] for result in results)
+    ready = has_room and not live.no_room and not live.draining and all(result["ok"] for result in results)
     body = {
         "ready": ready,
         "draining": live.draining,
         "calls": live.calls,
         "capacity": live.capacity,
+        "no_room": live.no_room,
         "dependencies": dependencies,
         "breakers": dict(live.breakers),
     }

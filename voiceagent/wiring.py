@@ -102,7 +102,11 @@ def build_for(
     )
     health.set_live_provider(
         lambda: health.Live(
-            len(built.registry.live), built.registry.max_calls, built.registry.draining, breakers.phases
+            len(built.registry.live),
+            built.registry.max_calls,
+            built.registry.draining,
+            breakers.phases,
+            built.registry.no_room(),
         )
     )
     return built

@@ -57,7 +57,14 @@ async def test_a_vendor_that_is_away_takes_no_process_out(async_client: AsyncCli
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize("live", [Live(calls=2, capacity=2), Live(calls=0, capacity=2, draining=True)])
+@pytest.mark.parametrize(
+    "live",
+    [
+        Live(calls=2, capacity=2),
+        Live(calls=0, capacity=2, draining=True),
+        Live(calls=1, capacity=2, no_room="loop_lag"),
+    ],
+)
 @pytest.mark.usefixtures("room")
 async def test_full_or_draining_is_not_ready(live: Live, async_client: AsyncClient) -> None:
     set_live_provider(lambda: live)

@@ -13,7 +13,7 @@ from django.core.exceptions import ValidationError
 from django.db import IntegrityError
 from django.utils import timezone
 
-from calls import phrasebook
+from calls import phrasebook, surroundings, tasks
 from calls.breakerrules import Rules
 from calls.breakers import UNGUARDED, Breaker, Env
 from calls.conf import CartesiaConf
@@ -172,6 +172,26 @@ def test_somebody_who_saves_meanwhile_is_not_overwritten(agent: Agent, studio: S
     Agent.objects.filter(pk=agent.pk).update(greeting="Good evening!")
     studio.work()
     assert agent.versions.order_by("-number")[0].as_profile().greeting == "Good evening!"
+
+
+def test_the_workers_task_asks_the_vendor_that_is_configured_behind_the_breaker_of_its_process(
+    agent: Agent, studio: Studio, settings: Any
+) -> None:
+    settings.CARTESIA = studio.conf
+    tasks._phrase_voice.cache_clear()
+    tripped = Breaker("cartesia.tts", Rules(), Env(lambda: 0))
+    try:
+        surroundings.guard_voice(tripped)
+        tripped.admit().failed("quota")
+        assert tasks.render_phrases() == {"postponed": 1}, "one tells of all"
+        tasks._phrase_voice.cache_clear()
+        surroundings.guard_voice(UNGUARDED)
+        PhraseRecording.objects.update(due_at=timezone.now())
+        assert tasks.render_phrases() == {"rendered": 2, "versions": 1}
+    finally:
+        surroundings.guard_voice(UNGUARDED)
+        tasks._phrase_voice().close()
+        tasks._phrase_voice.cache_clear()
 
 
 # --- when the vendor fails ----------------------------------------------------------------------------------------
