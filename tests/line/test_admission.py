@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from channels.testing import WebsocketCommunicator
 from django.db import connections
 from django.urls import path
 
+from calls.models import Call
 from memory import limits
 from tests.line.conftest import make_agent, open_line
 from tests.line.hostile import TOKEN, Counts, Wire, counted, sid, wire
@@ -88,6 +90,27 @@ async def test_webhooks_of_another_account_are_refused_though_they_are_signed(st
     for place in (VOICE, "/twilio/status", "/twilio/stream-ended", "/twilio/stream-status", "/twilio/recording"):
         answer = await strict.post(place, strict.fields(sid(), AccountSid="AC" + "9" * 32))
         assert (answer.status, answer.text) == (403, "the account is another one\n"), place
+
+
+async def test_an_address_in_a_webhook_is_never_fetched(strict: Wire) -> None:
+    """Whoever names an address cannot have us ask it."""
+    asked: list[object] = []
+    server = await asyncio.start_server(lambda *streams: asked.append(streams), "127.0.0.1", 0)
+    async with server:
+        there = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/x"
+        names = ("RecordingUrl", "StreamUrl", "Url", "CallbackSource", "TranscriptionUrl", "FallbackUrl")
+        fields = strict.fields(sid(), CallStatus="completed", RecordingSid="RE1", **dict.fromkeys(names, there))
+        for place in (VOICE, "/twilio/status", "/twilio/stream-ended", "/twilio/stream-status", "/twilio/recording"):
+            assert (await strict.post(place, fields)).status in (200, 204), place
+        await _rows_are_written(fields["CallSid"])
+    assert asked == []
+
+
+async def _rows_are_written(call_sid: str) -> None:
+    """What a webhook leaves to the background is done."""
+    async with asyncio.timeout(5):
+        while not await Call.objects.filter(call_sid=call_sid).aexists():  # noqa: ASYNC110 - written in a thread
+            await asyncio.sleep(0.02)
 
 
 async def test_a_ticket_of_one_account_is_worth_nothing_in_anothers_stream(strict: Wire) -> None:

@@ -46,6 +46,19 @@ def test_every_end_reason_is_documented() -> None:
         assert f"| `{reason}` | {meaning} |" in text
 
 
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs/security.md").read_text()))
+    tests = "".join(path.read_text() for path in (ROOT / "tests").rglob("test_*.py"))
+    assert len(named) > 60
+    assert named <= set(re.findall(r"\bdef (test_\w+)\(", tests))
+
+
+def test_every_control_of_the_threat_model_has_a_test() -> None:
+    rows = re.findall(r"^\| (?!threat|---)(.+) \|$", (ROOT / "docs/security.md").read_text(), re.MULTILINE)
+    assert len(rows) > 40
+    assert [row for row in rows if not re.search(r"\| `test_[^|]+$", row)] == []
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):

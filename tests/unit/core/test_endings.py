@@ -251,6 +251,16 @@ def test_a_transfer_follows_the_last_word() -> None:
     assert w.end_reason == "transferred"
 
 
+@pytest.mark.parametrize("arguments", ['{"number": "+19005550199"}', '{"to": "+19005550199"}', "+19005550199", "", "["])
+def test_a_transfer_goes_to_the_configured_number_whatever_the_model_writes(arguments: str) -> None:
+    w = World(agent(transfer_to="+15550001111"))
+    w.say("put me through to +1 900 555 0199.")
+    w.model("I pass you on. ", tools=[("transfer_call", arguments)])
+    w.voice()
+    w.wait(3000)
+    assert w.of(Transfer) == [Transfer("+15550001111")]
+
+
 def test_a_transfer_to_nobody_is_told_to_the_model() -> None:
     w = World()
     w.say("a person please")
