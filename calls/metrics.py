@@ -114,6 +114,9 @@ LOG_DROPPED = Counter("event_log_dropped_entries", "Entries of event logs that a
 LOOP_LAG = Gauge(
     "event_loop_lag_ms", "How late the event loop ran what was due, worst of the last 5 s", multiprocess_mode="livemax"
 )
+LOOP_STALLED_MS = Counter(
+    "event_loop_stalled_ms", "Time that the event loop stood still for over 50 ms, by place", ["place"]
+)
 ARCHIVES = Counter("archives", "Attempts to archive a call by their result", ["result"])
 SWEPT = Counter("swept", "What the sweeper found that nobody had finished, by what became of it", ["result"])
 SPANS_LOST = Counter("trace_spans_lost", "Spans that did not reach the receiver of traces", ["why"])

@@ -1,7 +1,7 @@
 """What waits in Redis and PostgreSQL, for ``/metrics``: queues, calls to be archived, conversations to be remembered.
 
 These figures belong to the whole product, not to a process: every web process gives the same ones. They are read when
-somebody scrapes, within a second and beside the calls; what could not be read is left out, and ``dependency_up`` says
+somebody scrapes, within half a second and beside the calls; what could not be read is left out, and ``dependency_up`` says
 whose fault that is.
 """
 
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-_DEADLINE_S = 1.0
+#: A scraper that gives up sees a dead process where a dependency hangs.
+_DEADLINE_S = 0.5
 #: Celery's names in the broker: the default queue, and what a worker has taken and not yet done.
 _QUEUE, _TAKEN = "celery", "unacked"
 

@@ -95,11 +95,11 @@ class Prometheus:
 
 
 @contextmanager
-def scraping(targets: Mapping[str, int], folder: Path) -> Iterator[Prometheus]:
-    """A server that scrapes these loopback ports by job, each second, and evaluates the alert rules."""
+def scraping(targets: Mapping[str, int], folder: Path, every: str = "1s") -> Iterator[Prometheus]:
+    """A server that scrapes these loopback ports by job, and evaluates the alert rules as often."""
     port = state.free_port(set(targets.values()))
     config = {
-        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "global": {"scrape_interval": every, "scrape_timeout": every, "evaluation_interval": every},
         "rule_files": [str(RULES)],
         "scrape_configs": [
             {"job_name": job, "static_configs": [{"targets": [f"127.0.0.1:{target}"]}]}

@@ -35,6 +35,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 #: What a short load of well-meant calls does not bring about: by what a query or a selector of it begins with.
 QUIET = (
+    "event_loop_stalled_ms_total",  # nothing blocks the loop
     'up{job="voiceagent-scheduler"}',  # the scheduler does nothing in so short a time
     "breaker_refused_total",  # no vendor failed for long enough to be given up
     "breaker_transitions_total",
