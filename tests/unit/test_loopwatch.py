@@ -8,12 +8,14 @@ import json
 import logging
 import threading
 import time
-
-import pytest
+from typing import TYPE_CHECKING
 
 from calls import loopwatch, metrics
 from calls.loopwatch import LoopWatch, Stall, _place
 from voiceagent.logs import formatter
+
+if TYPE_CHECKING:
+    import pytest
 
 
 def hold_the_loop(ms: int) -> None:
