@@ -95,6 +95,9 @@ class CartesiaEar[S: SttSocket]:
         self._recovery: asyncio.Task[None] | None = None
         self._cause = Cause.GAP
         self._asked_until = -1
+        self._covered_until = 0
+        self._connected_at = 0
+        self._gap_asked = False
 
     @property
     def dropped_frames(self) -> int:
@@ -121,6 +124,8 @@ class CartesiaEar[S: SttSocket]:
         """See ``Ear.voice_began``."""
         self._ledger.voice_began(ago_ms)
         self._doubt.voice_began(self._now())
+        if self._up and self._ledger.began < self._connected_at and not self._gap_asked:
+            self._recover(Cause.GAP, self._connected_at)  # it was speaking already when the connection took over
 
     def voice_ended(self, ago_ms: int) -> None:
         """See ``Ear.voice_ended``."""
@@ -218,9 +223,10 @@ class CartesiaEar[S: SttSocket]:
     def _take_over(self) -> None:
         """A new connection hears what follows; what came before it is transcribed apart, unless that is under way."""
         ledger = self._ledger
+        self._connected_at, self._gap_asked = ledger.fed, False
         is_covered = not ledger.speaking and ledger.voice_until <= self._asked_until
         if ledger.owes and not (is_covered and self._recovery is not None):
-            self._recover(Cause.GAP)
+            self._recover(Cause.GAP, ledger.fed)
 
     async def _watch(self) -> None:
         while True:
@@ -234,20 +240,21 @@ class CartesiaEar[S: SttSocket]:
         now, ledger = self._now(), self._ledger
         is_quiet = not ledger.speaking and now - self._quiet_since >= QUIET_S
         if self._up and self._doubt.is_due(now):
-            self._recover(Cause.DOUBT)
+            self._recover(Cause.DOUBT, ledger.fed)
         elif is_quiet and not self._up and ledger.owes and ledger.voice_until > self._asked_until:
-            self._recover(Cause.OUTAGE)
+            self._recover(Cause.OUTAGE, ledger.fed)
         elif is_quiet and self._words.is_orphaned:
-            self._tell(self._words.end(ledger.turn_end()))
+            self._tell(self._words.end(self._covered_until))
 
-    def _recover(self, cause: Cause) -> None:
-        """Have all transcribed that no final text covers."""
+    def _recover(self, cause: Cause, until: int) -> None:
+        """Have all transcribed up to this position that no final text covers."""
         self._drop_recovery()
-        audio, whole = self._ledger.owed()
-        self._cause, self._asked_until = cause, self._ledger.fed
+        audio, whole = self._ledger.owed(until)
+        self._cause, self._asked_until = cause, until
+        self._gap_asked = self._gap_asked or cause is Cause.GAP
         if cause is not Cause.DOUBT:
             self._words.hold()
-        self._recovery = asyncio.create_task(self._recovering(cause, audio, whole, self._ledger.fed))
+        self._recovery = asyncio.create_task(self._recovering(cause, audio, whole, until))
 
     def _drop_recovery(self) -> None:
         if self._recovery is not None:
@@ -261,7 +268,7 @@ class CartesiaEar[S: SttSocket]:
             outcome = "text" if text else "empty"
         except VendorError as error:
             outcome = error.kind
-        self._recovery = None
+        self._recovery, self._covered_until = None, until
         took_ms = round((self._now() - began) * 1000)
         metrics.EAR_RECOVERIES.labels(cause.value, outcome).inc()
         _log.info(
@@ -273,7 +280,7 @@ class CartesiaEar[S: SttSocket]:
         else:
             self._tell(self._words.resolve(text, whole=whole))
             if failed and self._up:
-                self._ledger.settle(until)  # nobody will ever say what it was
+                self._ledger.settle(until, ends_turn=False)  # nobody will ever say what it was
                 if self._words.is_live:
                     self._ledger.turn_heard()
                 self._doubt.settled(self._now(), owes=self._ledger.owes)
@@ -289,7 +296,7 @@ class CartesiaEar[S: SttSocket]:
         if not text:
             self._doubt.rest(now)
         if not text and not failed:
-            self._ledger.settle(until)
+            self._ledger.settle(until, ends_turn=False)
             self._doubt.settled(now, owes=self._ledger.owes)
             return
         self._words.lost()

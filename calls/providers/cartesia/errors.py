@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any, Final
 
+import httpx
 from cartesia import APIConnectionError, APIStatusError, APITimeoutError, WebSocketConnectionClosedError
 from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
 
@@ -22,6 +23,9 @@ _CODE_KINDS: Final[dict[str, str]] = {
     "model_not_found": "not_found",
     "model_sunsetted": "gone",
 }
+
+#: What the SDK hides behind a failed connection where there was one.
+_CUTS: Final = (httpx.ReadError, httpx.RemoteProtocolError)
 
 #: Exceptions of the SDK and of the socket library under it; the first that matches counts.
 _EXCEPTION_KINDS: Final[tuple[tuple[type[Exception], str], ...]] = (
@@ -53,6 +57,8 @@ def classify(error: BaseException) -> VendorError:
     if isinstance(error, APIStatusError):
         body = error.body if isinstance(error.body, dict) else {}
         return from_status(error.status_code, body, error.response.headers)
+    if isinstance(error, APIConnectionError) and isinstance(error.__cause__, _CUTS):
+        return VendorError("cut", VENDOR, detail=type(error.__cause__).__name__)
     code = error.rcvd.code if isinstance(error, ConnectionClosed) and error.rcvd is not None else None
     kind = next((kind for cls, kind in _EXCEPTION_KINDS if isinstance(error, cls)), "unknown")
     return VendorError(kind, VENDOR, status=code, detail=f"{type(error).__name__}: {error}"[:200])

@@ -23,7 +23,8 @@ FRESH_MS: Final = 200
 class AudioLedger:
     """Audio goes in as it comes; it stays until a final text covers it.
 
-    ``fed``: the position after the newest byte. ``dropped_bytes``: how much of an unanswered caller had to go, the oldest
+    ``fed``: the position after the newest byte; ``began``: where the latest voice began, ``voice_until``: where it was over.
+    ``dropped_bytes``: how much of an unanswered caller had to go, the oldest
     first.
     """
 
@@ -34,7 +35,7 @@ class AudioLedger:
         self._first = 0
         self._voice_owed = False
         self._turn_owed = False
-        self._began = 0
+        self.began = 0
         self.fed = 0
         self.speaking = False
         self.voice_until = 0
@@ -63,7 +64,7 @@ class AudioLedger:
         """The detector heard the caller begin, so long before the newest byte."""
         self.speaking = True
         self._voice_owed = True
-        self._began = self._before(ago_ms)
+        self.began = self._before(ago_ms)
 
     def voice_ended(self, ago_ms: int) -> None:
         """The detector heard the caller stop, so long before the newest byte."""
@@ -82,22 +83,22 @@ class AudioLedger:
         """
         if not self.speaking:
             return max(self.fed - TAIL_MS * BYTES_PER_MS, self.voice_until)
-        return self._began if self.fed - self._began < FRESH_MS * BYTES_PER_MS else self.fed
+        return self.began if self.fed - self.began < FRESH_MS * BYTES_PER_MS else self.fed
 
-    def settle(self, until: int) -> None:
-        """A final text covers all audio before this position."""
+    def settle(self, until: int, *, ends_turn: bool = True) -> None:
+        """A final text covers all audio before this position, or nobody will ever give one for it."""
         self._turn_owed = False
-        self._voice_owed = self._voice_owed and self._began >= until
-        self._is_whole = True
+        self._voice_owed = self._voice_owed and self.began >= until
+        self._is_whole = ends_turn
         while self._frames and self._first + len(self._frames[0]) <= until:
             self._first += len(self._frames.popleft())
         if self._frames and self._first < until:
             self._frames[0] = self._frames[0][until - self._first :]
             self._first = until
 
-    def owed(self) -> tuple[bytes, bool]:
-        """All audio that is kept, and whether that is everything since the last final text."""
-        return b"".join(self._frames), self._is_whole
+    def owed(self, until: int) -> tuple[bytes, bool]:
+        """What is kept of the audio before this position, and whether that is everything since the last end of a turn."""
+        return b"".join(self._frames)[: max(0, until - self._first)], self._is_whole
 
     def _before(self, ago_ms: int) -> int:
         return max(self._first, self.fed - max(0, ago_ms) * BYTES_PER_MS)

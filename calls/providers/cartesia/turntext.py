@@ -74,7 +74,7 @@ class TurnText:
             told += self._tell(Told(TurnOpened()))
             self.is_live = False
         if self._before not in ("", self._told) and not any(_text(event) for event, _ in held):
-            told += self._with_text(Told(WordsHeard(text="")))
+            told += self._with_text(Told(WordsHeard(text=self._live)))
         for item in held:
             told += self._tell(item)
         return told

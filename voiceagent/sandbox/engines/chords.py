@@ -93,9 +93,13 @@ class Listener:
 
     def text_of(self, mulaw: bytes) -> str:
         """What is said."""
+        return self.text_in(chords_in(mulaw))
+
+    def text_in(self, chords: list[Chord | None]) -> str:
+        """What these say, one each 10 ms."""
         heard: list[tuple[Chord, int]] = []
         last, hole = None, 0
-        for found in chords_in(mulaw):
+        for found in chords:
             if found is None:
                 hole += 1
                 continue
@@ -115,6 +119,7 @@ class ChordTurns(LoudTurns):
         self._listener = listener
         self._encoding = form.encoding
         self._heard = bytearray()
+        self._chords: list[Chord | None] = []
         super().__init__(form, *args)
 
     def feed(self, audio: bytes) -> None:
@@ -125,8 +130,10 @@ class ChordTurns(LoudTurns):
             del self._heard[:-_LEAD_BYTES]
 
     def _text(self) -> str:
-        return self._listener.text_of(bytes(self._heard))
+        self._chords += chords_in(bytes(self._heard[len(self._chords) * HOP_BYTES :]))
+        return self._listener.text_in(self._chords)
 
     def _end(self) -> None:
         super()._end()
         self._heard.clear()
+        self._chords.clear()
