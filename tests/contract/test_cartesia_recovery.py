@@ -201,7 +201,11 @@ async def test_one_that_is_right_to_say_nothing_stays(
     vendor.fault(STT, "stall", after=1)  # and opens no turn for them
     async with calling(client, agent, heard, patience=IMPATIENT) as caller:
         await heard.wait_for(EarReady)
-        for _ in range(4):
+        await caller.say("big")
+        async with asyncio.timeout(8):
+            while not vendor.journal(BATCH):
+                await caller.feed(SILENT_FRAME)
+        for _ in range(3):
             await caller.say("big")
             await caller.feed(SILENT_FRAME * 120)
     assert heard.events == [EarReady()]
