@@ -88,7 +88,8 @@ class AudioLedger:
     def settle(self, until: int, *, ends_turn: bool = True) -> None:
         """A final text covers all audio before this position, or nobody will ever give one for it."""
         self._turn_owed = False
-        self._voice_owed = self._voice_owed and self.began >= until
+        is_beyond = self.began >= until or self.voice_until > until or (self.speaking and not ends_turn)
+        self._voice_owed = self._voice_owed and is_beyond
         self._is_whole = ends_turn
         while self._frames and self._first + len(self._frames[0]) <= until:
             self._first += len(self._frames.popleft())

@@ -71,6 +71,16 @@ def test_a_voice_that_goes_on_when_its_turn_ends_is_covered() -> None:
     assert kept(ledger) == []
 
 
+def test_what_was_said_after_what_a_text_covers_is_owed_still() -> None:
+    ledger = AudioLedger()
+    frames(ledger, *range(1, 40))
+    ledger.voice_began(600)
+    ledger.voice_ended(100)
+    ledger.settle(30 * FRAME)
+    assert ledger.owes
+    assert kept(ledger) == list(range(31, 40))
+
+
 @given(
     st.lists(st.tuples(st.integers(1, 400), st.sampled_from(["feed", "begin", "end", "turn", "settle"])), max_size=60),
     st.integers(0, 3000),
