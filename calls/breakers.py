@@ -85,11 +85,11 @@ class Permit:
     saying nothing for any other, a cancellation among them.
     """
 
-    __slots__ = ("_breaker", "_settled", "probe", "rank")
+    __slots__ = ("_answers", "_breaker", "_settled", "probe", "rank")
 
     def __init__(self, breaker: Breaker, rank: tuple[int, int, int, str], *, probe: bool) -> None:
         self._breaker = breaker
-        self._settled = False
+        self._answers = self._settled = False
         self.rank = rank
         self.probe = probe
 
@@ -103,9 +103,16 @@ class Permit:
             raise ValueError(f"{kind!r} is not a kind of failure")
         self._settle(kind)
 
+    def answering(self) -> None:
+        """A stream has begun. That is enough of a probe, which keeps everybody else out while it lasts; of any other attempt
+        the end still counts, though a cancellation from now on means that the vendor answered."""
+        self._answers = True
+        if self.probe:
+            self.ok()
+
     def dropped(self) -> None:
-        """Cancelled, or not tried at all: nothing is known."""
-        self._settle(None)
+        """Cancelled, or not tried at all: nothing is known, unless it was ``answering``."""
+        self._settle("ok" if self._answers else None)
 
     def _settle(self, kind: str | None) -> None:
         if not self._settled:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from calls.breakerrules import Phase
+from calls.breakerrules import Phase, Ruling
 from calls.breakers import Breakers
 from calls.conf import OpenAIConf
 from calls.core.commands import AskModel, Message
@@ -252,6 +252,21 @@ async def test_a_key_that_is_refused_opens_its_breaker_alone(two: Two, quick: Ag
     await two.model.reply(quick, ASK, heard.post)
     assert (two.breakers.of(FIRST).phase, two.breakers.of(SECOND).phase) == (Phase.OPEN, Phase.CLOSED)
     assert two.asked() == (1, 2)
+
+
+async def test_a_probe_lets_the_others_in_with_its_first_word(two: Two, quick: AgentProfile, heard: Heard) -> None:
+    breaker = two.breakers.of(FIRST)
+    breaker.learn(Ruling(epoch=1, phase=Phase.OPEN, until_ms=1), [], 0, 0)
+    two.first.fault("openai", "stall", after=3)
+    two.first.reply(LONG)
+    two.first.reply("Here I am.")
+    probing = asyncio.create_task(two.model.reply(quick, ASK, heard.post))
+    await heard.until(lambda: bool(heard.of(ModelText)))
+    assert (breaker.phase, probing.done()) == (Phase.CLOSED, False)
+    other = type(heard)()
+    await two.model.reply(quick, ASK, other.post)
+    assert (said(other), two.asked()) == ("Here I am.", (2, 0))
+    await probing
 
 
 async def test_a_first_model_that_is_lost_in_the_middle_is_not_told_as_hopeless(

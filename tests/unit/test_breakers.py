@@ -71,6 +71,24 @@ def test_a_probe_that_was_cancelled_leaves_room_for_the_next(breaker: Breaker, c
     assert breaker.phase is Phase.CLOSED
 
 
+def test_a_stream_that_begins_is_enough_of_a_probe(breaker: Breaker, clock: Clock) -> None:
+    open_it(breaker)
+    clock.ms += 1000
+    with breaker.admit() as probe:
+        probe.answering()
+        assert breaker.phase is Phase.CLOSED
+        breaker.admit().ok()
+
+
+def test_of_another_stream_the_end_counts_and_a_cancelled_one_has_answered(breaker: Breaker) -> None:
+    for failure in (VendorError("hung", "cartesia"), asyncio.CancelledError()):
+        with pytest.raises(type(failure)), breaker.admit() as permit:
+            permit.answering()
+            raise failure
+    view = breaker.view()
+    assert (view.attempts, view.failures) == (2, {"hung": 1})
+
+
 def test_a_probe_that_never_tells_is_given_up(breaker: Breaker, clock: Clock) -> None:
     open_it(breaker)
     clock.ms += 1000

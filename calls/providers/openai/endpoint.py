@@ -21,6 +21,8 @@ from calls.providers.openai.responses import ResponsesStrategy
 from calls.providers.openai.stream import Request, Strategy
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from calls.breakers import Breaker
     from calls.conf import OpenAIConf
     from calls.core.commands import AskModel
@@ -71,9 +73,9 @@ class Endpoint:
         ``first_s``: how long it may be silent at first; ``stall_s``: between two pieces. Once this is left, by whatever way,
         nothing more of it is posted: the answer is read in here and nowhere else.
         """
-        with self.breaker.admit():
+        with self.breaker.admit() as permit:
             try:
-                await self._answer(agent, ask, post, first_s, stall_s)
+                await self._answer(agent, ask, post, first_s, stall_s, permit.answering)
             except BaseException as error:
                 # The connection of an answer that was left is closed with it: the next ``warm`` must open another.
                 self._used_at = float("-inf")
@@ -82,7 +84,15 @@ class Endpoint:
                 raise
         self._used_at = time.monotonic()
 
-    async def _answer(self, agent: AgentProfile, ask: AskModel, post: Post, first_s: float, stall_s: float) -> None:
+    async def _answer(
+        self,
+        agent: AgentProfile,
+        ask: AskModel,
+        post: Post,
+        first_s: float,
+        stall_s: float,
+        begins: Callable[[], object],
+    ) -> None:
         model = self.model_for(agent)
         traits = traits_of(model)
         needs_responses = bool(agent.tools) and not traits.chat_functions
@@ -96,6 +106,8 @@ class Endpoint:
                 contextlib.aclosing(strategy.stream(self._client, request)) as pieces,
             ):
                 async for piece in pieces:
+                    if not begun:
+                        begins()
                     begun = True
                     watch.reschedule(loop.time() + stall_s)
                     if piece is not None:
