@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from calls.breakerrules import Rules
+from calls.breakers import Breakers
 from calls.codecs import mulaw
 from calls.conf import CartesiaConf
 from calls.core.events import EagerEnd, EarFailed, EarReady, TurnEnded, TurnOpened, TurnResumed, WordsHeard
 from calls.providers.cartesia.client import CartesiaClient
 from calls.providers.cartesia.link import Persistence
 from calls.providers.cartesia.stt import ManualEar, TurnsEar, make_ear
+from tests.line.hostile import Counts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -207,6 +211,52 @@ async def test_what_may_get_better_is_tried_a_bounded_number_of_times(
     ear = TurnsEar(client, agent, heard.post, persistence=QUICK)
     await asyncio.wait_for(ear.run(), 3)
     assert heard.events == [EarFailed(kind=kind), EarFailed(kind=kind, final=True)]
+
+
+async def test_the_vendors_own_wish_is_waited_for_if_that_is_still_useful(
+    client: CartesiaClient, vendor: Handle, agent: AgentProfile, heard: Heard
+) -> None:
+    vendor.fault("cartesia.stt.turns", "refuse", status=429, retry_after_ms=1000)
+    began = time.monotonic()
+    async with running(TurnsEar(client, agent, heard.post, persistence=QUICK)):
+        await heard.wait_for(EarReady)
+    assert time.monotonic() - began >= 1
+    heard.events.clear()
+    vendor.fault("cartesia.stt.turns", "refuse", status=429, retry_after_ms=30_000)
+    began = time.monotonic()
+    await asyncio.wait_for(TurnsEar(client, agent, heard.post, persistence=QUICK).run(), 3)
+    assert heard.events == [EarFailed(kind="rate_limited", final=True)]
+
+
+async def test_an_open_breaker_is_waited_for_without_asking_the_vendor(
+    sandbox: SandboxServer, vendor: Handle, agent: AgentProfile, heard: Heard
+) -> None:
+    breakers = Breakers({"cartesia.stt": Rules(lost_pause_ms=300, jitter=0)})
+    breakers.of("cartesia.stt").admit().failed("quota")
+    client = CartesiaClient(CartesiaConf(api_key=vendor.key, base_url=sandbox.url), breakers)
+    counts = Counts("cartesia_stt_error", "kind")
+    patient = Persistence(attempts=100, first_wait_s=0.05, longest_wait_s=0.1)
+    async with running(TurnsEar(client, agent, heard.post, persistence=patient)):
+        await heard.wait_for(EarReady)
+    await client.aclose()
+    assert heard.events == [EarFailed(kind="open"), EarReady()]
+    assert len(vendor.journal("cartesia.stt")) == 1
+    assert breakers.of("cartesia.stt").phase == "closed"
+    assert counts.moved() == {}
+
+
+async def test_refusals_open_the_breaker_and_are_counted_each(
+    sandbox: SandboxServer, vendor: Handle, agent: AgentProfile, heard: Heard
+) -> None:
+    vendor.fault("cartesia.stt.turns", "refuse", times=0, status=500)
+    breakers, counts = Breakers({"cartesia.stt": Rules(pause_ms=60_000)}), Counts("cartesia_stt_error", "kind")
+    client = CartesiaClient(CartesiaConf(api_key=vendor.key, base_url=sandbox.url), breakers)
+    eager = replace(QUICK, attempts=8)
+    await asyncio.wait_for(TurnsEar(client, agent, heard.post, persistence=eager).run(), 3)
+    await client.aclose()
+    assert breakers.of("cartesia.stt").phase == "open"
+    assert counts.moved() == {"server": 5}
+    assert heard.events == [EarFailed(kind="server"), EarFailed(kind="open", final=True)]
 
 
 async def test_a_refusal_that_passes_is_survived(

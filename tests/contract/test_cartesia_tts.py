@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from itertools import pairwise
@@ -11,11 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from calls.breakerrules import Rules
+from calls.breakers import Breakers
 from calls.conf import CartesiaConf
 from calls.core.events import TimedWord, VoiceFailed, WordsTimed
 from calls.providers.cartesia.client import CartesiaClient
 from calls.providers.cartesia.link import Persistence
 from calls.providers.cartesia.tts import CartesiaVoice
+from tests.line.hostile import Counts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -360,6 +364,88 @@ async def test_the_idle_close_is_survived_without_a_word(
         voice.end(1, 1)
         await heard.until(lambda: heard.ended)
     assert heard.of(VoiceFailed) == []
+
+
+# --- when it goes wrong around the words ------------------------------------------------------------------------
+
+
+async def test_a_socket_that_dies_while_idle_is_replaced_before_it_is_needed(
+    client: CartesiaClient, vendor: Handle, agent: AgentProfile, heard: Heard
+) -> None:
+    counts = Counts("cartesia_tts_error", "kind")
+    vendor.configure(tts={"idle_close_s": 0.1})
+    vendor.fault("cartesia.tts.socket", "refuse", status=503, skip=1, times=2)
+    async with speaking(client, agent, heard) as voice:
+        await vendor.wait_for("cartesia.tts.socket", outcome="idle")
+        vendor.configure(tts={"idle_close_s": 300})
+        await vendor.wait_for("cartesia.tts.socket", outcome="open")
+        voice.say(1, 1, "Still here.")
+        voice.end(1, 1)
+        await heard.until(lambda: heard.ended)
+    assert heard.of(VoiceFailed) == []
+    assert counts.moved() == {"overloaded": 2}  # an orderly end of a socket that owed nothing is no failure
+
+
+async def test_a_vendor_that_stays_away_while_nobody_speaks_is_tried_again_until_it_is_back(
+    client: CartesiaClient, vendor: Handle, agent: AgentProfile, heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("calls.providers.cartesia.tts._FIRST_PAUSE_S", 0.05)
+    vendor.fault("cartesia.tts.socket", "refuse", status=503, times=8)
+    async with speaking(client, agent, heard):
+        await vendor.wait_for("cartesia.tts.socket", outcome="open")
+    assert heard.events == []
+
+
+async def test_text_that_waits_for_a_socket_fails_before_the_core_gives_up(
+    client: CartesiaClient, vendor: Handle, agent: AgentProfile, heard: Heard
+) -> None:
+    vendor.fault("cartesia.tts.socket", "hang", times=0)
+    agent = replace(agent, policy=replace(agent.policy, first_audio_ms=250))
+    async with speaking(client, agent, heard) as voice:
+        began = time.monotonic()
+        voice.say(1, 1, "Hello.")
+        await heard.wait_for(VoiceFailed)
+        assert time.monotonic() - began < 1
+    assert heard.events == [VoiceFailed(turn=1, epoch=1, kind="timeout", retryable=True)]
+
+
+async def test_an_open_breaker_fails_the_epoch_at_once_and_asks_nobody(
+    sandbox: SandboxServer, vendor: Handle, agent: AgentProfile, heard: Heard
+) -> None:
+    breakers = Breakers()
+    breakers.of("cartesia.tts").admit().failed("quota")
+    client = CartesiaClient(CartesiaConf(api_key=vendor.key, base_url=sandbox.url), breakers)
+    counts = Counts("cartesia_tts_error", "kind")
+    async with speaking(client, agent, heard) as voice:
+        began = time.monotonic()
+        voice.say(1, 1, "Hello.")
+        await heard.wait_for(VoiceFailed)
+        assert time.monotonic() - began < 0.5
+    await client.aclose()
+    assert [event.kind for event in heard.of(VoiceFailed)] == ["open"]
+    assert vendor.journal("cartesia.tts") == []
+    assert counts.moved() == {}
+
+
+async def test_failing_contexts_open_the_breaker_and_spoken_ones_speak_for_the_vendor(
+    sandbox: SandboxServer, vendor: Handle, agent: AgentProfile, heard: Heard
+) -> None:
+    vendor.configure(tts={"first_byte_ms": 5, "speed": 50})
+    breakers = Breakers({"cartesia.tts": Rules(pause_ms=60_000)})
+    breaker = breakers.of("cartesia.tts")
+    client = CartesiaClient(CartesiaConf(api_key=vendor.key, base_url=sandbox.url), breakers)
+    async with speaking(client, agent, heard) as voice:
+        for epoch in range(1, 4):
+            voice.say(1, epoch, "Hello.")
+            voice.end(1, epoch)
+        await heard.until(lambda: len(heard.ended) == 3)
+        vendor.fault("cartesia.tts.context", "error", status=500, times=0)
+        for epoch in range(4, 8):
+            assert breaker.phase == "closed"
+            voice.say(1, epoch, "Hello.")
+            await heard.wait_for(VoiceFailed, epoch - 3)
+    await client.aclose()
+    assert breaker.phase == "open"  # four of eight, the connection counted
 
 
 # --- a vendor that writes exactly what the test says ------------------------------------------------------------
