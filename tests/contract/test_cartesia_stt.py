@@ -231,9 +231,9 @@ async def test_the_vendors_own_wish_is_waited_for_if_that_is_still_useful(
 async def test_an_open_breaker_is_waited_for_without_asking_the_vendor(
     sandbox: SandboxServer, vendor: Handle, agent: AgentProfile, heard: Heard
 ) -> None:
-    breakers = Breakers({"cartesia.stt": Rules(lost_pause_ms=300, jitter=0)})
-    breakers.of("cartesia.stt").admit().failed("quota")
+    breakers = Breakers({"cartesia.stt": Rules(lost_pause_ms=1000, jitter=0)})
     client = CartesiaClient(CartesiaConf(api_key=vendor.key, base_url=sandbox.url), breakers)
+    breakers.of("cartesia.stt").admit().failed("quota")
     counts = Counts("cartesia_stt_error", "kind")
     patient = Persistence(attempts=100, first_wait_s=0.05, longest_wait_s=0.1)
     async with running(TurnsEar(client, agent, heard.post, persistence=patient)):
