@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import multiprocessing
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,10 +16,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from redis import Redis
 
+from calls import surroundings
 from calls.breakerrules import OPERATIONS, Phase, Rules
-from calls.breakers import ALONE_MS, PROBE_MS, Breaker, Breakers, Env, Permit
+from calls.breakers import ALONE_MS, PROBE_MS, UNGUARDED, Breaker, Breakers, Env, Permit
 from calls.breakersync import EVERY_S, LEASE_MS, Exchange, Sharing
 from calls.providers.errors import VendorError
+from memory import guards
+from voiceagent import celery
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -263,6 +267,41 @@ def test_what_dead_processes_saw_is_cleared_away(house: House) -> None:
     assert [*kept] == [b"b"]
     rank, window = json.loads(kept[b"b"].split(b" ", 1)[1])
     assert (rank, sum(parts["refused"] for parts in window.values())) == ([0, 0, 0, ""], 1)
+
+
+def test_a_clock_that_is_wrong_is_set_by_the_first_round(redis_url: str) -> None:
+    breakers = Breakers()
+    breakers.clock.set(breakers.clock() + 3_600_000)
+    breaker = breakers.of(NAME)
+    breaker.admit().failed("auth")
+    with Redis.from_url(redis_url) as client:
+        Exchange(breakers, client).round()
+        seconds, micros = client.time()
+    assert abs(breakers.clock() - (seconds * 1000 + micros // 1000)) < 1_000
+    assert breaker.phase is Phase.HALF_OPEN  # the pause would have lasted for an hour
+
+
+@pytest.mark.usefixtures("db")
+def test_a_worker_shares_what_its_tasks_ask(redis_url: str) -> None:
+    seen = Breakers()
+    seen.of("openai.distil").trip("ann", "maintenance")
+    with Redis.from_url(redis_url) as client:
+        Exchange(seen, client).round()
+    celery._share_breakers()
+    try:
+        until(_is_turned_away)
+    finally:
+        celery._stop_sharing()
+        guards.install(nullcontext)
+        surroundings.guard_voice(UNGUARDED)
+
+
+def _is_turned_away() -> bool:
+    try:
+        with guards.guarded("openai.distil"):
+            return False
+    except guards.TurnedAway:
+        return True
 
 
 # --- any history ------------------------------------------------------------------------------------------------------

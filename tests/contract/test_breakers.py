@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import REGISTRY
 
-from calls.breakerrules import Phase, Rules
-from calls.breakers import Breaker, Breakers, Env
+from calls import surroundings
+from calls.breakerrules import OPERATIONS, Phase, Rules
+from calls.breakers import UNGUARDED, Breaker, Breakers, Env
 from calls.conf import TwilioConf
 from calls.providers.errors import VendorError
 from calls.providers.twilio import twiml
@@ -47,10 +48,11 @@ def time() -> Time:
 
 @pytest.fixture
 def breakers(time: Time) -> Iterator[Breakers]:
-    made = Breakers(dict.fromkeys(("twilio.rest", "openai.distil", "openai.embeddings"), RULES), Env(time))
+    made = Breakers(dict.fromkeys(OPERATIONS, RULES), Env(time))
     guards.install(made)
     yield made
     memory_guards.install(nullcontext)
+    surroundings.guard_voice(UNGUARDED)
 
 
 @pytest.fixture

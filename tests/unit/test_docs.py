@@ -10,7 +10,9 @@ from prometheus_client import Counter
 from prometheus_client.metrics import MetricWrapperBase
 
 from calls import metrics
+from calls.breakerrules import OPERATIONS
 from calls.core.state import END_REASONS
+from calls.providers.errors import KINDS
 from voiceagent import backlog, login, taskmetrics
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -64,3 +66,14 @@ def test_links_lead_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", document.read_text()):
         if "://" not in target:
             assert (document.parent / target).exists(), target
+
+
+def test_the_figures_of_every_breaker_are_documented() -> None:
+    text = (ROOT / "docs/resilience.md").read_text().split("## Breakers", 1)[1].split("\n## ", 1)[0]
+    rows = [line for line in text.splitlines() if line.startswith("| `")]
+    for name, rules in OPERATIONS.items():
+        figures = f"{rules.attempts} attempts | {rules.window_ms // 1000} s | {rules.pause_ms // 1000} s"
+        figures += f" | {rules.lost_pause_ms // 1000} s | {rules.longest_pause_ms // 1000} s |"
+        assert any(f"`{name}`" in row and row.endswith(figures) for row in rows), (name, figures)
+    for kind in KINDS.keys() - {"open"}:
+        assert f"`{kind}`" in text, kind
