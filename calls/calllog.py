@@ -23,7 +23,12 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger("calls")
 #: Which vendor a failure is of, and the level of its line.
-_VENDORS: dict[type, str] = {e.EarFailed: "ear", e.ModelFailed: "model", e.VoiceFailed: "voice"}
+_VENDORS: dict[type, str] = {
+    e.EarFailed: "ear",
+    e.ModelFailed: "model",
+    e.ModelAttemptFailed: "model",
+    e.VoiceFailed: "voice",
+}
 
 
 class CallLog:
@@ -148,9 +153,14 @@ class CallLog:
             pii_heard=turn.heard_text,
         )
 
-    def _failed(self, event: e.VoiceFailed | e.EarFailed | e.ModelFailed, step: StepTaken) -> None:
+    def _failed(
+        self, event: e.VoiceFailed | e.EarFailed | e.ModelFailed | e.ModelAttemptFailed, step: StepTaken
+    ) -> None:
         of_turn = None if isinstance(event, e.EarFailed) else event.turn
-        final = event.final if isinstance(event, e.EarFailed) else not event.retryable
+        if isinstance(event, e.EarFailed):
+            final = event.final
+        else:
+            final = not (isinstance(event, e.ModelAttemptFailed) or event.retryable)
         vendor = _VENDORS[type(event)]
         self._line("vendor.failed", step, "warning", vendor=vendor, kind=event.kind, for_turn=of_turn, final=final)
 

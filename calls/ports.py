@@ -75,7 +75,8 @@ class Model(Protocol):
     """The language model, shared by all calls."""
 
     async def reply(self, agent: AgentProfile, ask: AskModel, post: Post) -> None:
-        """Stream one reply as ``ModelText``, ``ModelToolCall``, then exactly one ``ModelFinished`` or ``ModelFailed``.
+        """Stream one reply as ``ModelText``, ``ModelToolCall``, then exactly one ``ModelFinished`` or ``ModelFailed``; before the
+        first of them a ``ModelAttemptFailed`` for each attempt that another one follows.
 
         Cancelling the task closes the connection at once; then nothing more is posted.
         """

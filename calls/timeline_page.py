@@ -168,6 +168,7 @@ _NOTES: dict[str, tuple[Callable[[dict[str, Any]], str], bool]] = {
     "PlayPhrase": (lambda d: f"Recorded phrase played: {d.get('phrase')}", False),
     "EarFailed": (lambda d: f"Speech recognition failed: {d.get('kind')}", True),
     "ModelFailed": (lambda d: f"The model failed: {d.get('kind')}", True),
+    "ModelAttemptFailed": (lambda d: f"The model failed, and was asked again: {d.get('kind')}", True),
     "VoiceFailed": (lambda d: f"The voice failed: {d.get('kind')}", True),
     "ErrorRaised": (lambda d: f"An error of our own in {d.get('where')}: {d.get('error')}", True),
     "HangUpAsked": (lambda d: f"End of the call asked for by {d.get('by')}", False),

@@ -103,6 +103,7 @@ class Turn(models.Model):
     """One exchange: what the caller said, what was generated, and how much of it was heard.
 
     ``recalled`` is what of the caller's memory was found for it (``calls.services.timeline.TurnFacts``), empty without one.
+    ``causes`` is what failed in it, mended or not, in order (``calls.core.commands.TurnClosed``).
     """
 
     class Outcome(models.TextChoices):
@@ -131,6 +132,7 @@ class Turn(models.Model):
     wasted_tokens = models.PositiveIntegerField(default=0)
     spoken_words = models.JSONField("what became of each word", default=list, blank=True)
     recalled = models.JSONField("what was recalled", default=dict, db_default=Value({}, models.JSONField()), blank=True)
+    causes = models.JSONField("what failed", default=list, db_default=Value([], models.JSONField()), blank=True)
     words = models.GeneratedField(
         expression=SearchVector("user_text", "heard_text", config="simple"),
         output_field=SearchVectorField(),

@@ -194,6 +194,7 @@ def _turn(call: Call, turn: TurnFacts) -> Turn:
         wasted_tokens=turn.wasted_tokens,
         spoken_words=list(turn.spoken_words),
         recalled=turn.recalled,
+        causes=list(turn.causes),
     )
 
 

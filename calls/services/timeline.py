@@ -42,7 +42,7 @@ class TurnFacts:
 
     ``recalled``: ``outcome``, ``took_ms`` and ``items`` of what was found in the caller's memory for its last request, each item as
     in ``calls.core.events.Recalled``. What came after the model was asked has ``outcome`` ``late`` and is ``in_prompt`` nowhere.
-    Empty where nothing was asked of the memory.
+    Empty where nothing was asked of the memory. ``causes``: what failed in it, as in ``calls.core.commands.TurnClosed``.
     """
 
     number: int
@@ -59,6 +59,7 @@ class TurnFacts:
     wasted_tokens: int = 0
     spoken_words: tuple[dict[str, Any], ...] = ()
     recalled: dict[str, Any] = field(default_factory=dict)
+    causes: tuple[str, ...] = ()
 
     @property
     def interrupted(self) -> bool:
@@ -241,6 +242,7 @@ def _turn(said: TurnClosed) -> TurnFacts:
         wasted_chars=max(0, said.wasted_chars),
         wasted_tokens=max(0, said.wasted_tokens),
         spoken_words=tuple({**payload(word), "text": clean(word.text)} for word in said.words),
+        causes=tuple(clean(cause) for cause in said.causes),
     )
 
 

@@ -222,6 +222,41 @@ def test_half_an_account_names_the_other_half(absent: str, said: str) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"OPENAI_FALLBACK_BASE_URL": "https://b.example/v1"}, "OPENAI_FALLBACK_MODEL is missing"),
+        ({"OPENAI_FALLBACK_API_KEY": "k"}, "OPENAI_FALLBACK_MODEL is missing"),
+        (
+            {"OPENAI_FALLBACK_MODEL": "m", "OPENAI_FALLBACK_BASE_URL": "https://b.example/v1"},
+            "OPENAI_FALLBACK_API_KEY is missing: OPENAI_API_KEY is not sent to",
+        ),
+        (
+            {"OPENAI_FALLBACK_MODEL": "gpt-6-luna", "OPENAI_FALLBACK_BASE_URL": "https://api.openai.com/v1"},
+            "OPENAI_FALLBACK_MODEL must be another model than OPENAI_MODEL",
+        ),
+        ({"OPENAI_FALLBACK_MODEL": "m", "OPENAI_FALLBACK_BASE_URL": "b.example"}, "OPENAI_FALLBACK_BASE_URL must be"),
+    ],
+)
+def test_half_a_second_model_is_refused(changes: dict[str, str], said: str) -> None:
+    assert said in problem(calls_conf, **COMPLETE, **changes)
+
+
+def test_a_second_model_has_the_firsts_address_and_key_unless_it_has_its_own() -> None:
+    def second(**changes: str) -> Any:
+        env = Env({**COMPLETE, "OPENAI_API": "responses", **changes})
+        read = calls_conf(env).openai.fallback
+        env.check()
+        return read and (read.model, read.base_url, read.api_key, read.api)
+
+    own = {"OPENAI_FALLBACK_BASE_URL": "https://b.example/v1", "OPENAI_FALLBACK_API_KEY": "k2"}
+    key = COMPLETE["OPENAI_API_KEY"]
+    assert second() is None
+    assert second(OPENAI_FALLBACK_MODEL="m") == ("m", "https://api.openai.com/v1", key, "responses")
+    assert second(OPENAI_FALLBACK_MODEL="m", **own) == ("m", "https://b.example/v1", "k2", "chat")
+    assert second(OPENAI_FALLBACK_MODEL="gpt-6-luna", **own) == ("gpt-6-luna", "https://b.example/v1", "k2", "chat")
+
+
 ISSUER = {"MCP_JWT_ISSUER": "https://issuer.example.com/", "MCP_JWT_JWKS_URL": "https://issuer.example.com/keys"}
 
 

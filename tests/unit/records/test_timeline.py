@@ -231,3 +231,8 @@ def test_the_last_attempt_at_a_turn_counts() -> None:
 def test_without_a_memory_a_turn_tells_nothing_of_one() -> None:
     assert of_turn(asked(1)) == {}
     assert of_turn(recalled(1, WINDOW)) == {}
+
+
+def test_what_failed_in_a_turn_is_kept() -> None:
+    facts = fold(entries(closed(1, causes=("model:cut", "voice:\x00hung")), closed(2)))
+    assert [turn.causes for turn in facts.turns] == [("model:cut", "voice:\N{REPLACEMENT CHARACTER}hung"), ()]
