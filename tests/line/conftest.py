@@ -195,7 +195,8 @@ async def open_line(
         twilio=replace(
             conf.twilio, account_sid=ACCOUNT, auth_token="t" * 32, public_base_url=url, api_base_url=sandbox.url
         ),
-        limits=replace(conf.limits, **limits),
+        # However busy the machine is that tests run on: a test of the busy answer asks for it.
+        limits=replace(conf.limits, **{"overload_lag_ms": 0, **limits}),
     )
     archived: list[str] = []
 

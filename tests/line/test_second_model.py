@@ -79,6 +79,7 @@ CASES: dict[str, tuple[dict[str, Any], str, bool]] = {
 }
 
 
+@pytest.mark.timeout(240)
 async def test_whatever_happens_to_the_first_model_the_caller_hears_one_whole_answer(line: Line) -> None:
     phones: dict[str, PhoneCall] = {}
     for name, (fault, _, _) in CASES.items():
