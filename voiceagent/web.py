@@ -11,7 +11,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
 from django.db import connections
@@ -23,6 +23,8 @@ from voiceagent.env import Env, EnvError
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from types import FrameType
+
+    from voiceagent.conf import SiteConf
 
 MAX_MESSAGE_BYTES = 64 * 1024
 GATE_POLL_S = 0.02
@@ -84,7 +86,16 @@ def serve(gate: Path | None = None) -> None:
     env.check()
     while gate is not None and not gate.exists():
         time.sleep(GATE_POLL_S)
-    config = uvicorn.Config(
+    config = server_config(application, site)
+    try:
+        Server(config, lambda hurry: runtime.drain_current(site.drain_s, CLOSING_S, hurry)).run()
+    finally:
+        _close_pools()
+
+
+def server_config(application: Any, site: SiteConf) -> uvicorn.Config:
+    """How the application is served."""
+    return uvicorn.Config(
         application,
         host=site.bind_host,
         port=site.port,
@@ -100,10 +111,6 @@ def serve(gate: Path | None = None) -> None:
         log_config=None,
         timeout_graceful_shutdown=LAST_WORK_S,
     )
-    try:
-        Server(config, lambda hurry: runtime.drain_current(site.drain_s, CLOSING_S, hurry)).run()
-    finally:
-        _close_pools()
 
 
 def _close_pools() -> None:
