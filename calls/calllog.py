@@ -53,6 +53,7 @@ class CallLog:
             e.DtmfPressed: self._key,
             c.TurnClosed: self._turn,
             **dict.fromkeys(_VENDORS, self._failed),
+            e.ModelAttemptFailed: self._attempt_failed,
             e.ErrorRaised: self._error,
             e.CarrierGone: self._gone,
             e.HangUpAsked: self._hang_up,
@@ -146,6 +147,7 @@ class CallLog:
             speech_ended_ms=_time(turn.speech_ended_ms),
             committed_ms=_time(turn.committed_ms),
             first_audio_ms=_time(turn.first_audio_ms),
+            answer_audio_ms=_time(turn.answer_audio_ms),
             closed_ms=turn.closed_ms,
             wasted_chars=turn.wasted_chars,
             wasted_tokens=turn.wasted_tokens,
@@ -163,6 +165,10 @@ class CallLog:
             final = not (isinstance(event, e.ModelAttemptFailed) or event.retryable)
         vendor = _VENDORS[type(event)]
         self._line("vendor.failed", step, "warning", vendor=vendor, kind=event.kind, for_turn=of_turn, final=final)
+
+    def _attempt_failed(self, event: e.ModelAttemptFailed, step: StepTaken) -> None:
+        where = {"vendor": "model", "endpoint": event.endpoint}
+        self._line("vendor.attempt_failed", step, "warning", kind=event.kind, for_turn=event.turn, **where)
 
     def _error(self, event: e.ErrorRaised, step: StepTaken) -> None:
         self._line("call.error_recorded", step, "error", where=event.where, error=event.error)

@@ -116,6 +116,7 @@ class CallTrace:
         self._last_ms = closed.closed_ms
         turn = self._notes.take(closed.turn)
         waits = turn.waits(closed)
+        answered_ms = closed.answer_audio_ms - closed.speech_ended_ms if waits and closed.answer_audio_ms >= 0 else -1
         failed = closed.outcome == "failed_to_fallback"
         if failed or closed.causes:
             self._failed("turn_failed" if failed else "turn_mended", closed.closed_ms, causes=" ".join(closed.causes))
@@ -130,6 +131,7 @@ class CallTrace:
             "turn.outcome": closed.outcome,
             **({"turn.causes": closed.causes} if closed.causes else {}),
             **({"latency_ms": sum(waits.values())} if waits else {}),
+            **({"answer_latency_ms": answered_ms} if answered_ms >= 0 else {}),
             **{f"wait.{name}_ms": wait_ms for name, wait_ms in waits.items()},
             "wasted_characters": closed.wasted_chars,
             "wasted_tokens": closed.wasted_tokens,
@@ -205,6 +207,8 @@ def _chat(stage: Stage, models: tuple[str, str]) -> tuple[SpanKind, dict[str, An
     }
     if stage.first_ms >= 0:
         attributes[gen_ai.GEN_AI_RESPONSE_TIME_TO_FIRST_CHUNK] = (stage.first_ms - stage.from_ms) / 1000
+    if answered := facts.pop("model", ""):
+        attributes[gen_ai.GEN_AI_RESPONSE_MODEL] = answered
     if reason := facts.pop("reason", ""):
         attributes[gen_ai.GEN_AI_RESPONSE_FINISH_REASONS] = (reason,)
     if tokens := facts.pop("tokens", None):

@@ -108,6 +108,7 @@ class StageNotes:
             e.ModelText: self._first_token,
             e.ModelToolCall: self._first_token,
             e.ModelFinished: self._finished,
+            e.ModelAttemptFailed: self._attempt_failed,
             e.ModelFailed: self._model_failed,
             c.CancelModel: self._model_cancelled,
             c.RunTool: self._tool,
@@ -177,7 +178,9 @@ class StageNotes:
             stage.facts["messages"] = [(message.role, message.text) for message in ask.messages]
         turn.chats[ask.epoch] = turn.add(stage)
 
-    def _chat(self, event: e.ModelText | e.ModelToolCall | e.ModelFinished | e.ModelFailed) -> Stage | None:
+    def _chat(
+        self, event: e.ModelText | e.ModelToolCall | e.ModelFinished | e.ModelAttemptFailed | e.ModelFailed
+    ) -> Stage | None:
         turn = self._turns.get(event.turn)
         return turn.chats.get(event.epoch) if turn is not None else None
 
@@ -189,10 +192,15 @@ class StageNotes:
     def _finished(self, event: e.ModelFinished, _: StepTaken) -> None:
         if (stage := self._chat(event)) is not None:
             tokens = {"input": event.input_tokens, "output": event.output_tokens, "cached": event.cached_tokens}
-            stage.end(event.at_ms, reason=event.reason, tokens=tokens)
+            stage.end(event.at_ms, reason=event.reason, tokens=tokens, model=event.model)
+
+    def _attempt_failed(self, event: e.ModelAttemptFailed, _: StepTaken) -> None:
+        self._failed(f"model_{event.kind}", event.at_ms, endpoint=event.endpoint)
+        if (stage := self._chat(event)) is not None:
+            stage.facts["attempts_failed"] = (*stage.facts.get("attempts_failed", ()), event.kind)
 
     def _model_failed(self, event: e.ModelFailed, _: StepTaken) -> None:
-        self._failed(f"model_{event.kind}", event.at_ms)
+        self._failed(f"model_{event.kind}", event.at_ms, endpoint=event.endpoint)
         if (stage := self._chat(event)) is not None:
             stage.end(event.at_ms, event.kind)
 

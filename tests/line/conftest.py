@@ -19,6 +19,7 @@ from django.db import connections
 
 from calls import runtime
 from calls.breakerrules import OPERATIONS, Rules
+from calls.breakers import Breakers
 from calls.conf import TraceConf
 from calls.core.policy import TurnPolicy
 from calls.models import Agent, AgentNumber, Call
@@ -36,7 +37,6 @@ from voiceagent.web import MAX_MESSAGE_BYTES
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
 
-    from calls.breakers import Breakers
     from calls.conf import CallsConf
     from voiceagent.otlp import Telemetry
 
@@ -166,7 +166,8 @@ async def traced_line(
     settings.DATA_DIR = str(tmp_path)
     settings.ALLOWED_HOSTS = ["127.0.0.1"]
     async with AsyncExitStack() as stack:
-        yield await open_line(stack, calls_conf, unused_tcp_port, traced.wrap(asgi.plain))
+        app, breakers = traced.wrap(asgi.plain), Breakers(NEVER_OPEN)
+        yield await open_line(stack, calls_conf, unused_tcp_port, app, breakers=breakers)
     await sync_to_async(connections.close_all)()
 
 
