@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -99,7 +100,7 @@ class LoopWatch:
 
     def _note(self, stall: Stall) -> None:
         self._untold += 1
-        metrics.LOOP_STALLED_MS.labels(_place(stall.stack)).inc(stall.lag_ms)
+        _count(stall)
         if self._longest is None or stall.lag_ms > self._longest.lag_ms:
             self._longest = stall
 
@@ -123,10 +124,18 @@ def _stack(frame: FrameType) -> tuple[str, ...]:
     )[::-1]
 
 
-#: Places told apart by the metric; on a machine without time for us stalls are everywhere.
-_MOST_PLACES = 50
+#: A place has a label of its own once it has held the loop for so long in all: on a machine without time for us short
+#: stalls are everywhere.
+_TOLD_APART_MS = 1000
 _OURS = re.compile(r"(?:^|/)((?:calls|memory|voiceagent)/.*)")
-_places: set[str] = set()
+_stalled_ms: Counter[str] = Counter()
+
+
+def _count(stall: Stall) -> None:
+    place = _place(stall.stack)
+    _stalled_ms[place] += stall.lag_ms
+    label = place if _stalled_ms[place] >= _TOLD_APART_MS else "elsewhere"
+    metrics.LOOP_STALLED_MS.labels(label).inc(stall.lag_ms)
 
 
 def _place(stack: tuple[str, ...]) -> str:
@@ -134,11 +143,7 @@ def _place(stack: tuple[str, ...]) -> str:
     frames = [re.sub(r":\d+ ", " ", at) for at in stack]
     ours = [found[1] for at in frames if (found := _OURS.search(at)) and not found[1].startswith("voiceagent/web.py")]
     inmost = frames[-1:] if not frames or not _OURS.search(frames[-1]) else []
-    place = " > ".join([*ours[-1:], *inmost]) or "not in our code"
-    if place not in _places and len(_places) >= _MOST_PLACES:
-        return "elsewhere"
-    _places.add(place)
-    return place
+    return " > ".join([*ours[-1:], *inmost]) or "not in our code"
 
 
 def _log_stall(stall: Stall) -> None:

@@ -7,28 +7,28 @@ whose fault that is.
 
 from __future__ import annotations
 
-import asyncio
 import time
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import redis.asyncio
+import redis
 import structlog
-from channels.db import database_sync_to_async
 from django.conf import settings
+from django.db import close_old_connections
 from django.utils import timezone
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import REGISTRY, Collector
-from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from calls.logkeys import DEAD_AFTER_MS, HEARTBEAT_MS, LIVE_KEY
 from calls.services import remembering
 from memory.services import chain
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Iterator, Mapping
+    from collections.abc import Iterator
+    from concurrent.futures import Future
     from datetime import datetime
 
     from prometheus_client.metrics_core import Metric
@@ -74,42 +74,44 @@ class _Reading(Collector):
 
 _reading = _Reading()
 REGISTRY.register(_reading)
-#: One thread: a database that hangs holds this one and none of the calls'.
-_thread = ThreadPoolExecutor(1, "backlog")
+#: A thread for each dependency, and none for calls: one that hangs holds its own, and its next readings wait behind.
+_threads = {name: ThreadPoolExecutor(1, f"backlog-{name}") for name in ("redis", "database")}
 
 
-async def read() -> None:
-    """Read all figures anew, for the next scrape of the registry."""
-    parts = {"redis": _in_redis(), "database": _in_database()}
-    found = await asyncio.gather(*(_in_time(part) for part in parts.values()))
+def read() -> None:
+    """Read all figures anew, for the next scrape of the registry. In a thread: whether a dependency answers in time must
+    not be judged by an event loop that has none."""
+    parts = {"redis": _in_redis, "database": _in_database}
+    asked = {name: _threads[name].submit(part) for name, part in parts.items()}
+    wait(asked.values(), _DEADLINE_S)
     figures: dict[str, dict[str, float]] = {"dependency_up": {}}
-    for name, part in zip(parts, found, strict=True):
-        figures["dependency_up"][name] = float(part is not None)
-        figures |= part or {}
+    for name, answer in asked.items():
+        found = _answer(answer)
+        figures["dependency_up"][name] = float(found is not None)
+        figures |= found or {}
     _reading.figures = figures
 
 
-async def _in_time(part: Awaitable[Mapping[str, dict[str, float]]]) -> Mapping[str, dict[str, float]] | None:
+def _answer(asked: Future[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]] | None:
     try:
-        async with asyncio.timeout(_DEADLINE_S):
-            return await part
+        return asked.result(0)
     except Exception as error:  # noqa: BLE001 - away, late or broken: the rest of the figures must be seen all the same
+        asked.cancel()
         _log.warning("backlog.not_read", error=type(error).__name__)
         return None
 
 
-async def _in_redis() -> dict[str, dict[str, float]]:
-    client = redis.asyncio.Redis.from_url(settings.REDIS_URL, retry=Retry(NoBackoff(), 0))
+def _in_redis() -> dict[str, dict[str, float]]:
     now_ms = time.time_ns() // 1_000_000
-    try:
+    with redis.Redis.from_url(
+        settings.REDIS_URL, retry=Retry(NoBackoff(), 0), socket_timeout=_DEADLINE_S, socket_connect_timeout=_DEADLINE_S
+    ) as client:
         pipe = client.pipeline(transaction=False)
         pipe.llen(_QUEUE)
         pipe.hlen(_TAKEN)
         pipe.zcount(LIVE_KEY, "-inf", now_ms - DEAD_AFTER_MS)
         pipe.zrange(LIVE_KEY, 0, 0, withscores=True)
-        length, taken, waiting, oldest = await pipe.execute()
-    finally:
-        await client.aclose()
+        length, taken, waiting, oldest = pipe.execute()
     quiet_ms = max((now_ms - int(score) for _, score in oldest), default=0)
     return {
         "celery_queue_length": {_QUEUE: length},
@@ -119,14 +121,13 @@ async def _in_redis() -> dict[str, dict[str, float]]:
     }
 
 
-async def _in_database() -> dict[str, dict[str, float]]:
-    found: dict[str, dict[str, float]] = await database_sync_to_async(_rows, thread_sensitive=False, executor=_thread)()
-    return found
-
-
-def _rows() -> dict[str, dict[str, float]]:
-    calls, archived_at = remembering.waiting()
-    steps, written_at = chain.waiting()
+def _in_database() -> dict[str, dict[str, float]]:
+    close_old_connections()
+    try:
+        calls, archived_at = remembering.waiting()
+        steps, written_at = chain.waiting()
+    finally:
+        close_old_connections()
     return {
         "memory_waiting": {"remember": calls, **steps},
         "memory_lag_ms": {"": max(_age_ms(archived_at), _age_ms(written_at))},

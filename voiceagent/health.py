@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from django.http import HttpRequest
+    from prometheus_client import CollectorRegistry
 
 DEPENDENCY_TIMEOUT_S = 1.0
 
@@ -87,9 +88,13 @@ async def readyz(_request: HttpRequest) -> JsonResponse:
 @require_safe
 async def metrics(request: HttpRequest) -> HttpResponse:
     """The default registry in the format that the scraper asks for; written in a thread, since it is long."""
-    await backlog.read()
     encoder, content_type = choose_encoder(request.headers.get("Accept", ""))
-    return HttpResponse(await asyncio.to_thread(encoder, REGISTRY), content_type=content_type)
+    return HttpResponse(await asyncio.to_thread(_written, encoder), content_type=content_type)
+
+
+def _written(encoder: Callable[[CollectorRegistry], bytes]) -> bytes:
+    backlog.read()
+    return encoder(REGISTRY)
 
 
 async def _probe(ask: Callable[[], Awaitable[None]]) -> dict[str, Any]:

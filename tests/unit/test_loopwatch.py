@@ -8,6 +8,7 @@ import json
 import logging
 import threading
 import time
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from calls import loopwatch, metrics
@@ -47,24 +48,24 @@ def test_a_stall_is_reported_with_the_code_that_held_the_loop() -> None:
     assert metrics.LOOP_LAG._value.get() >= 200
 
 
-def test_the_time_is_counted_by_the_function_that_took_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loopwatch, "_places", set())
+def test_the_time_is_counted_by_the_function_that_took_most_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loopwatch, "_stalled_ms", Counter())
 
     def stalled_ms() -> float:
-        place = "tests/unit/test_loopwatch.py hold_the_loop"
         return sum(
             sample.value
             for sample in metrics.LOOP_STALLED_MS.collect()[0].samples
-            if sample.name.endswith("_total") and sample.labels["place"].endswith(place)
+            if sample.name.endswith("_total") and sample.labels["place"].endswith("test_loopwatch.py hold_the_loop")
         )
 
     before = stalled_ms()
-    asyncio.run(watched(250, 150))
-    assert stalled_ms() - before >= 300
+    asyncio.run(watched(150))
+    assert stalled_ms() == before, "a short one has no label of its own"
+    asyncio.run(watched(900, 200))
+    assert stalled_ms() - before >= 1000
 
 
-def test_places_are_ours_without_lines_and_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(loopwatch, "_places", set())
+def test_places_are_our_functions_without_lines() -> None:
     serve = "metrics/voiceagent/web.py:104 serve"
     assert _place((serve, "calls/media/vad.py:152 _judge")) == "calls/media/vad.py _judge"
     assert (
@@ -72,8 +73,6 @@ def test_places_are_ours_without_lines_and_few(monkeypatch: pytest.MonkeyPatch) 
     )
     assert _place((serve, "site-packages/x/y.py:4 run")) == "site-packages/x/y.py run"
     assert _place(()) == "not in our code"
-    assert {_place((f"a/b/c.py:1 f{number}",)) for number in range(100)} > {"elsewhere"}
-    assert _place((serve, "calls/media/vad.py:153 _judge")) == "calls/media/vad.py _judge"
 
 
 def test_a_stall_of_80_ms_is_a_line_with_the_function_and_none_of_its_values() -> None:
