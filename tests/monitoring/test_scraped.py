@@ -116,7 +116,17 @@ async def watched(servers: TestServers, folder: Path) -> AsyncIterator[tuple[Lin
         )
         with scraping(targets, folder) as prometheus, processes(environ, folder):
             async with Carrier(url, account_sid=ACCOUNT, auth_token=TOKEN, rest_url=sandbox.url) as carrier:
-                yield Line(url, cast("Any", None), carrier, sandbox, ears, model, []), prometheus
+                line = Line(
+                    url=url,
+                    runtime=cast("Any", None),
+                    carrier=carrier,
+                    sandbox=sandbox,
+                    ears=ears,
+                    model=model,
+                    second=model,
+                    archived=[],
+                )
+                yield line, prometheus
 
 
 async def shows(prometheus: Prometheus, expression: str, timeout_s: float = 40) -> None:
