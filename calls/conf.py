@@ -74,7 +74,7 @@ class LimitsConf:
     recall_ms: int = 30
     calls_per_number: int = 0
     unsigned_per_minute: int = 0
-    overload_lag_ms: int = 250
+    overload_lag_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)

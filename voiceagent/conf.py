@@ -159,7 +159,7 @@ def calls_conf(env: Env) -> CallsConf:
         data_dir=str(env.path("DATA_DIR", BASE_DIR / "var")),
         limits=LimitsConf(
             max_calls=env.integer("MAX_CALLS", LimitsConf().max_calls, 1, 10_000),
-            overload_lag_ms=env.integer("OVERLOAD_LAG_MS", LimitsConf().overload_lag_ms, 0, 60_000),
+            overload_lag_ms=env.integer("OVERLOAD_LAG_MS", 250, 0, 60_000),
             calls_per_number=env.integer("CALLS_PER_NUMBER_PER_MINUTE", 60, 0, 100_000),
             unsigned_per_minute=env.integer("UNSIGNED_PER_MINUTE", 60, 0, 100_000),
         ),

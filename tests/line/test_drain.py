@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["line", "own_redis"]  # fixtures
 
+GRACE_S = 2.0
 CLOSING = shipped_audio("en", "closing")[8000:24000]
 
 
@@ -79,12 +80,12 @@ async def listening(raw: Raw) -> None:
 async def test_everybody_on_the_line_is_told_goodbye(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
     """In silence, in mid-sentence, promised a stream before the stop, connecting as the time is up; the voice vendor is away."""
     greet = MemoryFeed.greet
-    slow = sid()
+    slow, asked = sid(), asyncio.Event()
 
     async def slowly(feed: MemoryFeed) -> None:
         await greet(feed)
-        if slow in line.runtime.registry.live and feed._call_sid == slow:
-            await asyncio.sleep(1)
+        if feed._call_sid == slow:
+            await asked.wait()
 
     monkeypatch.setattr(MemoryFeed, "greet", slowly)
     async with wire(line) as http:
@@ -93,14 +94,15 @@ async def test_everybody_on_the_line_is_told_goodbye(line: Line, monkeypatch: py
         tokens = {call_sid: await http.ring(call_sid) for call_sid in (promised, slow)}
         line.ears.fault("cartesia.tts", "refuse", status=503, times=0)
         talk = asyncio.create_task(speaking.speak(speech(1400) * 6))
-        stop = asyncio.create_task(line.runtime.drain(1.0, CLOSING_S, asyncio.Event()))
+        stop = asyncio.create_task(line.runtime.drain(GRACE_S, CLOSING_S, asyncio.Event()))
         await eventually(lambda: line.runtime.registry.draining)
-        late = await begin_late(http, tokens[promised], promised)
+        late, connecting = [await begin_late(http, tokens[call_sid], call_sid) for call_sid in (promised, slow)]
         uninvited = sid()
         assert (await http.post("/twilio/voice", http.fields(uninvited))).verbs == ["Reject"]
-        await asyncio.sleep(0.6)
-        connecting = await begin_late(http, tokens[slow], slow)
-        await eventually(lambda: slow in line.runtime.registry.live)
+        await eventually(lambda: {promised, slow} <= line.runtime.registry.live.keys())
+        session = line.runtime.registry.live[silent.call_sid]
+        await eventually(lambda: bool(session.actor.state.ending), GRACE_S + 5)
+        asked.set()
         reading = [asyncio.create_task(listening(raw)) for raw in (late, connecting)]
         async with asyncio.timeout(CLOSING_S + 5):
             await stop
