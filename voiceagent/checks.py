@@ -42,19 +42,23 @@ _LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1", "testserver"})
 
 @register("voiceagent")
 def model_shutdown(**_: Any) -> list[CheckMessage]:
-    """W001: the configured model is about to be shut down, or has been."""
-    return shutdown_messages(conf.current().openai.model, MODELS, timezone.now().date())
+    """W001: a configured model is about to be shut down, or has been."""
+    first, today = conf.current().openai, timezone.now().date()
+    found = shutdown_messages("OPENAI_MODEL", first.model, MODELS, today)
+    if first.fallback is None:
+        return found
+    return found + shutdown_messages("OPENAI_FALLBACK_MODEL", first.fallback.model, MODELS, today)
 
 
-def shutdown_messages(model: str, table: Mapping[str, Any], today: datetime.date) -> list[CheckMessage]:
-    """The warning for ``model``, if ``table`` knows a day on which it ends."""
+def shutdown_messages(name: str, model: str, table: Mapping[str, Any], today: datetime.date) -> list[CheckMessage]:
+    """The warning for ``model``, which the variable ``name`` sets, if ``table`` knows a day on which it ends."""
     ends = getattr(table.get(model), "shutdown_at", None)
     if ends is None:
         return []
     day = ends.date() if isinstance(ends, datetime.datetime) else ends
     when = f"was shut down on {day}" if day <= today else f"will be shut down on {day}"
     lasting = [name for name, entry in table.items() if getattr(entry, "shutdown_at", None) is None]
-    hint = f"Set OPENAI_MODEL to another one{f', such as {lasting[0]}' if lasting else ''}."
+    hint = f"Set {name} to another one{f', such as {lasting[0]}' if lasting else ''}."
     return [Warning(f"The model {model} {when}.", hint=hint, id="voiceagent.W001")]
 
 
@@ -84,6 +88,7 @@ def encrypted_vendors(**_: Any) -> list[CheckMessage]:
     addresses = {
         "CARTESIA_BASE_URL": calls.cartesia.base_url,
         "OPENAI_BASE_URL": calls.openai.base_url,
+        "OPENAI_FALLBACK_BASE_URL": calls.openai.fallback.base_url if calls.openai.fallback else "",
         "TWILIO_API_BASE_URL": calls.twilio.api_base_url,
     }
     return [

@@ -53,7 +53,7 @@ def environ(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
     ],
 )
 def test_w001_a_model_with_a_shutdown_date(model: str, said: str | None) -> None:
-    messages = checks.shutdown_messages(model, TABLE, TODAY)
+    messages = checks.shutdown_messages("OPENAI_MODEL", model, TABLE, TODAY)
     assert [message.msg for message in messages] == ([said] if said else [])
     assert all(message.id == "voiceagent.W001" and "such as staying" in str(message.hint) for message in messages)
 
@@ -63,6 +63,15 @@ def test_w001_reads_the_table_of_models(environ: pytest.MonkeyPatch) -> None:
     conf.current.cache_clear()
     environ.setenv("OPENAI_MODEL", "gpt-4o")
     assert "voiceagent.W001" in ids()
+
+
+def test_the_second_model_is_checked_as_the_first_one_is(environ: pytest.MonkeyPatch) -> None:
+    environ.setenv("OPENAI_FALLBACK_MODEL", "gpt-4o")
+    environ.setenv("OPENAI_FALLBACK_BASE_URL", "http://models.example.com/v1")
+    environ.setenv("OPENAI_FALLBACK_API_KEY", "k")
+    conf.current.cache_clear()
+    assert any("OPENAI_FALLBACK_MODEL" in str(message.hint) for message in checks.model_shutdown())
+    assert any("OPENAI_FALLBACK_BASE_URL" in message.msg for message in checks.encrypted_vendors())
 
 
 def test_e001_the_carrier_must_come_by_tls(settings: Any) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import openai as sdk
 import pytest
 
-from voiceagent.sandbox.control import SandboxClient, ToolCall
+from voiceagent.sandbox.control import Reply, Rule, SandboxClient, ToolCall
 
 if TYPE_CHECKING:
     from openai import AsyncOpenAI
@@ -315,3 +315,30 @@ async def test_delays_are_kept(openai: AsyncOpenAI, handle: Handle) -> None:
         times = [clock() - begun async for chunk in stream if chunk.choices and chunk.choices[0].delta.content]
     assert times[0] >= 0.12
     assert times[-1] - times[0] >= 0.08
+
+
+# --- an answer that was begun -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("begun", "rest"),
+    [
+        ("We have pasta,", "we have fish."),
+        ("One moment, please. We have", "pasta, we have fish."),
+        ("We have pasta, we have fish.", ""),
+        ("Nothing of it", "We have pasta, we have fish."),
+    ],
+)
+async def test_an_answer_that_the_request_has_begun_is_gone_on_with(
+    openai: AsyncOpenAI, handle: Handle, begun: str, rest: str
+) -> None:
+    rule = Rule(contains="on the menu", reply=Reply(text="We have pasta, we have fish."))
+    handle.configure(llm={"rules": [rule.model_dump()]})
+    asked = [
+        {"role": "system", "content": "You are a waiter."},
+        {"role": "user", "content": "What is on the menu?"},
+        {"role": "assistant", "content": begun},
+        {"role": "system", "content": "(Go on.)"},
+    ]
+    answer = await openai.chat.completions.create(model="gpt-6-luna", messages=asked)  # type: ignore[arg-type]
+    assert answer.choices[0].message.content == rest

@@ -103,13 +103,12 @@ def choose(conversation: Conversation, settings: LlmSettings) -> Answer:
         return Answer(structured.least(conversation.schema))
     if settings.replies:
         return _scripted(settings.replies.pop(0))
-    begun = _begun(conversation)
-    if not begun:
-        return _ruled(conversation, settings) or respond(conversation)
-    asked = replace(conversation, turns=conversation.turns[:-1])
-    answer = _ruled(asked, settings) or respond(asked)
-    rest = _rest(answer.text, begun)
-    return respond(conversation) if rest is None else replace(answer, text=rest)
+    if begun := _begun(conversation):
+        asked = replace(conversation, turns=conversation.turns[:-1])
+        answer = _ruled(asked, settings) or respond(asked)
+        if (rest := _rest(answer.text, begun)) is not None:
+            return replace(answer, text=rest)
+    return _ruled(conversation, settings) or respond(conversation)
 
 
 def _ruled(conversation: Conversation, settings: LlmSettings) -> Answer | None:
