@@ -265,7 +265,7 @@ async def test_ears_that_come_back_lose_no_word_and_others_end_the_call(line: Li
     other = await answered(line)
     await line.ears.wait_for(STT)
     cases = [
-        Case({"kind": "refuse", "status": 429, "times": 3}, "rate_limited"),
+        Case({"kind": "refuse", "status": 429, "times": 2}, "rate_limited"),
         Case({"kind": "refuse", "status": 500}, "server"),
         Case({"kind": "hang"}, "timeout"),
         Case({"kind": "cut", "after": 1}, "cut"),
