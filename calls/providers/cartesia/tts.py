@@ -43,9 +43,9 @@ _PERSISTENCE: Final = Persistence(
 _FIRST_PAUSE_S: Final = 1.0
 _LONGEST_PAUSE_S: Final = 16.0
 _FORGET_AFTER: Final = 256
-_TICK_S: Final = 0.1
-#: The share of the core's own deadline for the first audio after which a silent voice has failed: the core must have its
-#: turn before that, and the socket be replaced.
+_TICK_S: Final = 0.05
+#: A silent voice has failed so long before the core's own deadline for the first audio: the socket must be replaced too.
+_STALL_MARGIN_MS: Final = 150
 _STALL_SHARE: Final = 0.8
 
 
@@ -68,7 +68,8 @@ class CartesiaVoice:
         self._sink = sink
         self._post = post
         self._clock = clock
-        self._stall_s = (policy.first_audio_ms * _STALL_SHARE + buffer_ms) / 1000
+        stall_ms = max(policy.first_audio_ms - _STALL_MARGIN_MS, policy.first_audio_ms * _STALL_SHARE)
+        self._stall_s = (stall_ms + buffer_ms) / 1000
         self._prefix = secrets.token_hex(4)
         self._fixed: dict[str, Any] = {
             "model_id": client.conf.tts_model,
@@ -84,6 +85,7 @@ class CartesiaVoice:
         self._over: dict[Key, None] = {}
         self._outbox: deque[Outgoing] = deque()
         self._something_to_send = asyncio.Event()
+        self._asked = asyncio.Event()
         self._up = False
         self._hung = asyncio.Event()
         self._last_error = VendorError("timeout", VENDOR)
@@ -103,6 +105,7 @@ class CartesiaVoice:
         speech = self._speeches.get(key)
         if speech is None:
             speech = self._speeches[key] = Speech(turn, epoch)
+            self._asked.set()
         if not speech.ended:
             self._give(speech, speech.held + text)
 
@@ -273,6 +276,9 @@ class CartesiaVoice:
     async def _watch(self) -> None:
         """A voice that owes audio and gives none has failed, however well its socket looks, and so has one without a socket."""
         while True:
+            if not self._speeches:
+                self._asked.clear()
+                await self._asked.wait()
             await asyncio.sleep(_TICK_S)
             now = self._clock()
             for speech in list(self._speeches.values()):
