@@ -313,7 +313,7 @@ ONE_CUT = st.integers(min_value=0, max_value=6000)
 
 
 @pytest.mark.search
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     pauses_ms=st.lists(st.sampled_from([100, 160, 240, 400, 700, 1500]), min_size=1, max_size=12),
     cuts_ms=st.lists(ONE_CUT, max_size=3),
@@ -331,7 +331,7 @@ def test_every_word_becomes_text_once_and_in_order(
 
 
 @pytest.mark.search
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     pauses_ms=st.lists(st.sampled_from([100, 160, 240, 400, 700, 1500]), min_size=1, max_size=12),
     cuts_ms=st.lists(ONE_CUT, max_size=3),
