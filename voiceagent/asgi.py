@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import asyncio
 import os
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import django
 import structlog
 from channels.routing import ProtocolTypeRouter, URLRouter
 from django.conf import settings
@@ -15,7 +16,7 @@ from django.urls import path, re_path
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "voiceagent.settings.embedded")
 
-_django = get_asgi_application()
+django.setup(set_prefix=False)
 
 from calls import runtime  # noqa: E402 - models can only be imported once Django is set up
 from calls.consumers import MediaStreamConsumer  # noqa: E402 - as above
@@ -24,10 +25,12 @@ from memory.mcp.asgi import Outer, memory_mount  # noqa: E402 - as above
 from voiceagent import telemetry, wiring  # noqa: E402 - as above
 from voiceagent.body_limit import BodyLimit  # noqa: E402 - as above
 
+if TYPE_CHECKING:
+    from voiceagent.otlp import Telemetry
+
 _log = structlog.get_logger(__name__)
 
 wiring.install()
-_telemetry = telemetry.start(settings.TELEMETRY, "web")
 
 
 async def lifespan(_scope: Any, receive: Any, send: Any) -> None:
@@ -69,20 +72,26 @@ def own_pages(app: Any) -> Any:
 PAGES_SOCKETS = [
     re_path("", not_found),  # type: ignore[arg-type]  # Channels routes applications, not views
 ]
-_house = ProtocolTypeRouter(
-    {
-        "http": BodyLimit(_django),
-        "websocket": URLRouter(
-            [
-                # The carrier is no browser: its signature says who it is.
-                path("twilio/stream", MediaStreamConsumer.as_asgi()),
-                path("twilio/stream/", MediaStreamConsumer.as_asgi()),
-                re_path("", own_pages(URLRouter(PAGES_SOCKETS))),
-            ]
-        ),
-        "lifespan": lifespan,
-    }
-)
-#: Without traces: what ``voiceagent.telemetry`` wraps where they are on.
-plain = Outer(_house, memory_mount(settings.MCP), settings.MCP)
-application = plain if _telemetry is None else _telemetry.wrap(plain)
+
+
+def house(traced_by: Telemetry | None) -> Any:
+    """The whole application. Traces take hold of Django's handler when that is made."""
+    router = ProtocolTypeRouter(
+        {
+            "http": BodyLimit(get_asgi_application()),
+            "websocket": URLRouter(
+                [
+                    # The carrier is no browser: its signature says who it is.
+                    path("twilio/stream", MediaStreamConsumer.as_asgi()),
+                    path("twilio/stream/", MediaStreamConsumer.as_asgi()),
+                    re_path("", own_pages(URLRouter(PAGES_SOCKETS))),
+                ]
+            ),
+            "lifespan": lifespan,
+        }
+    )
+    outer = Outer(router, memory_mount(settings.MCP), settings.MCP)
+    return outer if traced_by is None else traced_by.wrap(outer)
+
+
+application = house(telemetry.start(settings.TELEMETRY, "web"))

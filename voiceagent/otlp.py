@@ -3,8 +3,8 @@
 A receiver that is away, hangs or refuses costs spans, never a call: they wait in a
 bounded queue, a thread of the SDK sends them, and what is lost is counted (``trace_spans_lost_total``) and told once.
 
-Requests are traced by the ASGI instrumentation, not by Django's, which costs a thread for each of them
-(``docs/decisions/0016-traces.md``). Sockets are not traced.
+Requests are traced by Django's instrumentation (``voiceagent.requesttraces``), those of the memory's MCP server, which is
+none of Django's, by ASGI's. Sockets are not traced.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 import structlog
-from django.urls import Resolver404, resolve
 from opentelemetry.exporter.otlp.proto.http import Compression
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
 from opentelemetry.instrumentation.asgi import OpenTelemetryMiddleware
@@ -29,6 +28,7 @@ from opentelemetry.trace import Status
 from calls import metrics
 from calls.tracekeeper import CallSampler, Keeper
 from calls.tracing import Traces, Tracing
+from voiceagent.requesttraces import Requests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -52,8 +52,7 @@ SHOWN = (
     "network.protocol.", "network.transport", "db.", "messaging.", "celery.action", "celery.state", "celery.task_name",
     "celery.retries", "celery.hostname", "error.type", "exception.type",
 )  # fmt: skip
-#: Requests that are none of anybody's business: probes, scrapes, files.
-_QUIET = ("/healthz", "/readyz", "/metrics", "/static/")
+_MCP = "/mcp"
 _ANNOUNCES = frozenset({"/twilio/voice", "/twilio/voice/"})
 #: What an outsider says of a trace is not taken up: it would decide what is kept here.
 _FOREIGN = frozenset({b"traceparent", b"tracestate", b"baggage"})
@@ -148,22 +147,23 @@ class Telemetry:
         self.traces = Traces(Tracing(self.provider.get_tracer("voiceagent.calls"), self.keeper, conf.traces))
         # The names of the stable conventions, without a value of any query.
         os.environ.setdefault("OTEL_SEMCONV_STABILITY_OPT_IN", "http,database")
-        self._instrumentors = (PsycopgInstrumentor(), RedisInstrumentor(), CeleryInstrumentor())  # type: ignore[no-untyped-call]
+        self._instrumentors = (Requests(), PsycopgInstrumentor(), RedisInstrumentor(), CeleryInstrumentor())  # type: ignore[no-untyped-call]
         for instrumentor in self._instrumentors:
             instrumentor.instrument(tracer_provider=self.provider, skip_dep_check=True)
 
     def wrap(self, app: ASGIApp) -> ASGIApp:
-        """``app`` with a span for each request that is not quiet; nothing for sockets."""
+        """``app``, made while this is on, with a span for each of its requests that is not quiet; nothing for sockets."""
         traced = OpenTelemetryMiddleware(
-            app, default_span_details=_request, tracer_provider=self.provider, exclude_spans=["receive", "send"]
+            app, default_span_details=_mcp, tracer_provider=self.provider, exclude_spans=["receive", "send"]
         )
 
         async def routed(scope: Scope, receive: Receive, send: Send) -> None:
-            if scope["type"] != "http" or scope["path"].startswith(_QUIET):
+            if scope["type"] != "http":
                 await app(scope, receive, send)
                 return
             own = [(name, value) for name, value in scope["headers"] if name.lower() not in _FOREIGN]
-            await traced({**scope, "headers": own}, receive, send)
+            by_django = scope["path"].rstrip("/") != _MCP
+            await (app if by_django else traced)({**scope, "headers": own}, receive, send)
 
         return routed
 
@@ -187,13 +187,6 @@ class Telemetry:
             metrics.SPANS_LOST.labels("queue").inc()
 
 
-def _request(scope: Scope) -> tuple[str, dict[str, Any]]:
-    """Name and route of a request: as Django's routes have it, since an address may hold an id."""
-    method = str(scope.get("method", "GET"))
-    if scope["path"].rstrip("/") == "/mcp":
-        return f"{method} /mcp", {"http.route": "/mcp"}
-    try:
-        route = "/" + resolve(scope["path"]).route
-    except Resolver404:
-        return method, {}
-    return f"{method} {route}", {"http.route": route}
+def _mcp(scope: Scope) -> tuple[str, dict[str, Any]]:
+    """Name and route of a request to the memory's MCP server."""
+    return f"{scope.get('method', 'GET')} {_MCP}", {"http.route": _MCP}

@@ -166,7 +166,7 @@ async def traced_line(
     settings.DATA_DIR = str(tmp_path)
     settings.ALLOWED_HOSTS = ["127.0.0.1"]
     async with AsyncExitStack() as stack:
-        app, breakers = traced.wrap(asgi.plain), Breakers(NEVER_OPEN)
+        app, breakers = asgi.house(traced), Breakers(NEVER_OPEN)
         yield await open_line(stack, calls_conf, unused_tcp_port, app, breakers=breakers)
     await sync_to_async(connections.close_all)()
 

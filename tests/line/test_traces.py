@@ -221,7 +221,7 @@ async def worked_line(
     settings.DATA_DIR = str(tmp_path)
     settings.ALLOWED_HOSTS = ["127.0.0.1"]
     async with AsyncExitStack() as stack:
-        opened = await open_line(stack, calls_conf, unused_tcp_port, traced.wrap(asgi.plain), send_archive)
+        opened = await open_line(stack, calls_conf, unused_tcp_port, asgi.house(traced), send_archive)
         settings.OPENAI_DISTIL_MODEL = "gpt-6-luna"
         settings.OPENAI_API_KEY, settings.OPENAI_BASE_URL = opened.model.key, opened.sandbox.openai_url
         worker = start_worker(celery_app, pool="solo", perform_ping_check=False, shutdown_timeout=10)
