@@ -9,13 +9,15 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from calls.core.phrases import PHRASES
+from calls.core.phrases import PHRASES, filler_text
 from calls.phrasebook import shipped_audio
 from tests.conformance import ears
+from tests.faults.cells import OTHER_WAITS_MS
 from tests.line.conftest import speech
 from voiceagent.sandbox.carrier import AgentStarted, CallerStopped, HungUp, PhoneCall, StreamOpened
 from voiceagent.sandbox.carrier.stream import VOICED
-from voiceagent.sandbox.control import Reply
+from voiceagent.sandbox.control import Reply, ToolCall
+from voiceagent.sandbox.engines.chords import said
 from voiceagent.sandbox.sound import FRAME_BYTES, FRAME_MS, loudness
 
 if TYPE_CHECKING:
@@ -25,14 +27,29 @@ if TYPE_CHECKING:
     from tests.faults.stage import Line
 
 GREETING = "Welcome everybody."
-ASKED, ANSWER = "What is on the menu?", "Pasta with mushrooms, some grilled fish, and soup."
+ASKED, ANSWER = "Which dishes tonight?", "Pasta with mushrooms, some grilled fish, and soup."
 NEXT = "From noon."
 IDLE, GOODBYE = "Hello?", "Farewell."
-KNOWN = ears.Vocabulary([GREETING, ANSWER, NEXT, IDLE, GOODBYE])
+FILLER = filler_text("en").strip()
+KNOWN = ears.Vocabulary([GREETING, ANSWER, NEXT, IDLE, GOODBYE, FILLER])
+#: The question, as our detector and the stand-in's recogniser hear it: that somebody speaks, and which words.
+QUESTION = speech(300) + said(ASKED)
 
 #: Where a vendor's connections are told apart by what they begin with, and its endpoints in the stand-in.
 PATHS = {"STT": "/stt", "TTS": "/tts", "LLM": "/v1/", "REST": "/2010-04-01"}
 ENDPOINTS = {"STT": "cartesia.stt", "TTS": "cartesia.tts.socket", "LLM": "openai", "REST": "twilio"}
+#: The deadlines of the cells' agent and its vendors, short enough for a test, and what no setting bounds.
+POLICY: dict[str, Any] = {
+    "first_token_ms": 2500,
+    "first_audio_ms": 1500,
+    "patience_ms": 1200,
+    "playback_slack_ms": 500,
+    "hangup_grace_ms": 1000,
+    "speculative": False,
+    "idle_ms": 8000,
+}
+CONNECT_TIMEOUT_MS, READ_TIMEOUT_MS, REST_TIMEOUT_MS = 1200, 1500, 700
+WAITS_MS = {**POLICY, "read_timeout_ms": READ_TIMEOUT_MS, "connect_timeout_ms": CONNECT_TIMEOUT_MS, **OTHER_WAITS_MS}
 #: How much of a recorded phrase is played, and by which part of that it is recognised.
 PHRASE_BYTES, _SIGN = 13_000, slice(4000, 12_000)
 SLOW_MS = 700.0
@@ -76,21 +93,25 @@ def strike(line: Line, vendor: str, fault: str, state: str) -> None:
 
 
 def heal(line: Line) -> None:
-    """The vendor is as before."""
+    """The vendor is as before, and the breakers know it."""
     line.vendors.heal()
     for handle in (line.cartesia, line.openai, line.twilio):
         handle.clear_faults()
+    line.forget_failures()
 
 
 async def play(cell: Cell, line: Line) -> Seen:
     """Place the call that the cell is about."""
+    # Where words may get lost the stand-in hears them, which costs it more than all else; elsewhere it is told.
+    by_ear = (cell.vendor, cell.state) == ("STT", "listening")
     line.cartesia.configure(
         tts={"ms_per_char": 40, "speed": 1.2 if cell.state == "speaking" else 20},
-        stt={"eager_end_ms": 200, "end_ms": 300, "utterances": [ASKED]},
+        stt={"eager_end_ms": 200, "end_ms": 300, "utterances": [ASKED], "vocabulary": [ASKED] if by_ear else []},
     )
     streaming = (cell.vendor, cell.state) == ("LLM", "speaking")
-    line.openai.configure(llm={"first_token_ms": 300, "inter_token_ms": 60 if streaming else 2})
-    line.answers(("menu", Reply(text=ANSWER)), ("keypad", Reply(text=NEXT)))
+    line.openai.configure(llm={"first_token_ms": 300, "inter_token_ms": 220 if streaming else 2})
+    reply = Reply(text=GOODBYE, tool_calls=[ToolCall(name="end_call")]) if cell.vendor == "REST" else Reply(text=ANSWER)
+    line.answers(("dishes", reply), ("keypad", Reply(text=NEXT)))
     seen, phone = Seen(), line.call(f"+1555{time.monotonic_ns() // 1000 % 10**7:07d}")
     if cell.state == "connecting":
         strike(line, cell.vendor, cell.fault, cell.state)
@@ -117,15 +138,23 @@ async def play(cell: Cell, line: Line) -> Seen:
 
 async def _next_turn(cell: Cell, line: Line, phone: PhoneCall, seen: Seen) -> None:
     """Speak where the recogniser was the one that failed; else a key will do, which takes less time."""
+    if cell.vendor in ("STT", "TTS"):
+        await _until(lambda: _is_connected(line, cell.vendor), phone, timeout_s=8)
+        await phone.wait_for_quiet()
     after_ms = _here(phone)
     if cell.vendor == "STT":
-        await asyncio.sleep(0.4)
-        await phone.speak(speech(600))
+        await phone.speak(QUESTION)
+        await _settled(line, phone, answered=True)
     else:
         await phone.dtmf("#", gap_ms=0)
-    await _until(lambda: phone.agent_heard_ms > after_ms, phone)
-    await _settled(line, phone)
+        await _until(lambda: phone.agent_heard_ms > after_ms, phone)
+        await _settled(line, phone)
     seen.next = heard(phone, after_ms)
+
+
+def _is_connected(line: Line, vendor: str) -> bool:
+    journal = line.cartesia.journal("cartesia.stt.turns" if vendor == "STT" else "cartesia.tts.socket")
+    return any(entry["outcome"] == "open" for entry in journal)
 
 
 async def _turn_under_fault(cell: Cell, line: Line, phone: PhoneCall, seen: Seen) -> None:
@@ -135,12 +164,12 @@ async def _turn_under_fault(cell: Cell, line: Line, phone: PhoneCall, seen: Seen
         strike(line, cell.vendor, cell.fault, cell.state)
         lasting = asyncio.create_task(_after(cell, line))
         await asyncio.sleep(0.3)
-    await phone.speak(speech(600))
+    await phone.speak(QUESTION)
     if cell.state == "thinking":
         await line.openai.wait_for("openai.chat", asked + 1)
     elif cell.state == "speaking":
         await _until(lambda: phone.agent_heard_ms > begun_ms, phone)
-        await asyncio.sleep(0.4)
+        await asyncio.sleep(0 if cell.vendor == "LLM" else 0.4)
     if cell.state != "listening":
         strike(line, cell.vendor, cell.fault, cell.state)
         lasting = asyncio.create_task(_after(cell, line))
@@ -234,7 +263,7 @@ def _phrases(mulaw: bytes, first: int) -> list[tuple[float, float, str]]:
     return found
 
 
-_TEXTS = {"greeting": GREETING, "answer": ANSWER, "next": NEXT, "idle": IDLE, "goodbye": GOODBYE}
+_TEXTS = {"greeting": GREETING, "answer": ANSWER, "next": NEXT, "idle": IDLE, "goodbye": GOODBYE, "filler": FILLER}
 
 
 def _texts(words: list[tuple[float, str]]) -> list[tuple[float, str]]:
@@ -284,3 +313,35 @@ def first_sound_ms(phone: PhoneCall) -> float:
     began = next(iter(phone.timeline.all(AgentStarted)), None)
     assert began is not None
     return began.at_ms
+
+
+# --- the verdict --------------------------------------------------------------------------------------------------
+
+#: From the caller's last sound to the answer in an ordinary turn on a machine that has other things to do: the end of
+#: the turn, the model's first word and the voice's first sound take 0.8 s.
+ORDINARY_MS = 2500
+
+
+def faults_of(cell: Cell, seen: Seen | BaseException) -> list[str]:
+    """What is not as the cell says."""
+    if isinstance(seen, BaseException):
+        return [f"{type(seen).__name__}: {seen}"]
+    limit_ms = ORDINARY_MS + sum(WAITS_MS[wait] for wait in cell.waits)
+    checks = {
+        f"heard {seen.hears}, not {cell.hears}": seen.hears == cell.hears,
+        f"silent for {seen.silence_ms:.0f} of {limit_ms} ms": seen.silence_ms <= limit_ms,
+        f"the turn was {seen.turn}, not {cell.turn}": seen.turn == cell.turn,
+        f"the call ended as {seen.end}": seen.end == cell.end,
+        f"on record as failed: {seen.causes}": set(seen.causes) <= set(cell.causes)
+        and (bool(seen.causes) or cell.silent or not cell.causes),
+        f"the next turn: {seen.next}": cell.end != "caller_hung_up" or seen.next == _next(cell),
+        f"understood: {seen.user_text!r}": seen.user_text == ("" if cell.state == "connecting" else ASKED),
+        f"invariants broken: {seen.other['violations']}": not seen.other["violations"],
+        f"unreadable entries: {seen.other['broken']}": not seen.other["broken"],
+    }
+    wrong = [text for text, holds in checks.items() if not holds]
+    return [*wrong, f"turns: {seen.other['turns']}"] if wrong else []
+
+
+def _next(cell: Cell) -> tuple[str, ...]:
+    return ("answer",) if cell.vendor == "STT" else ("next",)

@@ -82,6 +82,11 @@ class Stage:
         self.windows = Batch(10)
         self._conf, self._ports, self._stack = conf, ports, stack
 
+    def forget_requests(self) -> None:
+        """The stand-ins' journals, which a test of many calls would fill."""
+        for key in self.sandbox.state.keys():
+            self.sandbox.state.namespace(key).journal.entries.clear()
+
     async def line(self, conf: CallsConf | None = None) -> Line:
         """One more line; ``conf`` says what is not as usual. The stage closes it."""
         port = self._ports.pop()
