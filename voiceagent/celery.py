@@ -48,7 +48,8 @@ app.conf.update(
     worker_hijack_root_logger=False,
     broker_connection_retry_on_startup=True,
     # Redis hands an unacknowledged task out again after this time: well above the hard limit.
-    broker_transport_options={"visibility_timeout": 3600},
+    # One that is silent must not hold the threads from which calls are handed over; a worker asks it every second anyway.
+    broker_transport_options={"visibility_timeout": 3600, "socket_timeout": 5, "socket_connect_timeout": 3},
     enable_utc=True,
     timezone="UTC",
     beat_schedule={

@@ -193,4 +193,11 @@ BOTH = [
     Own(("Redis", "PostgreSQL"), "silent", later_ms=2500),
     Own(("Redis", "PostgreSQL"), "flapping", later_ms=2500),
 ]
-OWN = [*REDIS, *POSTGRES, *BOTH]
+#: No worker takes what is handed over, whatever the broker does: the sweeper archives. The channel layer is at the broker's.
+QUEUE = [
+    Own(("Celery worker",), "away"),
+    Own(("Celery broker", "Channel layer"), "away"),
+    Own(("Celery broker", "Channel layer"), "silent"),
+    Own(("Celery broker", "Channel layer"), "flapping"),
+]
+OWN = [*REDIS, *POSTGRES, *BOTH, *QUEUE]

@@ -27,7 +27,7 @@ from voiceagent.sandbox.control import Handle, Reply, Rule, SandboxServer
 from voiceagent.web import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     import pytest
 
@@ -87,14 +87,14 @@ class Stage:
         for key in self.sandbox.state.keys():
             self.sandbox.state.namespace(key).journal.entries.clear()
 
-    async def line(self, conf: CallsConf | None = None) -> Line:
-        """One more line; ``conf`` says what is not as usual. The stage closes it."""
+    async def line(self, archive: Callable[[str], None] | None = None) -> Line:
+        """One more line; ``archive`` in place of archiving at once. The stage closes it."""
         port = self._ports.pop()
         vendors = await self._stack.enter_async_context(Proxy(self.sandbox.port))
         cartesia, openai = self.sandbox.handle(), self.sandbox.handle()
         account = f"AC{port:032x}"
         url, vendor_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{vendors.port}"
-        conf = conf or self._conf
+        conf = self._conf
         conf = replace(
             conf,
             cartesia=replace(conf.cartesia, api_key=cartesia.key, base_url=vendor_url),
@@ -112,7 +112,7 @@ class Stage:
                 connections.close_all()
             archived.append(call_sid)
 
-        runtime = wiring.build_for(conf, archive_now)
+        runtime = wiring.build_for(conf, archive or archive_now)
         runtime.windows = self.windows  # one model run for all lines, as for all calls of a process
         self.runtimes[port] = runtime
         await runtime.start()

@@ -27,6 +27,7 @@ from memory.models import Utterance
 from tests.faults.cells import MOMENTS
 from tests.faults.play import NEXT, first_sound_ms, heard
 from tests.faults.proxy import Proxy
+from voiceagent.celery import app
 from voiceagent.sandbox.carrier import AgentStarted, PhoneCall
 from voiceagent.sandbox.control import Reply
 
@@ -196,11 +197,14 @@ def _on_record(phone: PhoneCall, session: Session, kept: Kept) -> tuple[int, ...
 async def proxied(redis_url: str, patch: pytest.MonkeyPatch) -> AsyncIterator[dict[str, Proxy]]:
     """Proxies in front of Redis and PostgreSQL, and everything that connects from now on led through them."""
     database = connections.settings["default"]
-    async with Proxy(int(urlsplit(redis_url).port or 0)) as to_redis, Proxy(int(database["PORT"])) as to_postgres:
-        address = redis_url.replace(f":{urlsplit(redis_url).port}", f":{to_redis.port}")
-        patch.setattr(settings, "REDIS_URL", address)
+    port = int(urlsplit(redis_url).port or 0)
+    async with Proxy(port) as to_redis, Proxy(port) as to_broker, Proxy(int(database["PORT"])) as to_postgres:
+        broker = redis_url.replace(f":{port}", f":{to_broker.port}")
+        patch.setattr(settings, "REDIS_URL", redis_url.replace(f":{port}", f":{to_redis.port}"))
+        patch.setitem(settings.CHANNEL_LAYERS["default"]["CONFIG"], "hosts", [broker])
+        patch.setattr(app.conf, "broker_url", broker)
         patch.setitem(database, "PORT", str(to_postgres.port))
-        yield {"Redis": to_redis, "PostgreSQL": to_postgres}
+        yield {"Redis": to_redis, "PostgreSQL": to_postgres, "Celery broker": to_broker}
 
 
 #: What each of the three calls hears, whatever befalls own dependencies: a greeting and all its answers, in full.

@@ -1,0 +1,23 @@
+"""No worker, and a broker and channel layer in trouble, while calls begin, go on and end."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.faults import cells
+from tests.faults.weather import judge
+
+if TYPE_CHECKING:
+    from tests.faults.cells import Own
+    from tests.faults.storms import Stormed
+
+CELLS = cells.QUEUE
+pytestmark = [pytest.mark.django_db, pytest.mark.timeout(240)]
+
+
+@pytest.mark.parametrize("moment", cells.MOMENTS)
+@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.id)
+def test_calls_go_on_and_are_on_record(cell: Own, moment: str, stormed: Stormed) -> None:
+    judge(cell, moment, stormed[cell])
