@@ -142,7 +142,7 @@ VALUES: dict[type[Event], tuple[str, Container[str]]] = {
     e.HangUpAsked: ("by", END_REASONS),
     e.ToolSettled: ("outcome", {"ok", "error", "timeout", "cancelled"}),
     e.DtmfPressed: ("digit", {*"0123456789*#ABCD"}),
-    e.MemoryRecalled: ("outcome", {"full", "words", "late", "failed"}),
+    e.MemoryRecalled: ("outcome", {"full", "words", "late", "empty", "failed"}),
 }
 
 

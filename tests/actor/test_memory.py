@@ -14,10 +14,12 @@ from calls.core import events as e
 from calls.core.commands import AskModel, Recall, StaleDropped, TurnClosed
 from calls.core.events import CardLoaded, ErrorRaised, MemoryRecalled, ToolSettled
 from calls.core.history import CARD_NOTE, RECALLED_NOTE
+from calls.core.machine import VALUES
 from calls.core.state import Card
 from calls.memoryfeed import MemoryFeed
 from calls.metrics import CallMetrics
 from calls.tools import SPECS
+from memory.live import Outcome
 from tests.actor.line import Line, Tool, VirtualMemory, call
 from tests.actor.virtual import run
 from tests.unit.core.world import agent
@@ -392,3 +394,7 @@ def test_on_a_line_without_a_memory_its_functions_say_so(name: str, argument: st
         return line
 
     assert outputs(run(conversation())) == [{"error": "callers cannot be remembered on this line"}]
+
+
+def test_the_core_takes_every_way_in_which_a_recall_may_end() -> None:
+    assert VALUES[MemoryRecalled] == ("outcome", {outcome.value for outcome in Outcome})
