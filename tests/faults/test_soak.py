@@ -62,7 +62,7 @@ def test_ten_thousand_calls_in_virtual_time_leave_nothing(capsys: pytest.Capture
 
 
 @pytest.mark.long
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 @pytest.mark.timeout(7200)
 def test_a_thousand_calls_over_sockets_leave_nothing(house: House, capsys: pytest.CaptureFixture[str]) -> None:
     conf, patch = house
