@@ -201,6 +201,8 @@ class CartesiaEar[S: SttSocket]:
 
     def _hear(self, event: Event, until: int | None = None) -> None:
         """The present connection says this. ``until``: where the turn's audio is over, if that is known exactly."""
+        if self._hung.is_set():
+            return  # judged, and about to be closed: what it heard has its text already
         if self._recovery is not None and self._cause is Cause.DOUBT:
             self._drop_recovery()  # it lives
         if isinstance(event, TurnEnded):

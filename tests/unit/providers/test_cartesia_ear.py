@@ -26,7 +26,7 @@ from calls.providers.errors import VendorError
 from tests.actor.virtual import VirtualLoop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 FRAME_MS = 20
 QUIET = b"\xff" * 160
@@ -50,6 +50,7 @@ class Socket:
     def __init__(self, hangs: bool) -> None:
         self.audio = bytearray()
         self.hangs = hangs
+        self.latency_s = LATENCY_S
         self._quiet_ms = 0
         self._shown: list[str] = []
         self._is_open = False
@@ -58,7 +59,7 @@ class Socket:
 
     def _say(self, **message: str) -> None:
         if not self.hangs:
-            self._out.put_nowait((asyncio.get_running_loop().time() + LATENCY_S, orjson.dumps(message)))
+            self._out.put_nowait((asyncio.get_running_loop().time() + self.latency_s, orjson.dumps(message)))
 
     async def send_raw(self, data: bytes | str) -> None:
         assert isinstance(data, bytes)
@@ -187,6 +188,7 @@ def play(
     *,
     stalls_ms: int = -1,
     after_ms: int = 12_000,
+    told: Callable[[Event], None] = lambda _: None,
 ) -> Call:
     """A caller says a word after each pause, then listens; connections are cut at these times, or one says nothing more."""
     frames: list[bytes] = []
@@ -194,12 +196,16 @@ def play(
         frames += [QUIET] * (pause_ms // FRAME_MS) + [bytes([index]) * 160] * 3
     spoke_until_ms = len(frames) * FRAME_MS
     frames += [QUIET] * (after_ms // FRAME_MS)
-    events = play_frames(vendor, frames, cuts_ms, stalls_ms)
+    events = play_frames(vendor, frames, cuts_ms, stalls_ms, told)
     return Call(events, [f"w{index}" for index in range(1, len(pauses_ms) + 1)], spoke_until_ms)
 
 
 def play_frames(
-    vendor: Vendor, frames: list[bytes], cuts_ms: Iterable[int] = (), stalls_ms: int = -1
+    vendor: Vendor,
+    frames: list[bytes],
+    cuts_ms: Iterable[int] = (),
+    stalls_ms: int = -1,
+    told: Callable[[Event], None] = lambda _: None,
 ) -> list[tuple[int, Event]]:
     """What is told while these frames come in real time."""
     cuts = {cut // FRAME_MS for cut in cuts_ms}
@@ -207,10 +213,15 @@ def play_frames(
 
     async def call() -> None:
         loop = asyncio.get_running_loop()
+
+        def post(event: Event) -> None:
+            events.append((round(loop.time() * 1000), event))
+            told(event)
+
         ear = InMemoryEar(
             unused_client(),
             AGENT,
-            lambda event: events.append((round(loop.time() * 1000), event)),
+            post,
             persistence=Persistence(attempts=100, first_wait_s=0.02, longest_wait_s=0.1, stable_s=0.0),
         )
         ear.vendor = vendor
@@ -274,6 +285,20 @@ def test_a_late_transcription_lets_the_interim_words_stand_in() -> None:
 def test_words_before_the_first_connection_are_heard_too() -> None:
     call = play(Vendor(connects=[2.0]), [200, 200, 200])
     assert call.turns == ["w1 w2 w3"]
+
+
+def test_a_connection_that_speaks_up_when_its_words_were_told_from_elsewhere_does_not_double_them() -> None:
+    """Between the verdict and the end of the socket there is time for what has just arrived."""
+    vendor = Vendor(hanging=frozenset({0}))
+
+    def late(event: Event) -> None:
+        if isinstance(event, WordsHeard) and len(vendor.sockets) == 1:
+            vendor.sockets[0].hangs, vendor.sockets[0].latency_s = False, 0.0
+            vendor.sockets[0]._say(type="turn.end", transcript=event.text)
+
+    call = play(vendor, SENTENCE, after_ms=4000, told=late)
+    assert call.turns == ["w1 w2 w3 w4 w5 w6"]
+    assert len(vendor.sockets) == 2
 
 
 def test_a_connection_that_hangs_is_found_out_within_two_seconds_and_replaced() -> None:
