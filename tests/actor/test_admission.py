@@ -104,7 +104,7 @@ class StayingSession:
 
     town: Town
 
-    def __init__(self, _runtime: Runtime, ticket: Ticket, _carrier: object) -> None:
+    def __init__(self, _runtime: Runtime, ticket: Ticket, *_: object) -> None:
         self.ticket = ticket
         self.over = asyncio.Event()
         self.town.begun.append(ticket.call_sid)

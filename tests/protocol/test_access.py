@@ -170,7 +170,7 @@ async def test_a_body_has_a_limit(each_server: Served, token: Callable[..., str]
         ({"query": "a\ud800b"}, "valid"),
         ({"query": 7}, "valid string"),
         ({"query": ["a"]}, "valid string"),
-        ({}, "required"),
+        ({}, "query is missing"),
         ({"query": "tea", "limit": 0}, "greater than or equal to 1"),
         ({"query": "tea", "limit": 1000}, "less than or equal to 50"),
         ({"query": "tea", "kinds": ["gossip"]}, "'utterance', 'identity'"),

@@ -50,7 +50,7 @@ def line(event: str, **fields: Any) -> bytes:
         (b'{"event": "call.started", "call_sid": "CA1"}', "--:--:--  call CA1 started"),
         (
             line("call.refused", call_sid="CA1", why="overload"),
-            "{clock}  call CA1 refused: as many calls as MAX_CALLS allows are in progress",
+            "{clock}  call CA1 refused: MAX_CALLS calls are in progress, or those in progress suffer",
         ),
         (line("call.refused", call_sid="CA1", why="new_reason"), "{clock}  call CA1 refused: new reason"),
         (
