@@ -139,15 +139,19 @@ def give_up_model(w: Work) -> None:
     w.set_reply(model=Stage.FAILED, failed=True)
     if reply.is_answering:
         w.set(failures=w.state.failures + 1)
+        whole = max(reply.said, wording.whole_words_until(reply.text))
+        w.set_reply(parts=_truncated(reply.parts, whole))
         _apologise(w)
         return go_on(w)
     return fail_reply(w, "model_failed")
 
 
 def _apologise(w: Work) -> None:
-    """A function has run, and not a word came after it: say so, for the caller is waiting for the result."""
+    """The caller is left waiting: for what a function found, after words of ours, or in the middle of a sentence. Say so."""
     reply = w.reply
-    if reply.parts and reply.parts[-1].tool is not None:
+    last = reply.parts[-1] if reply.parts else Part()
+    broken_off = reply.model is Stage.FAILED and not wording.ends_sentence(last.text)
+    if last.tool is not None or last.own or broken_off:
         text = glue(reply.text, phrase_text(w.agent, "model_failed"))
         w.set_reply(parts=(*reply.parts, Part(text, own=True)), failed=True)
 

@@ -85,6 +85,11 @@ def _ends_sentence(boundary: str) -> bool:
     return boundary.lstrip()[:1] in ".!?…"
 
 
+def ends_sentence(text: str) -> bool:
+    """Whether the last thing said in ``text`` was the end of a sentence."""
+    return text.rstrip(" \n\"')]»”’").endswith((".", "!", "?", "…"))
+
+
 def sayable_name(name: str) -> str:
     """A caller's name as it may be said, and so stand among our own words; empty for what does not look like one."""
     name = " ".join(name.split())

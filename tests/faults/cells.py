@@ -121,10 +121,18 @@ LLM = [
         for state in ("listening", "thinking")
     ],
     *[
-        Cell("LLM", fault, "speaking", ("answer (beginning)",), FALLBACK, _MODEL)
+        Cell("LLM", fault, "speaking", ("answer (beginning)", "apology"), FALLBACK, _MODEL)
         for fault in ("refuse", "time-out", "429")
     ],
-    Cell("LLM", "hang", "speaking", ("answer (beginning)", "filler"), FALLBACK, _MODEL, waits=("patience_ms",)),
+    Cell(
+        "LLM",
+        "hang",
+        "speaking",
+        ("answer (beginning)", "filler", "apology"),
+        FALLBACK,
+        _MODEL,
+        waits=("first_token_ms",),
+    ),
     *[
         Cell("LLM", fault, "speaking", ("answer",), causes=(*_MODEL, "model:garbage"), waits=("retry_ms",))
         for fault in ("cut", "garbage")

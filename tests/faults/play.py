@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from calls.core.phrases import PHRASES, filler_text
+from calls.core.phrases import PHRASES, filler_text, shipped_text
 from calls.phrasebook import shipped_audio
 from tests.conformance import ears
 from tests.faults.cells import OTHER_WAITS_MS
@@ -31,7 +31,8 @@ ASKED, ANSWER = "Which dishes tonight?", "Pasta with mushrooms, some grilled fis
 NEXT = "From noon."
 IDLE, GOODBYE = "Hello?", "Farewell."
 FILLER = filler_text("en").strip()
-KNOWN = ears.Vocabulary([GREETING, ANSWER, NEXT, IDLE, GOODBYE, FILLER])
+APOLOGY = shipped_text("en", "model_failed")
+KNOWN = ears.Vocabulary([GREETING, ANSWER, NEXT, IDLE, GOODBYE, FILLER, APOLOGY])
 #: The question, as our detector and the stand-in's recogniser hear it: that somebody speaks, and which words.
 QUESTION = speech(300) + said(ASKED)
 
@@ -263,7 +264,15 @@ def _phrases(mulaw: bytes, first: int) -> list[tuple[float, float, str]]:
     return found
 
 
-_TEXTS = {"greeting": GREETING, "answer": ANSWER, "next": NEXT, "idle": IDLE, "goodbye": GOODBYE, "filler": FILLER}
+_TEXTS = {
+    "greeting": GREETING,
+    "answer": ANSWER,
+    "next": NEXT,
+    "idle": IDLE,
+    "goodbye": GOODBYE,
+    "filler": FILLER,
+    "apology": APOLOGY,
+}
 
 
 def _texts(words: list[tuple[float, str]]) -> list[tuple[float, str]]:

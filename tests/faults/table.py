@@ -22,6 +22,7 @@ _HEARD = {
     "greeting": "the greeting",
     "goodbye": "the goodbye, and the call ends",
     "filler": "a few words to bridge the wait",
+    "apology": "the apology of `model_failed`, in the agent's voice",
 }
 
 

@@ -353,6 +353,33 @@ def test_the_rest_is_asked_for_once() -> None:
     assert (turn.outcome, turn.causes) == ("failed_to_fallback", ("model:cut", "model:server"))
 
 
+APOLOGY = "I'm sorry, I lost my train of thought. Could you say that again, please?"
+
+
+def test_an_answer_that_breaks_off_in_a_sentence_ends_with_an_apology() -> None:
+    w = World()
+    say_and_cut(w, "There is one at noon, and ")
+    w.model("another at eig", finish="")
+    model_fails(w)
+    w.voice()
+    w.wait(9000)
+    (turn,) = w.closed
+    assert turn.heard_text == f"There is one at noon, and another at {APOLOGY}"
+    assert turn.outcome == "failed_to_fallback"
+
+
+def test_who_was_asked_for_a_moment_and_gets_nothing_is_told() -> None:
+    w = World()
+    say_and_cut(w, "There is one at noon. ")
+    w.voice()
+    w.wait(4000)
+    assert said(w).endswith("One moment, please. ")
+    model_fails(w)
+    w.voice()
+    w.wait(9000)
+    assert w.closed[0].heard_text == f"There is one at noon. One moment, please. {APOLOGY}"
+
+
 def test_what_no_other_request_can_mend_is_not_asked_again() -> None:
     w = World()
     say_and_cut(w, "There is one at noon. ", kind="quota", retryable=False)
