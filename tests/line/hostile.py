@@ -249,6 +249,13 @@ async def answered(line: Line, **options: Any) -> PhoneCall:
     return phone
 
 
+async def listening(line: Line, call_sid: str) -> None:
+    """The recogniser takes this call's audio. Words before that are transcribed apart, in which the stand-in by loudness
+    hears the whole sentence: it would be there twice."""
+    live = line.runtime.registry.live
+    await eventually(lambda: call_sid in live and live[call_sid]._ear._up)  # type: ignore[attr-defined]
+
+
 async def exchange(phone: PhoneCall, audio: bytes, timeout_s: float = 10.0) -> float:
     """Say something and hear the answer; gives the milliseconds between, as the caller counts them."""
     count = len(phone.timeline.events)

@@ -32,6 +32,7 @@ from tests.line.hostile import (
     eventually,
     exchange,
     keyed,
+    listening,
     quick,
     sid,
     small_talk,
@@ -389,6 +390,7 @@ async def test_what_follows_the_stop_changes_nothing(evil: Wire) -> None:
 async def test_timestamps_from_another_world_harm_neither_the_call_nor_its_recording(evil: Wire) -> None:
     async def talks(first: str) -> None:
         raw = await evil.stream()
+        await listening(evil.line, raw.call_sid)
         reading = asyncio.create_task(raw.read())
         audio = speech(600) + b"\xff" * 12000
         stamps = [first, "99999999999999999", "59000", "118000", "177000", "0", "86400000"]
