@@ -94,9 +94,10 @@ class Steering:
         callers = [] if "scripts" in ears else [[line.text for line in lines]]
         await self.ears.configure(stt={**EARS, "callers": callers, "scripts": [], **ears})
 
-    async def ears_open(self) -> int:
-        """How many recognition sockets there have been."""
-        return len(await self.ears.journal(STT))
+    async def ears_open(self, count: int = 0) -> int:
+        """How many recognition sockets there have been that took audio, once there are so many: words before that are
+        transcribed apart."""
+        return len(await self.ears.wait_for(STT, lambda entry: entry["bytes"] > 0, count=count))
 
     async def fault(self, line: str, kind: FaultKind, **options: Any) -> None:
         """The voice fails at contexts that begin with the words of ``line``."""
@@ -210,7 +211,7 @@ class Bot:
                     await self._vendors.lay_out(lines, ears or {})
                     before = await self._vendors.ears_open()
                     await phone.start()
-                    await self._vendors.ears.wait_for(STT, count=before + 1)
+                    await self._vendors.ears_open(before + 1)
             if greeting is None:
                 await call.greeted()
             yield call

@@ -84,6 +84,12 @@ def speech(ms: int = 900) -> bytes:
     return shipped_audio("en", "trouble")[_FLUENT_FROM : _FLUENT_FROM + ms * 8]
 
 
+#: The breakers of a line: neither calls that fail beside each other nor a busy machine may cut off the others.
+NEVER_OPEN = {name: Rules(opens=False) for name in OPERATIONS}
+#: The deadlines of an agent whose test is not about them: its vendors share a loop and a busy machine with it.
+PATIENT = {"first_token_ms": 15_000, "first_audio_ms": 15_000, "patience_ms": 0}
+
+
 def policy(**changes: Any) -> dict[str, Any]:
     """A turn policy as an agent's field holds it."""
     built = replace(TurnPolicy(), **changes)
@@ -98,7 +104,7 @@ def make_agent(**changes: Any) -> Agent:
         "greeting": "Hello there, this is the test line.",
         "voice": "f786b574-daa5-4673-aa0c-cbe3e8534c02",
         "tools": ["book_table", "end_call"],
-        "policy": policy(),
+        "policy": policy(**PATIENT),
     }
     agent = Agent.objects.create(**{**fields, **changes})
     AgentNumber.objects.create(agent=agent, number=NUMBER)
@@ -121,10 +127,6 @@ async def line(
     async with AsyncExitStack() as stack:
         yield await open_line(stack, calls_conf, unused_tcp_port)
     await sync_to_async(connections.close_all)()
-
-
-#: For lines whose calls fail beside each other, each by a fault of its own: one must not cut off the others.
-NEVER_OPEN = {name: Rules(opens=False) for name in OPERATIONS}
 
 
 @pytest.fixture
@@ -166,8 +168,7 @@ async def traced_line(
     settings.DATA_DIR = str(tmp_path)
     settings.ALLOWED_HOSTS = ["127.0.0.1"]
     async with AsyncExitStack() as stack:
-        app, breakers = asgi.house(traced), Breakers(NEVER_OPEN)
-        yield await open_line(stack, calls_conf, unused_tcp_port, app, breakers=breakers)
+        yield await open_line(stack, calls_conf, unused_tcp_port, asgi.house(traced))
     await sync_to_async(connections.close_all)()
 
 
@@ -177,13 +178,11 @@ async def open_line(
     port: int,
     app: Any = None,
     send_archive: Callable[[str], None] | None = None,
-    breakers: Breakers | None = None,
     **limits: Any,
 ) -> Line:
     """Start server, stand-ins and carrier; ``stack`` stops them.
 
-    ``app`` in place of the product's own application, ``send_archive`` in place of archiving at once, ``breakers`` in
-    place of the product's figures.
+    ``app`` in place of the product's own application, ``send_archive`` in place of archiving at once. Breakers never open.
     """
     sandbox = await stack.enter_async_context(SandboxServer())
     cartesia, openai, second = sandbox.handle(), sandbox.handle(), sandbox.handle()
@@ -209,7 +208,7 @@ async def open_line(
         archived.append(call_sid)
 
     async def build() -> Runtime:
-        return wiring.build_for(conf, send_archive or archive_now, breakers)
+        return wiring.build_for(conf, send_archive or archive_now, Breakers(NEVER_OPEN))
 
     runtime.provide(build)
     stack.push_async_callback(runtime.close_current)

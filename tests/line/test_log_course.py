@@ -11,9 +11,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from calls.breakers import Breakers
 from calls.models import CallEvent
-from tests.line.conftest import NEVER_OPEN, Line, make_agent, open_line, policy, speech
+from tests.line.conftest import Line, make_agent, open_line, policy, speech
 from tests.line.hostile import eventually, quick
 from tests.line.test_hostile_logs import logged
 from tests.line.test_memory import RememberedCallers
@@ -45,7 +44,7 @@ async def line(
     settings.DATA_DIR = str(tmp_path)
     settings.ALLOWED_HOSTS = ["127.0.0.1"]
     async with AsyncExitStack() as stack:
-        yield await open_line(stack, calls_conf, unused_tcp_port, breakers=Breakers(NEVER_OPEN))
+        yield await open_line(stack, calls_conf, unused_tcp_port)
     await sync_to_async(connections.close_all)()
 
 

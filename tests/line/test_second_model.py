@@ -11,9 +11,8 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from calls.breakers import Breakers
 from calls.conf import OpenAIConf
-from tests.line.conftest import NEVER_OPEN, Line, make_agent, open_line, policy, speech
+from tests.line.conftest import Line, make_agent, open_line, policy, speech
 from tests.line.hostile import answered, events_of, eventually, quick
 from voiceagent.sandbox.carrier import AgentStarted, PhoneCall
 from voiceagent.sandbox.control import Reply, Rule
@@ -46,7 +45,7 @@ async def line(
     fallback = OpenAIConf(api_key="", model=SECOND)
     conf = replace(calls_conf, openai=replace(calls_conf.openai, model=FIRST, read_timeout_ms=800, fallback=fallback))
     async with AsyncExitStack() as stack:
-        opened = await open_line(stack, conf, unused_tcp_port, breakers=Breakers(NEVER_OPEN))
+        opened = await open_line(stack, conf, unused_tcp_port)
         quick(opened)
         rules = [
             Rule(contains="keypad", reply=Reply(text=ANSWER)).model_dump(),

@@ -17,8 +17,8 @@ from prometheus_client import REGISTRY
 from calls.conf import TraceConf
 from calls.models import Call
 from calls.tasks import send_archive
-from tests.line.conftest import Line, make_agent, open_line, policy, speech
-from tests.line.hostile import answered, eventually, exchange, keyed, quick, sid, wire
+from tests.line.conftest import PATIENT, Line, make_agent, open_line, policy, speech
+from tests.line.hostile import answered, eventually, exchange, keyed, listening, quick, sid, wire
 from tests.line.test_hostile_logs import logged
 from voiceagent.celery import app as celery_app
 from voiceagent.sandbox.carrier import AgentStarted, Cleared
@@ -40,7 +40,7 @@ BOOKING = {"name": "Maria", "party_size": 2, "date": "2026-11-24", "time": "19:0
 @pytest.fixture
 def agent(transactional_db: None) -> Agent:
     """One that waits for the caller to speak."""
-    return make_agent(greeting="", policy=policy(speculative=False, first_token_ms=1000, first_audio_ms=700))
+    return make_agent(greeting="", policy=policy(**PATIENT, speculative=False))
 
 
 async def a_talk(line: Line) -> str:
@@ -51,6 +51,7 @@ async def a_talk(line: Line) -> str:
     line.model.reply("One moment. ", tool_calls=[ToolCall(name="book_table", arguments=BOOKING)])
     line.model.reply("It is booked.")
     phone = await answered(line)
+    await listening(line, phone.call_sid)
     await exchange(phone, speech(700))
     count = len(phone.timeline.events)
     await phone.speak(speech(700))
@@ -175,6 +176,7 @@ class TestWhatIsKept:
         traced_line.ears.utterances("How are you?")
         traced_line.answers(("how are you", Reply(text="Fine.")))
         phone = await answered(traced_line)
+        await listening(traced_line, phone.call_sid)
         await exchange(phone, speech(900))
         await phone.hang_up()
         await eventually(lambda: bool(receiver.named("call")))

@@ -16,11 +16,10 @@ import pytest
 from asgiref.sync import sync_to_async
 from django.db import connections
 
-from calls.breakers import Breakers
 from calls.core.phrases import shipped_text
 from calls.phrasebook import shipped_audio
 from calls.tasks import sweep
-from tests.line.conftest import ACCOUNT, NEVER_OPEN, Line, make_agent, open_line, policy, speech
+from tests.line.conftest import ACCOUNT, Line, make_agent, open_line, policy, speech
 from tests.line.hostile import Counts, answered, events_of, eventually, exchange, keyed, quick, small_talk
 from voiceagent.embedded import state
 from voiceagent.embedded.valkey import Valkey
@@ -71,7 +70,7 @@ async def line(
         openai=replace(calls_conf.openai, read_timeout_ms=800),
     )
     async with AsyncExitStack() as stack:
-        opened = await open_line(stack, conf, unused_tcp_port, breakers=Breakers(NEVER_OPEN))
+        opened = await open_line(stack, conf, unused_tcp_port)
         quick(opened)
         small_talk(opened)
         yield opened
