@@ -10,7 +10,7 @@ import fcntl
 import ipaddress
 import os
 import socket
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -117,6 +117,16 @@ def no_blocking() -> Iterator[None]:
     """Fail a test in which something blocks the event loop."""
     with blockbuster_ctx():
         yield
+
+
+@pytest.fixture(autouse=True)
+def _breakers_of_no_other_test(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test installs between the memory or the recorded phrases and a vendor guards no later test."""
+    from calls import breakers, surroundings
+    from memory import guards
+
+    monkeypatch.setattr(guards, "_guard", nullcontext)
+    monkeypatch.setattr(surroundings, "_guard", [breakers.UNGUARDED])
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -16,9 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 from redis import Redis
 
-from calls import surroundings
 from calls.breakerrules import OPERATIONS, Phase, Rules
-from calls.breakers import ALONE_MS, PROBE_MS, UNGUARDED, Breaker, Breakers, Env, Permit
+from calls.breakers import ALONE_MS, PROBE_MS, Breaker, Breakers, Env, Permit
 from calls.breakersync import EVERY_S, LEASE_MS, Exchange, Sharing
 from calls.providers.errors import VendorError
 from memory import guards
@@ -292,8 +290,6 @@ def test_a_worker_shares_what_its_tasks_ask(redis_url: str) -> None:
         until(_is_turned_away)
     finally:
         celery._stop_sharing()
-        guards.install(nullcontext)
-        surroundings.guard_voice(UNGUARDED)
 
 
 def _is_turned_away() -> bool:

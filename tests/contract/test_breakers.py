@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import closing, nullcontext
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client import REGISTRY
 
-from calls import surroundings
 from calls.breakerrules import OPERATIONS, Phase, Rules
-from calls.breakers import UNGUARDED, Breaker, Breakers, Env
+from calls.breakers import Breaker, Breakers, Env
 from calls.conf import TwilioConf
 from calls.providers.errors import VendorError
 from calls.providers.twilio import twiml
@@ -27,7 +26,7 @@ from voiceagent.sandbox.twilio.link import EXCHANGE
 from voiceagent.sandbox.twilio.resources import CallResource, new_sid
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
 
     from voiceagent.sandbox.control import Handle, SandboxServer
 
@@ -47,12 +46,10 @@ def time() -> Time:
 
 
 @pytest.fixture
-def breakers(time: Time) -> Iterator[Breakers]:
+def breakers(time: Time) -> Breakers:
     made = Breakers(dict.fromkeys(OPERATIONS, RULES), Env(time))
     guards.install(made)
-    yield made
-    memory_guards.install(nullcontext)
-    surroundings.guard_voice(UNGUARDED)
+    return made
 
 
 @pytest.fixture

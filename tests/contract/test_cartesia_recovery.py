@@ -165,14 +165,26 @@ async def test_a_sentence_said_while_nobody_listens_is_answered_before_anybody_d
     assert turns(heard) == ["Good morning", "a big table"]
 
 
+@pytest.mark.parametrize("before", ["Good morning ", "Good morning I want a big tab"])
 async def test_words_before_the_first_connection_are_not_lost(
-    client: CartesiaClient, vendor: Handle, agent: AgentProfile, heard: Heard
+    client: CartesiaClient, vendor: Handle, agent: AgentProfile, heard: Heard, before: str
 ) -> None:
+    """The connection begins between two words, or in one of which most was said before: where neither side has half of a
+    word it may be lost (docs/decisions/0019)."""
     vendor.fault(STT, "slow", delay_ms=200)
+    audio = said(TEXT)
+    begun_at = len(said(before))
     async with calling(client, agent, heard) as caller:
-        await caller.say(TEXT)
+        caller.ear.voice_began(0)
+        for frame in frames(audio[:begun_at]):
+            caller.ear.feed(frame)
+        assert heard.events == []
+        await heard.wait_for(EarReady)
+        await caller.feed(audio[begun_at:] + SILENT_FRAME * 13)
+        caller.ear.voice_ended(260)
         await caller.listen(heard)
     assert turns(heard) == [TEXT]
+    assert len(vendor.journal(BATCH)) == 1
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])

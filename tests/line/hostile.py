@@ -94,6 +94,7 @@ class Wire:
 
     def __init__(self, line: Line, session: aiohttp.ClientSession) -> None:
         self.line, self.session = line, session
+        self._opened: list[aiohttp.ClientWebSocketResponse] = []
 
     def fields(self, call_sid: str, **changes: str) -> dict[str, str]:
         """A voice webhook's fields; a change to ``""`` keeps the field, empty."""
@@ -121,7 +122,15 @@ class Wire:
         """The stream's upgrade. Raises ``aiohttp.WSServerHandshakeError``."""
         url = self.line.url.replace("http", "ws", 1) + path
         headers = {} if signed is None else {HEADER: signature(signed_url or url, {}, signed)}
-        return Raw(await self.session.ws_connect(url, headers=headers, compress=0, max_msg_size=1 << 24))
+        socket = await self.session.ws_connect(
+            url, headers=headers, compress=0, max_msg_size=1 << 24, timeout=aiohttp.ClientWSTimeout(ws_close=1.0)
+        )
+        self._opened.append(socket)
+        return Raw(socket)
+
+    async def aclose(self) -> None:
+        """Close what tests left open: the session closes the transports, and the sockets warn of it when they are collected."""
+        await asyncio.gather(*(socket.close() for socket in self._opened))
 
     async def stream(self, call_sid: str = "", **changes: Any) -> Raw:
         """A call on a raw socket, begun as the carrier begins one."""
@@ -221,7 +230,9 @@ class Raw:
 async def wire(line: Line) -> AsyncIterator[Wire]:
     """A hostile carrier for this line."""
     async with aiohttp.ClientSession() as session:
-        yield Wire(line, session)
+        made = Wire(line, session)
+        yield made
+        await made.aclose()
 
 
 async def ended(line: Line, call_sid: str, timeout_s: float = 10.0) -> Call:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -22,10 +21,11 @@ from memory import manager, selectors, tasks
 from memory.core.values import Said
 from memory.db import erasing
 from memory.embedding.port import EmbeddingError
-from memory.keys import CHANGES
+from memory.keys import What
 from memory.models import Caller, Conversation, Memory, MemoryEvent, Source, Utterance
 from memory.services import asking, chain
 from memory.stores.l1 import L1, Told
+from tests.app.memory.changes import changes_of
 from tests.app.memory.people import MARIA, MONDAY, maria
 
 if TYPE_CHECKING:
@@ -249,15 +249,10 @@ def test_what_was_told_in_the_call_becomes_a_fact_after_it_and_is_let_go(queue: 
 def test_calls_in_progress_hear_that_more_is_known(queue: redis.Redis) -> None:
     conversation = write()
     tasks.distil(*ids(conversation))
-    with queue.pubsub() as heard:
-        heard.subscribe(CHANGES)
-        heard.get_message(timeout=5)
-
+    with changes_of(queue, conversation.caller_id) as next_change:
         tasks.card(*ids(conversation))
 
-        message = heard.get_message(timeout=5)
-        assert message is not None
-        assert json.loads(message["data"])["caller"] == str(conversation.caller_id)
+        assert next_change() == What.CHANGED
 
 
 @pytest.mark.django_db

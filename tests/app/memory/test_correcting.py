@@ -16,6 +16,7 @@ from memory.services import chain, correcting, merging
 from memory.services.checking import Bad
 from memory.services.correcting import NoSuchFact
 from memory.services.writing import Erased, write_conversation
+from tests.app.memory.changes import changes_of
 from tests.app.memory.people import DAY, MONDAY, john, maria
 
 if TYPE_CHECKING:
@@ -146,16 +147,12 @@ def test_a_change_is_told_when_it_is_committed(
 ) -> None:
     person = maria()
     Card.objects.create(caller_id=person.id, name_sealed=b"", text_sealed=b"", built_at=MONDAY)
-    with redis.Redis.from_url(redis_url) as client, client.pubsub(ignore_subscribe_messages=True) as listener:
+    with redis.Redis.from_url(redis_url) as client, changes_of(client, person.id) as next_change:
         client.hset(keys.card_key(person.key_hash), "text", "old")
-        listener.subscribe(keys.CHANGES)
-        assert listener.get_message(timeout=2) is None
         with django_capture_on_commit_callbacks(execute=True):
             correcting.store(person, "fact", "Plays the cello", by="operator:ann", now=NOW)
             assert client.exists(keys.card_key(person.key_hash))
-        message = listener.get_message(timeout=2)
-        assert message is not None
-        assert json.loads(message["data"]) == {"caller": str(person.id), "what": "changed"}
+        assert next_change() == keys.What.CHANGED
         assert not client.exists(keys.card_key(person.key_hash))
     card = selectors.card(person)
     assert card is not None

@@ -26,6 +26,7 @@ from memory.models import (
 )
 from memory.services import erasure, removing, removing_redis, tombstones, traces
 from memory.services.writing import Erased
+from tests.app.memory.changes import changes_of
 from tests.app.memory.people import DAY, JOHN, MARIA, MONDAY, john, maria
 from tests.app.memory.talks import FIRST, LINES, SECOND, heard, said_by, talk
 
@@ -131,16 +132,10 @@ def test_a_receipt_names_nobody() -> None:
 def test_calls_in_progress_are_told_before_anything_is_removed(client_redis: redis.Redis) -> None:
     person = maria()
     known(person)
-    listener = client_redis.pubsub(ignore_subscribe_messages=True)
-    listener.subscribe(keys.CHANGES)
-    assert listener.get_message(timeout=2) is None
+    with changes_of(client_redis, person.id) as next_change:
+        erasure.erase_caller(person, by="caller", now=NOW)
 
-    erasure.erase_caller(person, by="caller", now=NOW)
-
-    message = listener.get_message(timeout=2)
-    assert message is not None
-    assert json.loads(message["data"]) == {"caller": str(person.id), "what": "erased"}
-    listener.close()
+        assert next_change() == keys.What.ERASED
 
 
 def test_what_was_said_before_is_not_written_again_and_what_is_said_later_is(client_redis: redis.Redis) -> None:
