@@ -15,7 +15,7 @@ from tests.unit.core.world import agent
 pytestmark = pytest.mark.search
 
 #: How deep from each beginning; at the start the fewest events are possible.
-DEPTHS = {"the start": 6, "thinking": 5, "a guess": 5, "speaking": 5, "stopped": 5}
+DEPTHS = {"the start": 5, "thinking": 4, "a guess": 5, "speaking": 5, "stopped": 5}
 REMEMBERING_DEPTH = 5
 LONG_SECONDS = 120
 
