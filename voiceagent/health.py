@@ -1,11 +1,12 @@
 """Alive, ready, and the numbers: ``/healthz``, ``/readyz``, ``/metrics``.
 
-Alive means that the event loop turns. Ready means that one more call would be answered: what it stands on answers in
-time, there is room, and nobody has told the process to stop. Dependencies are asked over connections of their own, so
-that a probe neither waits for a pool nor takes anything from a call.
+Alive means that the event loop turns. Ready means that this process takes one more call: it has started, there is room,
+and nobody has told it to stop.
 
-Open circuit breakers are told and change nothing: they are open in every process, and a process without a vendor still
-answers with a phrase, which is more than a balancer without any process could do.
+Dependencies that are away and open circuit breakers are told and change nothing: they are so in every process, and a
+process without them still goes on with its calls and answers new ones, which is more than a balancer without any process
+could do. Dependencies are asked over connections of their own, so that a probe neither waits for a pool nor takes
+anything from a call.
 """
 
 from __future__ import annotations
@@ -66,23 +67,27 @@ async def healthz(_request: HttpRequest) -> HttpResponse:
 
 @require_safe
 async def readyz(_request: HttpRequest) -> JsonResponse:
-    """200 if one more call would be answered, else 503; the same JSON either way."""
+    """200 if this process takes one more call, else 503; the same JSON either way. ``degraded`` names the dependencies away."""
     names = tuple(_PROBES)
     results = await asyncio.gather(*(_probe(_PROBES[name]) for name in names))
     live = _provider()
     dependencies = dict(zip(names, results, strict=True))
-    has_room = live.calls < live.capacity
-    ready = has_room and not live.no_room and not live.draining and all(result["ok"] for result in results)
+    has_room = live.calls < live.capacity  # before the start there is no capacity
+    ready = has_room and not live.no_room and not live.draining
     body = {
         "ready": ready,
         "draining": live.draining,
         "calls": live.calls,
         "capacity": live.capacity,
         "no_room": live.no_room,
+        "degraded": [name for name, result in dependencies.items() if not result["ok"]],
         "dependencies": dependencies,
         "breakers": dict(live.breakers),
     }
-    return JsonResponse(body, status=200 if ready else 503)
+    answer = JsonResponse(body, status=200 if ready else 503)
+    # Django's own mark. Not ready is an answer, not an error: with it a probe would fill the log every few seconds.
+    answer._has_been_logged = True  # type: ignore[attr-defined]
+    return answer
 
 
 @require_safe

@@ -77,7 +77,8 @@ class Product:
             while True:
                 try:
                     async with self.carrier.session.get(f"{self.house.url}/readyz") as answer:
-                        if answer.status == 200 and self.processes("worker"):
+                        ready = answer.status == 200 and not (await answer.json())["degraded"]
+                        if ready and self.processes("worker"):
                             return
                 except OSError:
                     pass
