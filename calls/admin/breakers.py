@@ -164,7 +164,7 @@ class BreakerAdmin(_BreakerAdmin):
             {"trip": breaker.trip, "reset": breaker.reset}[act](
                 request.user.get_username(), form.cleaned_data["reason"]
             )
-            messages.success(request, f"{name} was {what.done}. All processes know within a second.")
+            messages.success(request, f"The breaker {name} was {what.done}. All processes know within a second.")
             return HttpResponseRedirect(reverse("admin:calls_circuitbreaker_changelist"))
         context = {"title": f"{what.verb} {name}", "act": what, "row": _row(breaker), "form": form}
         return self._page(request, "breaker_act", context)

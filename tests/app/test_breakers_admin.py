@@ -68,6 +68,7 @@ def test_a_trip_needs_a_reason_and_is_on_record_with_who_did_it(breaker: Breaker
     page = ann.post(TRIP, {"reason": "the vendor warned us"}, follow=True).content.decode()
     assert breaker.phase is Phase.FORCED
     assert "held open by ann: the vendor warned us" in page
+    assert "The breaker cartesia.tts was tripped." in page
     assert "tripped: the vendor warned us" in page
     entry = LogEntry.objects.get()
     assert (entry.user.username, entry.object_id) == ("ann", "cartesia.tts")
