@@ -110,10 +110,18 @@ class LoopWatch:
 
     def _look(self, loop_thread: int) -> None:
         """In the thread: once per stall, note where the loop stands."""
+        looked_at, spent_s = time.monotonic(), time.process_time()
         while not self._stop.wait(_BEAT_S):
-            beat_at = self._beat_at
-            overdue = time.monotonic() - beat_at > self._blocked_s
-            if overdue and self._seen[0] != beat_at and (frame := sys._current_frames().get(loop_thread)) is not None:
+            last_at, last_spent_s = looked_at, spent_s
+            beat_at, looked_at, spent_s = self._beat_at, time.monotonic(), time.process_time()
+            if looked_at - beat_at <= self._blocked_s or self._seen[0] == beat_at:
+                continue
+            # This thread slept too long itself and the process did next to nothing: it did not get the CPU, wherever
+            # its loop stands now.
+            late_s = looked_at - last_at - _BEAT_S
+            if late_s > self._blocked_s and spent_s - last_spent_s < late_s / 2:
+                self._seen = (beat_at, ())
+            elif (frame := sys._current_frames().get(loop_thread)) is not None:
                 self._seen = (beat_at, _stack(frame))
 
 
@@ -127,6 +135,11 @@ def _stack(frame: FrameType) -> tuple[str, ...]:
 #: A place has a label of its own once it has held the loop for so long in all: on a machine without time for us short
 #: stalls are everywhere.
 _TOLD_APART_MS = 1000
+_NOT_OURS = "not in our code"
+#: Where the interpreter stands while a loop waits or goes from one callback to the next: uvloop's, asyncio's.
+_IDLE = re.compile(
+    r"asyncio/(?:runners\.py run|base_events\.py (?:_run_once|run_forever|run_until_complete))$|/selectors\.py select$"
+)
 _OURS = re.compile(r"(?:^|/)((?:calls|memory|voiceagent)/.*)")
 _stalled_ms: Counter[str] = Counter()
 
@@ -134,16 +147,19 @@ _stalled_ms: Counter[str] = Counter()
 def _count(stall: Stall) -> None:
     place = _place(stall.stack)
     _stalled_ms[place] += stall.lag_ms
-    label = place if _stalled_ms[place] >= _TOLD_APART_MS else "elsewhere"
+    told_apart = place == _NOT_OURS or _stalled_ms[place] >= _TOLD_APART_MS
+    label = place if told_apart else "elsewhere"
     metrics.LOOP_STALLED_MS.labels(label).inc(stall.lag_ms)
 
 
 def _place(stack: tuple[str, ...]) -> str:
     """Where a stall was, for a label: our innermost function, and what it called if that is not ours."""
     frames = [re.sub(r":\d+ ", " ", at) for at in stack]
+    if not frames or _IDLE.search(frames[-1]):
+        return _NOT_OURS
     ours = [found[1] for at in frames if (found := _OURS.search(at)) and not found[1].startswith("voiceagent/web.py")]
-    inmost = frames[-1:] if not frames or not _OURS.search(frames[-1]) else []
-    return " > ".join([*ours[-1:], *inmost]) or "not in our code"
+    inmost = [] if _OURS.search(frames[-1]) else frames[-1:]
+    return " > ".join([*ours[-1:], *inmost]) or _NOT_OURS
 
 
 def _log_stall(stall: Stall) -> None:

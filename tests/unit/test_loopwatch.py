@@ -6,17 +6,19 @@ import asyncio
 import io
 import json
 import logging
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
-from typing import TYPE_CHECKING
+
+import pytest
 
 from calls import loopwatch, metrics
 from calls.loopwatch import LoopWatch, Stall, _place
+from voiceagent.bootstrap import BASE_DIR as ROOT
 from voiceagent.logs import formatter
-
-if TYPE_CHECKING:
-    import pytest
 
 
 def hold_the_loop(ms: int) -> None:
@@ -73,6 +75,53 @@ def test_places_are_our_functions_without_lines() -> None:
     )
     assert _place((serve, "site-packages/x/y.py:4 run")) == "site-packages/x/y.py run"
     assert _place(()) == "not in our code"
+
+
+@pytest.mark.parametrize(
+    "inmost",
+    ["asyncio/runners.py:118 run", "asyncio/base_events.py:9 _run_once", "lib/python3.13/selectors.py:452 select"],
+)
+def test_a_loop_that_waits_holds_nothing_up(inmost: str) -> None:
+    assert _place(("metrics/voiceagent/web.py:104 serve", inmost)) == "not in our code"
+
+
+#: Our code is all that ever runs in this loop: what a stop is blamed on is seen by the watch alone.
+_BUSY = """
+import asyncio, time
+from calls.loopwatch import LoopWatch, _place
+
+def _busy():
+    end = time.monotonic() + 0.005
+    while time.monotonic() < end:
+        pass
+
+async def main():
+    watch = LoopWatch(lambda stall: print(stall.lag_ms, _place(stall.stack), flush=True), blocked_ms=400, told_every_s=0)
+    task = asyncio.create_task(watch.run())
+    await asyncio.sleep(0.1)
+    print("ready", flush=True)
+    while not task.done():
+        _busy()
+        await asyncio.sleep(0)
+
+asyncio.run(main())
+"""
+
+
+def test_a_process_that_did_not_get_the_cpu_is_not_blamed_on_our_code() -> None:
+    with subprocess.Popen([sys.executable, "-c", _BUSY], cwd=ROOT, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout is not None
+            assert child.stdout.readline() == "ready\n"
+            for _ in range(3):
+                child.send_signal(signal.SIGSTOP)
+                time.sleep(0.8)
+                child.send_signal(signal.SIGCONT)
+                lag_ms, place = child.stdout.readline().strip().split(" ", 1)
+                assert int(lag_ms) >= 400
+                assert place == "not in our code"
+        finally:
+            child.kill()
 
 
 def test_a_stall_of_80_ms_is_a_line_with_the_function_and_none_of_its_values() -> None:
