@@ -1,7 +1,7 @@
 """Reads the environment into frozen values: what calls need, and what the house itself needs.
 
-``calls_conf`` and ``site_conf`` collect mistakes in the ``Env`` they are given; whoever calls them ends with
-``env.check()``, so that one start reports every mistake.
+Every reader collects mistakes in the ``Env`` it is given; whoever calls one ends with ``env.check()``. ``house_conf``
+calls them all, so that one start reports every mistake.
 """
 
 from __future__ import annotations
@@ -104,6 +104,22 @@ class TelemetryConf:
     headers: dict[str, str] = field(repr=False)
     service_name: str
     traces: TraceConf
+
+
+@dataclass(frozen=True, slots=True)
+class HouseConf:
+    """Everything that is read: a field for each reader."""
+
+    calls: CallsConf
+    site: SiteConf
+    mcp: McpConf
+    telemetry: TelemetryConf | None
+
+
+def house_conf(env: Env) -> HouseConf:
+    """All of the configuration: what the settings use, and so what a start looks at before it starts anything."""
+    calls = calls_conf(env)
+    return HouseConf(calls, site_conf(env), mcp_conf(env, calls.twilio.public_base_url), telemetry_conf(env))
 
 
 def site_conf(env: Env) -> SiteConf:
@@ -214,10 +230,7 @@ def _headers(env: Env, name: str) -> dict[str, str]:
 def known_names() -> set[str]:
     """Every variable that is read, those included that name a secret's file."""
     env = Env({})
-    calls_conf(env)
-    site_conf(env)
-    mcp_conf(env, "")
-    telemetry_conf(env)
+    house_conf(env)
     return env.names
 
 

@@ -17,7 +17,7 @@ from contextlib import ExitStack, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from voiceagent.bootstrap import BASE_DIR, EMBEDDED, read_env_file
-from voiceagent.conf import SiteConf, calls_conf, site_conf
+from voiceagent.conf import SiteConf, calls_conf, house_conf
 from voiceagent.embedded import state
 from voiceagent.embedded.process import ServerError, tail
 from voiceagent.embedded.profile import data_dir, install_defaults, needs_sandbox
@@ -72,8 +72,7 @@ class Run:
                 state.new_port(self._dir, "sandbox")
             install_defaults(os.environ)
         env = Env(os.environ)
-        calls_conf(env)
-        site = site_conf(env)
+        site = house_conf(env).site
         env.check()
         return site
 

@@ -358,14 +358,13 @@ def _env_file() -> Callable[[bytes], object]:
 
 def _environment() -> Callable[[bytes], object]:
     """Values of all variables: a line for each assignment."""
-    from voiceagent.conf import calls_conf, mcp_conf, site_conf
+    from voiceagent.conf import house_conf
     from voiceagent.env import Env
 
     def run(data: bytes) -> None:
         pairs = (line.split(b"=", 1) for line in data.split(b"\n") if b"=" in line)
         env = Env({_text(name): _text(value) for name, value in pairs if not name.endswith(b"_FILE")})
-        calls, _ = calls_conf(env), site_conf(env)
-        mcp_conf(env, calls.twilio.public_base_url)
+        house_conf(env)
         env.check()
 
     return run

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import re
+import subprocess
+import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from voiceagent.conf import calls_conf, known_names, mcp_conf, site_conf
+from voiceagent import conf
+from voiceagent.conf import HouseConf, calls_conf, known_names, mcp_conf, site_conf
 from voiceagent.database import database, database_url
 from voiceagent.dotenv_file import load_dotenv, names_in
 from voiceagent.env import Env, EnvError
@@ -90,6 +96,32 @@ def test_all_mistakes_are_reported_at_once() -> None:
     text = str(caught.value)
     for name in ("PORT", "MAX_CALLS", "OPENAI_API ", "SECRET_KEY", "TWILIO_AUTH_TOKEN", "DATABASE_URL", "REDIS_URL"):
         assert f"  - {name}" in text
+
+
+def test_no_reader_is_forgotten() -> None:
+    readers = {name for name, _ in inspect.getmembers(conf, inspect.isfunction) if re.fullmatch(r"[a-z]+_conf", name)}
+    assert readers == {f"{field.name}_conf" for field in fields(HouseConf)} | {"house_conf"}
+
+
+def test_a_start_names_every_mistake_before_anything_is_started(tmp_path: Path) -> None:
+    mistakes = {
+        "PORT": "x",
+        "MAX_CALLS": "-1",
+        "MCP_RATE_PER_MINUTE": "0",
+        "TRACE_CALLS_SHARE": "1.5",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "127.0.0.1:4318",
+        "OTEL_EXPORTER_OTLP_HEADERS": "novalue",
+    }
+    (tmp_path / "env").touch()
+    kept = {name: value for name, value in os.environ.items() if name not in known_names()}
+    kept.pop("DJANGO_SETTINGS_MODULE", None)
+    environ = kept | mistakes | {"DATA_DIR": str(tmp_path / "var"), "ENV_FILE": str(tmp_path / "env")}
+    done = subprocess.run(
+        [sys.executable, "-m", "voiceagent.run"], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60
+    )
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    assert {line.split()[1] for line in done.stderr.splitlines()[1:]} == set(mistakes)
+    assert "novalue" not in done.stderr
 
 
 @pytest.mark.parametrize("name", [name for name in COMPLETE if name != "PUBLIC_BASE_URL"])

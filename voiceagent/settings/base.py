@@ -9,18 +9,18 @@ from urllib.parse import urlsplit
 from django.utils.csp import CSP
 
 from voiceagent.bootstrap import BASE_DIR
-from voiceagent.conf import calls_conf, mcp_conf, site_conf, telemetry_conf
+from voiceagent.conf import house_conf
 from voiceagent.database import database
 from voiceagent.env import Env
 from voiceagent.logs import logging_conf
 
 _env = Env(os.environ)
-_calls = calls_conf(_env)
-_site = site_conf(_env)
+_conf = house_conf(_env)
+_calls, _site = _conf.calls, _conf.site
 #: The memory's MCP server: ``memory.conf.McpConf``.
-MCP = mcp_conf(_env, _calls.twilio.public_base_url)
+MCP = _conf.mcp
 #: Where traces go: ``voiceagent.conf.TelemetryConf``; nothing where they are off.
-TELEMETRY = telemetry_conf(_env)
+TELEMETRY = _conf.telemetry
 _env.check()
 #: Values that no log line and no page may show.
 SECRETS = frozenset(_env.secrets)
