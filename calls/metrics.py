@@ -124,7 +124,7 @@ SPANS_LOST = Counter("trace_spans_lost", "Spans that did not reach the receiver 
 # A counter that appears with its first event hides that event from a rate: the rare ones exist from the start.
 for _reason in END_REASONS:
     CALLS_ENDED.labels(_reason)
-for _why in ("no_database", "no_agent", "drain", "overload"):
+for _why in ("no_database", "no_agent", "drain", "overload", "rate"):
     CALLS_REFUSED.labels(_why)
 for _measure in ("no_slot", *MEASURES):
     CALLS_OVERLOADED.labels(_measure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -36,6 +36,7 @@ HEALTHY: dict[str, str] = {
     "calls_answered_total": steady(6),
     'calls_refused_total{why="overload"}': "0x40",
     'calls_refused_total{why="drain"}': steady(1),
+    'calls_refused_total{why="rate"}': steady(2),
     'calls_ended_total{reason="caller_hung_up"}': steady(6),
     'calls_ended_total{reason="model_failed"}': "0x40",
     'turns_total{outcome="answered"}': steady(30),
@@ -46,6 +47,7 @@ HEALTHY: dict[str, str] = {
     'barge_in_reaction_ms_bucket{le="300.0"}': steady(6),
     'breaker_state{breaker="openai.reply",phase="closed"}': WELL,
     'breaker_state{breaker="openai.reply",phase="open"}': "0x40",
+    'breaker_state{breaker="openai.distil",phase="open"}': "0x40",
     'openai_error_total{operation="openai.reply",kind="server"}': steady(1),
     'cartesia_stt_error_total{operation="cartesia.stt",kind="cut"}': steady(1),
     'cartesia_tts_error_total{operation="cartesia.tts",kind="cut"}': steady(1),
@@ -74,6 +76,7 @@ WRONG: dict[str, dict[str, str]] = {
     "TurnLatencyHigh": {'turn_latency_ms_bucket{le="1500.0"}': "0+29x19 551+20x20"},
     "BargeInSlow": {'barge_in_reaction_ms_bucket{le="300.0"}': "0+6x19 114+2x20"},
     "BreakerOpen": {'breaker_state{breaker="openai.reply",phase="open"}': "0x19 1 1 0 1 1 0 1x15"},
+    "MemoryBreakerOpen": {'breaker_state{breaker="openai.distil",phase="open"}': "0x19 1x20"},
     "VendorErrors": {'cartesia_tts_error_total{operation="cartesia.tts",kind="cut"}': "0+1x19 20+8x20"},
     "WebDown": {'up{job="voiceagent-web",instance="a"}': "1x19 0x20"},
     "WorkerDown": {'up{job="voiceagent-worker",instance="a"}': "1x19 _x20"},
@@ -91,11 +94,28 @@ WRONG: dict[str, dict[str, str]] = {
     "MemoryLate": {"memory_lag_ms": "60000x19 4000000x20"},
 }
 
+#: A breaker that opened for a few seconds and then waits for a call to be its probe.
+RESTS = {
+    'breaker_state{breaker="openai.reply",phase="closed"}': "1x19 0x20",
+    'breaker_state{breaker="openai.reply",phase="half_open"}': "0x19 1x20",
+}
+#: What happens twice is no alert, however the tool stretches it to the whole of its window.
+TWICE: dict[str, str] = {
+    "CallsRefused": 'calls_refused_total{why="overload"}',
+    "TasksFail": 'celery_tasks_total{task="calls.tasks.archive",outcome="failed"}',
+}
+
 
 def tool(*arguments: str) -> str:
     done = subprocess.run([program("promtool"), *arguments], capture_output=True, text=True, check=False, timeout=60)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def check(folder: Path, cases: list[dict[str, Any]]) -> None:
+    file = folder / "alerts_test.yml"
+    file.write_text(json.dumps({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": cases}))
+    tool("test", "rules", str(file))
 
 
 def test_the_rules_are_rules() -> None:
@@ -121,11 +141,23 @@ def test_each_alert_fires_when_it_should_and_alone(tmp_path: Path) -> None:
                 for at, value in moments.items()
             ],
         }
-        for alert, wrong in WRONG.items()
+        for alert, wrong in [*WRONG.items(), ("BreakerOpen", RESTS)]
     ]
-    file = tmp_path / "alerts_test.yml"
-    file.write_text(json.dumps({"rule_files": [str(RULES)], "evaluation_interval": "1m", "tests": cases}))
-    tool("test", "rules", str(file))
+    check(tmp_path, cases)
+
+
+def test_what_happens_twice_is_no_alert(tmp_path: Path) -> None:
+    expressions = {rule["alert"]: rule["expr"] for rule in rules()}
+    # Between two samples: the window holds fewer of them, and an increase is stretched most.
+    cases = [
+        {
+            "interval": "1m",
+            "input_series": [{"series": name, "values": "0x31 2x8"}],
+            "promql_expr_test": [{"expr": expressions[alert], "eval_time": "34m30s", "exp_samples": []}],
+        }
+        for alert, name in TWICE.items()
+    ]
+    check(tmp_path, cases)
 
 
 @pytest.mark.parametrize("rule", rules(), ids=lambda rule: rule["alert"])

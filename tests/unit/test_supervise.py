@@ -52,6 +52,10 @@ def line(event: str, **fields: Any) -> bytes:
             line("call.refused", call_sid="CA1", why="overload"),
             "{clock}  call CA1 refused: MAX_CALLS calls are in progress, or those in progress suffer",
         ),
+        (
+            line("call.refused", call_sid="CA1", why="rate"),
+            "{clock}  call CA1 refused: the number has called too often within a minute (CALLS_PER_NUMBER_PER_MINUTE)",
+        ),
         (line("call.refused", call_sid="CA1", why="new_reason"), "{clock}  call CA1 refused: new reason"),
         (
             line("webhook.refused", path="/twilio/voice", why="mismatch"),

@@ -18,6 +18,7 @@ _MARK = re.compile(rb'"(?:call|drain|stream|webhook)\.')
 _REFUSED = {
     "no_agent": "no active agent has the number that was called",
     "overload": "MAX_CALLS calls are in progress, or those in progress suffer",
+    "rate": "the number has called too often within a minute (CALLS_PER_NUMBER_PER_MINUTE)",
     "drain": "the server is stopping",
     "no_database": "the database does not answer",
 }

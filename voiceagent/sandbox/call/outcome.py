@@ -100,7 +100,10 @@ def why_it_did_not_come_about(call: PhoneCall, reason: str) -> str:
     if said := [event.text for event in timeline.all(Said)]:
         return f"the server said “{' '.join(said)}” and hung up"
     if reason.startswith("rejected"):
-        return f"{reason}: the server has as many calls as it takes (MAX_CALLS), is overloaded or is stopping"
+        return (
+            f"{reason}: the server has as many calls as it takes (MAX_CALLS), is overloaded or is stopping, "
+            "or this number calls too often (CALLS_PER_NUMBER_PER_MINUTE)"
+        )
     answered = timeline.last(WebhookAnswered)
     advice = _WEBHOOK_ADVICE.get(answered.status) if answered is not None else None
     return f"{reason}; {advice}" if advice else reason
