@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass, field, replace
 from functools import cache
+from itertools import combinations
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -125,35 +126,44 @@ def house_conf(env: Env) -> HouseConf:
 def site_conf(env: Env) -> SiteConf:
     """The configuration of the house."""
     debug = env.flag("DEBUG", default=False)
-    return SiteConf(
+    site = SiteConf(
         secret_key=env.secret("SECRET_KEY"),
         caller_hash_key=env.secret("CALLER_HASH_KEY"),
         memory_keys=_memory_keys(env),
         database_url=database_url(env),
         database_pool_size=env.integer("DATABASE_POOL_SIZE", 10, 0, 1000),
         debug=debug,
-        bind_host=env.text("BIND_HOST", "127.0.0.1"),
+        bind_host=env.host("BIND_HOST", "127.0.0.1"),
         port=env.integer("PORT", DEFAULT_PORT, 1, 65535),
-        metrics_host=env.text("METRICS_HOST", "127.0.0.1"),
+        metrics_host=env.host("METRICS_HOST", "127.0.0.1"),
         worker_metrics_port=env.integer("WORKER_METRICS_PORT", DEFAULT_WORKER_METRICS_PORT, 0, 65535),
         scheduler_metrics_port=env.integer("SCHEDULER_METRICS_PORT", DEFAULT_SCHEDULER_METRICS_PORT, 0, 65535),
         drain_s=env.integer("DRAIN_SECONDS", 30, 0, 3600),
         allowed_hosts=tuple(env.words("ALLOWED_HOSTS", [])),
         trusted_proxies=tuple(env.networks("TRUSTED_PROXIES", ["127.0.0.1", "::1"])),
-        metrics_token=env.secret("METRICS_TOKEN", ""),
+        metrics_token=env.token("METRICS_TOKEN", ""),
         static_root=env.path("STATIC_ROOT", BASE_DIR / "staticfiles"),
         log_level=env.choice("LOG_LEVEL", "INFO", _LOG_LEVELS),
         log_format=env.choice("LOG_FORMAT", "console" if debug else "json", ("json", "console")),
         log_pii=env.flag("LOG_PII", default=False),
         local_embedding_model=env.choice("LOCAL_EMBEDDING_MODEL", "minilm", LOCAL_NAMES),
-        openai_embedding_model=env.text("OPENAI_EMBEDDING_MODEL", ""),
+        openai_embedding_model=env.word("OPENAI_EMBEDDING_MODEL", ""),
         openai_distil_model=_distil_model(env),
     )
+    ports = {
+        "PORT": site.port,
+        "WORKER_METRICS_PORT": site.worker_metrics_port,
+        "SCHEDULER_METRICS_PORT": site.scheduler_metrics_port,
+    }
+    for (name, port), (other, its) in combinations(ports.items(), 2):
+        if port and port == its:
+            env.refuse(f"{other} must be another port than {name}, which is {port} too")
+    return site
 
 
 def _distil_model(env: Env) -> str:
     """The model that reads conversations for facts: the one that answers, unless another is named; ``none``: the rules alone."""
-    model = env.text("OPENAI_DISTIL_MODEL", env.text("OPENAI_MODEL", DEFAULT_MODEL))
+    model = env.word("OPENAI_DISTIL_MODEL", env.word("OPENAI_MODEL", DEFAULT_MODEL))
     return "" if model == "none" else model
 
 
@@ -188,7 +198,7 @@ def mcp_conf(env: Env, public_base_url: str) -> McpConf:
     conf = McpConf(public_base_url, rate_per_minute=env.integer("MCP_RATE_PER_MINUTE", 120, 1, 100_000))
     jwt = JwtConf(
         issuer=env.text("MCP_JWT_ISSUER", ""),  # to the letter: a slash at the end belongs to it
-        jwks_url=env.url("MCP_JWT_JWKS_URL", ""),
+        jwks_url=env.url("MCP_JWT_JWKS_URL", "", query=True),
         audience=env.text("MCP_JWT_AUDIENCE", conf.resource_url),
         algorithms=tuple(env.words("MCP_JWT_ALGORITHMS", ["RS256", "ES256"])),
         callers_claim=env.text("MCP_JWT_CALLERS_CLAIM", "callers"),
@@ -205,7 +215,7 @@ def mcp_conf(env: Env, public_base_url: str) -> McpConf:
 def telemetry_conf(env: Env) -> TelemetryConf | None:
     """The configuration of traces; nothing where no address says where they go."""
     base = env.url("OTEL_EXPORTER_OTLP_ENDPOINT", "")
-    traces_url = env.url("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{base}/v1/traces" if base else "")
+    traces_url = env.url("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", f"{base}/v1/traces" if base else "", query=True)
     conf = TelemetryConf(
         traces_url=traces_url,
         headers=_headers(env, "OTEL_EXPORTER_OTLP_HEADERS"),
@@ -245,20 +255,20 @@ def current() -> CallsConf:
 
 def _cartesia(env: Env) -> CartesiaConf:
     return CartesiaConf(
-        api_key=env.secret("CARTESIA_API_KEY"),
+        api_key=env.token("CARTESIA_API_KEY"),
         base_url=env.url("CARTESIA_BASE_URL", "https://api.cartesia.ai", bare=True),
-        stt_model=env.text("CARTESIA_STT_MODEL", "ink-2"),
-        stt_manual_model=env.text("CARTESIA_STT_MANUAL_MODEL", "ink-whisper"),
-        tts_model=env.text("CARTESIA_TTS_MODEL", "sonic-3.5"),
+        stt_model=env.word("CARTESIA_STT_MODEL", "ink-2"),
+        stt_manual_model=env.word("CARTESIA_STT_MANUAL_MODEL", "ink-whisper"),
+        tts_model=env.word("CARTESIA_TTS_MODEL", "sonic-3.5"),
         stt_join_ms=env.integer("CARTESIA_STT_JOIN_MS", 0, 0, 200),
     )
 
 
 def _openai(env: Env) -> OpenAIConf:
     first = OpenAIConf(
-        api_key=env.secret("OPENAI_API_KEY"),
+        api_key=env.token("OPENAI_API_KEY"),
         base_url=env.url("OPENAI_BASE_URL", "https://api.openai.com/v1"),
-        model=env.text("OPENAI_MODEL", DEFAULT_MODEL),
+        model=env.word("OPENAI_MODEL", DEFAULT_MODEL),
         api=env.choice("OPENAI_API", "chat", ("chat", "responses")),
     )
     return replace(first, fallback=_second_model(env, first))
@@ -266,9 +276,9 @@ def _openai(env: Env) -> OpenAIConf:
 
 def _second_model(env: Env, first: OpenAIConf) -> OpenAIConf | None:
     """The model that answers where the first one fails; at another address only with a key of its own, for a key is for one party."""
-    model = env.text("OPENAI_FALLBACK_MODEL", "")
+    model = env.word("OPENAI_FALLBACK_MODEL", "")
     base_url = env.url("OPENAI_FALLBACK_BASE_URL", "")
-    api_key = env.secret("OPENAI_FALLBACK_API_KEY", "")
+    api_key = env.token("OPENAI_FALLBACK_API_KEY", "")
     elsewhere = bool(base_url) and base_url != first.base_url
     if not model:
         if base_url or api_key:

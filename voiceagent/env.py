@@ -6,6 +6,7 @@ and says what it should be. A secret may stand in a file named by ``NAME_FILE``.
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar, cast
@@ -19,6 +20,8 @@ T = TypeVar("T")
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _MISSING = object()
+#: A host name (RFC 1123). Its last part is no number: that would be an address, and a wrong one.
+_HOST = re.compile(r"(?:[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?\.)*(?![0-9]+$)[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?", re.IGNORECASE)
 
 
 class EnvError(Exception):
@@ -44,6 +47,14 @@ class Env:
         """A non-empty string; required when there is no ``default``."""
         return self._read(name, default, expected, str)
 
+    def word(self, name: str, default: str | object = _MISSING, expected: str = "one word without spaces") -> str:
+        """A name that holds no white space, such as a model's."""
+        return self._read(name, default, expected, _word)
+
+    def host(self, name: str, default: str) -> str:
+        """An IP address or a host name to listen on."""
+        return self._read(name, default, "an IP address or a host name", _host)
+
     def integer(self, name: str, default: int, low: int, high: int) -> int:
         """A whole number from ``low`` to ``high``."""
         expected = f"a whole number from {low} to {high}"
@@ -67,8 +78,9 @@ class Env:
         return self._read(name, list(default), "a comma-separated list", _words)
 
     def networks(self, name: str, default: Iterable[str]) -> list[str]:
-        """A comma-separated list of IP addresses and networks (``10.0.0.0/8``)."""
-        return self._read(name, list(default), "IP addresses or networks, with commas between", _networks)
+        """A comma-separated list of IP addresses and networks (``10.0.0.0/8``); not everybody's, not empty."""
+        expected = "IP addresses or networks, with commas between, and not every address"
+        return self._read(name, list(default), expected, _networks)
 
     def url(
         self,
@@ -76,12 +88,16 @@ class Env:
         default: str | object = _MISSING,
         schemes: Iterable[str] = ("http", "https"),
         bare: bool = False,
+        query: bool = False,
     ) -> str:
-        """An address without a trailing slash; ``bare`` refuses a path, since none of it would be used."""
+        """An address without a trailing slash, a user or a fragment; ``bare`` refuses a path, since none of it would be used.
+
+        ``query`` admits one: where nothing is put behind the address.
+        """
         allowed = tuple(schemes)
         expected = "an address such as " + " or ".join(f"{scheme}://host" for scheme in allowed)
         expected += " without a path" if bare else ""
-        return self._read(name, default, expected, lambda raw: _url(raw, allowed, bare))
+        return self._read(name, default, expected, lambda raw: _public_url(raw, allowed, bare, query))
 
     def secret_url(self, name: str, schemes: Iterable[str]) -> str:
         """An address that may hold a password: as ``url`` and ``secret`` together, always required."""
@@ -101,6 +117,13 @@ class Env:
         """A secret, from ``NAME`` or from the file that ``NAME_FILE`` names. Its value is never put into a message."""
         value = self._secret(name, default, expected)
         self.secrets.update(filter(None, [value]))
+        return value
+
+    def token(self, name: str, default: str | object = _MISSING) -> str:
+        """A secret that is sent in a header: visible ASCII characters, no spaces."""
+        value = self.secret(name, default)
+        if not all("!" <= char <= "~" for char in value):
+            return self._refuse(f"{name} must be visible ASCII characters without spaces")
         return value
 
     def _secret(self, name: str, default: str | object, expected: str) -> str:
@@ -137,7 +160,7 @@ class Env:
         try:
             return parse(raw)
         except ValueError:
-            shown = "" if _is_secret(name) else f", not {raw!r}"
+            shown = "" if _is_secret(name) or "@" in raw else f", not {raw!r}"  # an address may hold a password
             self._refuse(f"{name} must be {expected}{shown}")
             return cast("T", "" if default is _MISSING else default)
 
@@ -183,8 +206,31 @@ def _words(raw: str) -> list[str]:
     return [word.strip() for word in raw.split(",") if word.strip()]
 
 
+def _word(raw: str) -> str:
+    if any(char.isspace() for char in raw):
+        raise ValueError(raw)
+    return raw
+
+
+def _host(raw: str) -> str:
+    if not _HOST.fullmatch(raw):
+        ip_address(raw)
+    return raw
+
+
 def _networks(raw: str) -> list[str]:
-    return [str(ip_network(word)) if "/" in word else str(ip_address(word)) for word in _words(raw)]
+    words = _words(raw)
+    if not words or any("/" in word and ip_network(word).prefixlen == 0 for word in words):
+        raise ValueError(raw)
+    return [str(ip_network(word)) if "/" in word else str(ip_address(word)) for word in words]
+
+
+def _public_url(raw: str, schemes: tuple[str, ...], bare: bool, query: bool) -> str:
+    """An address that is no secret, so that nothing secret may be in it, and of which every part is used."""
+    parts = urlsplit(raw)
+    if "@" in parts.netloc or parts.fragment or (parts.query and not query):
+        raise ValueError(raw)
+    return _url(raw, schemes, bare)
 
 
 def _url(raw: str, schemes: tuple[str, ...], bare: bool) -> str:

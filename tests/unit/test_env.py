@@ -59,6 +59,12 @@ def problem(read: Callable[[Env], Any], **environ: str) -> str:
         (lambda env: env.url("X"), "https://h:1/v1/", "https://h:1/v1"),
         (lambda env: env.url("X", bare=True), "http://h/", "http://h"),
         (lambda env: env.secret("X"), "s", "s"),
+        (lambda env: env.token("X"), "s-~!", "s-~!"),
+        (lambda env: env.url("X", query=True), "https://h/keys?x=1", "https://h/keys?x=1"),
+        (lambda env: env.networks("X", []), "10.0.0.0/8,::1", ["10.0.0.0/8", "::1"]),
+        (lambda env: env.host("X", "h"), "10.0.0.1", "10.0.0.1"),
+        (lambda env: env.host("X", "h"), "::", "::"),
+        (lambda env: env.host("X", "h"), "node-1.example.com", "node-1.example.com"),
     ],
 )
 def test_good_values(read: Callable[[Env], Any], value: str, expected: object) -> None:
@@ -78,6 +84,17 @@ def test_good_values(read: Callable[[Env], Any], value: str, expected: object) -
         (lambda env: env.url("X"), "http://h:99999", "X must be an address"),
         (lambda env: env.url("X"), "http:// h", "X must be an address"),
         (lambda env: env.url("X", bare=True), "http://h/v1", "without a path"),
+        (lambda env: env.url("X"), "http://u:pw@h/v1", "X must be an address such as http://host or https://host"),
+        (lambda env: env.url("X"), "http://h/v1?x=1", "X must be an address"),
+        (lambda env: env.url("X", query=True), "http://h/v1#y", "X must be an address"),
+        (lambda env: env.word("X"), "x y", "X must be one word without spaces, not 'x y'"),
+        (lambda env: env.token("X"), "é", "X must be visible ASCII characters without spaces"),
+        (lambda env: env.token("X"), "a b", "X must be visible ASCII characters without spaces"),
+        (lambda env: env.networks("X", []), "0.0.0.0/0", "X must be IP addresses or networks"),
+        (lambda env: env.networks("X", []), "10.0.0.1,::/0", "X must be IP addresses or networks"),
+        (lambda env: env.networks("X", []), ",", "X must be IP addresses or networks"),
+        (lambda env: env.host("X", "h"), "256.1.1.1", "X must be an IP address or a host name, not '256.1.1.1'"),
+        (lambda env: env.host("X", "h"), "h:80", "X must be an IP address or a host name"),
         (lambda env: env.text("X"), "", "X is missing"),
         (lambda env: env.secret("X"), " ", "X is missing"),
         (lambda env: env.secret_url("X", ("redis",)), "http://h", "X must be an address such as redis://host"),
@@ -85,6 +102,24 @@ def test_good_values(read: Callable[[Env], Any], value: str, expected: object) -
 )
 def test_bad_values_are_named_with_what_they_should_be(read: Callable[[Env], Any], value: str, said: str) -> None:
     assert said in problem(read, X=value)
+
+
+def test_a_password_in_an_address_is_not_shown() -> None:
+    assert "pw" not in problem(calls_conf, **COMPLETE, OPENAI_BASE_URL="http://user:pw@host/v1")
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"WORKER_METRICS_PORT": "8000"}, "WORKER_METRICS_PORT must be another port than PORT, which is 8000 too"),
+        ({"SCHEDULER_METRICS_PORT": "9808"}, "SCHEDULER_METRICS_PORT must be another port than WORKER_METRICS_PORT"),
+    ],
+)
+def test_no_two_listen_on_one_port(changes: dict[str, str], said: str) -> None:
+    assert said in problem(site_conf, **COMPLETE, **changes)
+    env = Env(COMPLETE | {"WORKER_METRICS_PORT": "0", "SCHEDULER_METRICS_PORT": "0"})  # nowhere
+    site_conf(env)
+    env.check()
 
 
 def test_all_mistakes_are_reported_at_once() -> None:
