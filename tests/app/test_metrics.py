@@ -44,6 +44,11 @@ def figures(name: str) -> dict[str, float]:
     }
 
 
+@pytest.mark.parametrize("why", ["no_database", "no_agent", "drain", "overload", "rate"])
+def test_a_refusal_has_its_series_before_the_first_one(why: str) -> None:
+    assert REGISTRY.get_sample_value("calls_refused_total", {"why": why}) is not None
+
+
 async def test_a_request_is_counted_without_a_thread(
     async_client: AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:

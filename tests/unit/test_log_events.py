@@ -49,8 +49,9 @@ def logged() -> dict[str, set[str]]:
 
 
 def test_every_event_is_documented_with_its_level_and_no_other() -> None:
-    rows = map(_ROW.match, (ROOT / "docs/logs.md").read_text().splitlines())
-    documented = {row[1]: set(row[2].split(", ")) for row in rows if row}
+    rows = [row for line in (ROOT / "docs/logs.md").read_text().splitlines() if (row := _ROW.match(line))]
+    documented = {row[1]: set(row[2].split(", ")) for row in rows}
+    assert len(documented) == len(rows), "docs/logs.md has two rows for one event"
     found = logged()
     assert len(found) > 80
     missing = {event: levels for event, levels in found.items() if event not in documented}
