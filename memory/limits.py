@@ -17,6 +17,7 @@ from limits import RateLimitItem, RateLimitItemPerSecond
 from limits.errors import StorageError
 from limits.storage import MemoryStorage, RedisStorage
 from limits.strategies import RateLimiter, SlidingWindowCounterRateLimiter
+from redis import RedisError
 
 from memory import surroundings
 
@@ -33,11 +34,15 @@ _IPV6_NET = 64
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``most`` times in any ``seconds``. ``name`` keeps the counts of rules apart."""
+    """``most`` times in any ``seconds``. ``name`` keeps the counts of rules apart.
+
+    ``kept_here``: what is over is known in this process until its time is up. Not where somebody may lift it elsewhere.
+    """
 
     name: str
     most: int
     seconds: int = 60
+    kept_here: bool = True
 
     @property
     def item(self) -> RateLimitItem:
@@ -50,15 +55,14 @@ class Limiter:
 
     def __init__(self, redis_url: str) -> None:
         self._here: RateLimiter = SlidingWindowCounterRateLimiter(MemoryStorage())
-        self._shared: RateLimiter = SlidingWindowCounterRateLimiter(
-            RedisStorage(
-                redis_url.replace("unix://", "redis+unix://"),
-                key_prefix="limits",
-                wrap_exceptions=True,
-                socket_timeout=_TIMEOUT_S,
-                socket_connect_timeout=_TIMEOUT_S,
-            )
+        self._shared_storage = RedisStorage(
+            redis_url.replace("unix://", "redis+unix://"),
+            key_prefix="limits",
+            wrap_exceptions=True,
+            socket_timeout=_TIMEOUT_S,
+            socket_connect_timeout=_TIMEOUT_S,
         )
+        self._shared: RateLimiter = SlidingWindowCounterRateLimiter(self._shared_storage)
         self._away_until_s = 0.0
         self._over: dict[tuple[Rule, str], float] = {}
 
@@ -70,7 +74,7 @@ class Limiter:
         if wait_s := self.known_wait_s(rule, key):
             return wait_s
         wait_s = self._asked(rule, key)
-        if wait_s and len(self._over) < _MOST_OVER:
+        if wait_s and rule.kept_here and len(self._over) < _MOST_OVER:
             self._over[rule, key] = time.monotonic() + wait_s
         return wait_s
 
@@ -97,6 +101,15 @@ class Limiter:
                 self._shared.clear(rule.item, key)
             except StorageError as error:
                 self._went_away(error)
+
+    def clear_all(self, rule: Rule) -> int:
+        """Forget what all processes counted under ``rule``, of every key; how many counts. Raises ``StorageError``."""
+        prefix = self._shared_storage.prefixed_key(f"{{{rule.name}/")  # as the library forms its keys
+        client = self._shared_storage.storage
+        try:
+            return sum(int(client.delete(key)) for key in client.scan_iter(match=f"{prefix}*", count=1000))
+        except RedisError as error:
+            raise StorageError(error) from error
 
     def _asked(self, rule: Rule, key: str) -> int:
         if time.monotonic() >= self._away_until_s:

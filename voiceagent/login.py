@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-#: Wrong passwords of one user at one address; people behind one address, of all users.
-OF_USER, OF_ADDRESS = Rule("login", 5, 900), Rule("login-address", 50, 900)
+#: Wrong passwords of one user at one address; people behind one address, of all users. ``manage.py unlock`` lifts both.
+OF_USER = Rule("login", 5, 900, kept_here=False)
+OF_ADDRESS = Rule("login-address", 50, 900, kept_here=False)
 LOGINS = Counter("logins", "Attempts to log in", ["outcome"])
 _WAIT = "login_wait_s"
 

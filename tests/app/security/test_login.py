@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from io import StringIO
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgiref.sync import sync_to_async
 from django.contrib.auth import aauthenticate, authenticate, get_user_model
+from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import Client, RequestFactory
 
 from memory import limits
+from memory.limits import Rule
 from tests.protocol.house import free_port
 from voiceagent.login import OF_ADDRESS, OF_USER
 
@@ -68,6 +71,27 @@ def test_an_address_that_tries_many_users_is_locked_for_all() -> None:
 def test_an_address_of_ipv6_is_its_network() -> None:
     assert [tries("wrong", address=f"2001:db8::{n:x}") for n in range(6)][-1] == "locked"
     assert tries("right", address="2001:db8:0:1::1").startswith("to ")
+
+
+def test_an_operator_unlocks_everybody_for_all_processes() -> None:
+    assert [tries("wrong") for _ in range(6)][-1] == "locked"
+    for _ in range(OF_ADDRESS.most):
+        limits.current().wait_s(OF_ADDRESS, "192.0.2.9")
+    other = Rule("other", 1, 900)
+    assert limits.current().wait_s(other, "login/") == 0
+    serving = limits.current()
+    limits._at.cache_clear()  # the command is another process
+    call_command("unlock", stdout=StringIO())
+    assert limits.current().wait_s(other, "login/") > 0
+    assert serving.wait_s(OF_ADDRESS, "192.0.2.9") == serving.wait_s(OF_USER, "anybody") == 0
+    assert tries("right").startswith("to ")
+
+
+def test_unlocking_without_redis_says_so(settings: Any) -> None:
+    settings.REDIS_URL = f"redis://:hidden@127.0.0.1:{free_port()}/0"
+    with pytest.raises(CommandError, match="Redis does not answer") as caught:
+        call_command("unlock")
+    assert "hidden" not in str(caught.value)
 
 
 def test_many_at_once_are_as_many_as_one_after_the_other() -> None:
