@@ -14,7 +14,7 @@ from calls.core.phrases import shipped_text
 from calls.core.policy import PolicyError, TurnPolicy
 from calls.models import Agent, AgentNumber
 from calls.models.agent import E164
-from calls.phrase_fields import KEYS, SITUATIONS, own_phrases
+from calls.phrase_fields import KEYS, MOST_CHARS, MOST_S, SITUATIONS, own_phrases
 from calls.policy_fields import HIDDEN, POLICY_FIELDS, PolicyField, field_of_error, policy_from, stored_from
 
 if TYPE_CHECKING:
@@ -179,7 +179,8 @@ class AgentBaseForm(_ModelForm):
 def phrase_field(key: str) -> forms.Field:
     """The control of one recorded phrase. Empty: the shipped one, which stands in it as long as it is."""
     widget = forms.Textarea(attrs={"rows": 2, "cols": 90})
-    return forms.CharField(label=SITUATIONS[key].label, help_text=SITUATIONS[key].help, required=False, widget=widget)
+    help_text = f"{SITUATIONS[key].help} About {MOST_S} seconds, at most {MOST_CHARS} characters."
+    return forms.CharField(label=SITUATIONS[key].label, help_text=help_text, required=False, widget=widget)
 
 
 AgentForm: type[AgentBaseForm] = type(

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from typing import Any
 
-#: A sentence of this length takes some 16 s to say; what is longer is no longer a phrase.
-MOST_CHARS = 250
+#: Longer than that, and the end of a call might cut it off: a stop leaves its last sentence 12 s.
+MOST_S = 10
+#: The shipped sentences are said at 15 to 19 characters a second.
+_CHARS_PER_S = 15
+MOST_CHARS = MOST_S * _CHARS_PER_S
+#: Unicode's ``Bidi_Control``: what turns the order of the text on the screen.
+_BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,15 @@ def own_phrases(stored: Any) -> dict[str, str]:
     tidy = {key: " ".join(stored.get(key, "").split()) for key in KEYS}
     for key, text in tidy.items():
         if len(text) > MOST_CHARS:
-            raise ValueError(f"{key} has {len(text)} characters, at most {MOST_CHARS} are said")
+            raise ValueError(
+                f"{key} has {len(text)} characters, at most {MOST_CHARS} are said in about {MOST_S} seconds"
+            )
+        if control := next((one for one in text if _is_control(one)), ""):
+            raise ValueError(f"{key} has the invisible control character U+{ord(control):04X}: take it out")
         if text and not any(character.isalnum() for character in text):
             raise ValueError(f"{key} has nothing in it that can be said")
     return {key: text for key, text in tidy.items() if text}
+
+
+def _is_control(character: str) -> bool:
+    return character in _BIDI_CONTROLS or unicodedata.category(character) == "Cc"

@@ -21,7 +21,7 @@ from calls import phrasebook
 from calls.codecs import mulaw
 from calls.models import Agent, PhraseRecording
 from calls.models.phrase import rendered
-from calls.phrase_fields import KEYS, own_phrases
+from calls.phrase_fields import KEYS, MOST_S, own_phrases
 from calls.providers.errors import VendorError
 
 if TYPE_CHECKING:
@@ -31,8 +31,7 @@ if TYPE_CHECKING:
 
 _log = structlog.get_logger(__name__)
 
-#: Longer than that, and the end of a call might cut it off: a stop leaves its last sentence 12 s.
-MOST_S, LEAST_S = 10.0, 0.3
+LEAST_S = 0.3
 _QUIETEST_DB = -50.0
 #: At one go of a worker, which has ten minutes for it, and a few seconds when it is to stop.
 _MOST_AT_ONCE = 10
@@ -109,7 +108,7 @@ def _problem(audio: bytes) -> str:
     if seconds < LEAST_S:
         return f"the voice said nothing ({seconds:.1f} s)"
     if seconds > MOST_S:
-        return f"it takes {seconds:.1f} s to say, at most {MOST_S:.0f} s are played: shorten it"
+        return f"it takes {seconds:.1f} s to say, at most {MOST_S} s are played: shorten it"
     return "what came is silent" if mulaw.level_dbfs(audio) < _QUIETEST_DB else ""
 
 

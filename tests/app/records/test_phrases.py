@@ -311,6 +311,8 @@ def test_what_is_typed_is_stored_tidily_and_what_is_empty_is_not() -> None:
     [
         ("x" * (MOST_CHARS + 1), f"This sentence has {MOST_CHARS + 1} characters"),
         ("…!", "nothing in it that can be said"),
+        ("Oh\adear.", "This sentence has the invisible control character U+0007"),
+        ("Oh \u202edear.", "U+202E"),
     ],
 )
 def test_a_sentence_that_makes_no_sense_is_refused_at_its_control(text: str, message: str) -> None:
