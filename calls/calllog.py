@@ -15,6 +15,7 @@ import structlog
 from calls.bus import StepTaken
 from calls.core import commands as c
 from calls.core import events as e
+from calls.latency import answer_latency_ms
 
 if TYPE_CHECKING:
     from calls.bus import Bus
@@ -132,9 +133,8 @@ class CallLog:
     def _turn(self, turn: c.TurnClosed, step: StepTaken) -> None:
         self._turns += turn.kind == "answer"
         self._barge_ins += turn.outcome == "interrupted"
-        heard = min(turn.first_audio_ms, turn.speech_ended_ms) >= 0 and turn.first_audio_ms >= turn.speech_ended_ms
-        latency_ms = turn.first_audio_ms - turn.speech_ended_ms if heard else None
-        if turn.kind == "answer" and latency_ms is not None:
+        latency_ms = answer_latency_ms(turn)
+        if latency_ms is not None:
             self._latencies_ms.append(latency_ms)
         self._line(
             "turn.closed",

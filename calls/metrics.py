@@ -16,6 +16,7 @@ from calls.core.events import MemoryRecalled, ModelFinished, SpeechStarted, Time
 from calls.core.recalling import RECALL
 from calls.core.replies import WATCH
 from calls.core.state import END_REASONS
+from calls.latency import answer_latency_ms
 from calls.replay.ledger import Invariant
 from calls.strain import MEASURES
 
@@ -206,5 +207,6 @@ class CallMetrics:
         if turn.kind != "answer" or turn.first_audio_ms < 0 or turn.speech_ended_ms < 0:
             return
         FIRST_AUDIO.observe(max(0, turn.first_audio_ms - turn.speech_ended_ms))
-        if turn.answer_audio_ms >= 0:
-            TURN_LATENCY.observe(max(0, turn.answer_audio_ms - turn.speech_ended_ms))
+        latency_ms = answer_latency_ms(turn)
+        if latency_ms is not None:
+            TURN_LATENCY.observe(latency_ms)

@@ -54,10 +54,13 @@ class Course:
         return next((at_ms for at_ms in (voiced, opened) if at_ms is not None), turn.speech_ended_ms)
 
     def waits(self, turn: Turn) -> Waits | None:
-        """What the answer waited for; ``None`` where there is no latency or nothing was given to the voice."""
+        """What the answer waited for; ``None`` where there is no latency, nothing was given to the voice, or a filler
+        came first."""
         ended, committed, sounded = turn.speech_ended_ms, turn.committed_ms, turn.first_audio_ms
         said = self._first_said_ms(turn)
         if turn.latency_ms is None or ended is None or committed is None or sounded is None or said is None:
+            return None
+        if sounded - ended != turn.latency_ms:
             return None
         sure = min(max(committed, ended), sounded)
         text = max(sure, said)

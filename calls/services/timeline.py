@@ -25,10 +25,11 @@ from calls.core.events import (
     WordsTimed,
 )
 from calls.core.record import payload
+from calls.latency import answer_latency_ms
 from calls.services.entries import Entry, clean, clean_tree
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 #: The kind of a turn that answers the caller; others begin without them.
 ANSWER = "answer"
@@ -55,6 +56,7 @@ class TurnFacts:
     committed_ms: int | None
     first_audio_ms: int | None
     closed_ms: int | None
+    answer_audio_ms: int | None = None
     wasted_chars: int = 0
     wasted_tokens: int = 0
     spoken_words: tuple[dict[str, Any], ...] = ()
@@ -68,10 +70,8 @@ class TurnFacts:
 
     @property
     def latency_ms(self) -> int | None:
-        """From the caller's last voiced frame to the first agent frame; ``None`` where one of them is missing."""
-        if self.first_audio_ms is None or self.speech_ended_ms is None or self.first_audio_ms < self.speech_ended_ms:
-            return None
-        return self.first_audio_ms - self.speech_ended_ms
+        """How long the caller waited for the model's words; ``None`` where none were heard (``calls.latency``)."""
+        return answer_latency_ms(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class CallFacts:
     @property
     def latencies_ms(self) -> list[int]:
         """Of the answers that have one, in order."""
-        return [turn.latency_ms for turn in self.turns if turn.kind == ANSWER and turn.latency_ms is not None]
+        return [turn.latency_ms for turn in self.turns if turn.latency_ms is not None]
 
     @property
     def latency_median_ms(self) -> int | None:
@@ -190,7 +190,7 @@ def fold(entries: Sequence[Entry]) -> CallFacts:
         value = entry.value
         memory.follow(value)
         if isinstance(value, TurnClosed):
-            closed[value.turn] = _turn(value)
+            closed[value.turn] = _turn(value, entry.data)
             open_turns.pop(value.turn, None)
         elif isinstance(value, EndCall):
             end_reason = value.reason[:40]
@@ -227,7 +227,9 @@ def _missing(entries: Sequence[Entry]) -> int:
     return max((entry.seq for entry in entries), default=0) - len(entries)
 
 
-def _turn(said: TurnClosed) -> TurnFacts:
+def _turn(said: TurnClosed, data: Mapping[str, Any]) -> TurnFacts:
+    # Records of rules before version 3 do not tell the model's words from a filler.
+    answered_ms = said.answer_audio_ms if "answer_audio_ms" in data else said.first_audio_ms
     return TurnFacts(
         number=max(0, said.turn),
         kind=said.kind[:16],
@@ -239,6 +241,7 @@ def _turn(said: TurnClosed) -> TurnFacts:
         committed_ms=_time(said.committed_ms),
         first_audio_ms=_time(said.first_audio_ms),
         closed_ms=_time(said.closed_ms),
+        answer_audio_ms=_time(answered_ms),
         wasted_chars=max(0, said.wasted_chars),
         wasted_tokens=max(0, said.wasted_tokens),
         spoken_words=tuple({**payload(word), "text": clean(word.text)} for word in said.words),

@@ -47,6 +47,7 @@ def line(event: str, **fields: Any) -> bytes:
             "{clock}  call CA1 ended: 61.2 s, 4 turns, 1 barge-in, answers in 480 ms, hung up",
         ),
         (line("call.ended", call_sid="CA1", turns=True), "{clock}  call CA1 ended: "),
+        (line("call.ended", call_sid="CA1", turns=2), "{clock}  call CA1 ended: 2 turns, answers: no data"),
         (b'{"event": "call.started", "call_sid": "CA1"}', "--:--:--  call CA1 started"),
         (
             line("call.refused", call_sid="CA1", why="overload"),

@@ -53,10 +53,17 @@ def _ended(fields: dict[str, Any]) -> str:
         f"{fields['duration_ms'] / 1000:.1f} s" if _is_number(fields.get("duration_ms")) else "",
         _count(fields.get("turns"), "turn"),
         _count(fields.get("barge_ins"), "barge-in"),
-        f"answers in {fields['turn_latency_ms']:.0f} ms" if _is_number(fields.get("turn_latency_ms")) else "",
+        _answers(fields),
         str(fields.get("reason") or ""),
     ]
     return f"{_clock(fields)}  call {fields.get('call_sid', '?')} ended: " + ", ".join(part for part in parts if part)
+
+
+def _answers(fields: dict[str, Any]) -> str:
+    """How fast they were; a call with turns and no answer says so."""
+    if _is_number(fields.get("turn_latency_ms")):
+        return f"answers in {fields['turn_latency_ms']:.0f} ms"
+    return "answers: no data" if _is_number(fields.get("turns")) and fields["turns"] else ""
 
 
 def _refused(fields: dict[str, Any]) -> str:

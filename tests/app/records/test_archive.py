@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.db import DatabaseError, connection, connections
 from django.forms.models import model_to_dict
+from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 
 from calls.bus import Bus
 from calls.calllog import CallLog
 from calls.logcontext import CallPlace
 from calls.logkeys import LIVE_KEY, events_key, meta_key
+from calls.metrics import CallMetrics
 from calls.models import Call, CallEvent, Recording, Turn
 from calls.services.archive import Archived, archive_call
 from calls.services.carrier import open_call, record_carrier_status
@@ -65,10 +67,12 @@ def test_a_call_becomes_rows(archived: Callable[[Conversation], Call], version: 
     assert (call.latency_median_ms, call.latency_max_ms) == (920, 1390)
 
 
-def test_the_log_line_and_the_row_count_the_same(archived: Callable[[Conversation], Call]) -> None:
+def test_the_log_line_the_metrics_and_the_row_count_the_same(archived: Callable[[Conversation], Call]) -> None:
     talk = booked_table()
     bus = Bus(on_error=pytest.fail)
     CallLog(bus, Ticket(talk.call_sid, "", "", "", 1, talk.profile), CallPlace(talk.call_sid, ""))
+    CallMetrics(bus, lambda: talk.now)
+    before = [REGISTRY.get_sample_value(f"turn_latency_ms_{name}") or 0 for name in ("count", "sum")]
     with capture_logs() as lines:
         for taken in talk.steps:
             bus.publish(taken)
@@ -78,6 +82,9 @@ def test_the_log_line_and_the_row_count_the_same(archived: Callable[[Conversatio
     ended = next(line for line in lines if line["event"] == "call.ended")
     assert (ended["turns"], ended["barge_ins"]) == (call.turn_count, call.barge_in_count)
     assert ended["turn_latency_ms"] == call.latency_median_ms
+    after = [REGISTRY.get_sample_value(f"turn_latency_ms_{name}") or 0 for name in ("count", "sum")]
+    latencies_ms = [turn.latency_ms for turn in call.turns.exclude(latency_ms=None)]
+    assert [now - then for now, then in zip(after, before, strict=True)] == [len(latencies_ms), sum(latencies_ms)]
 
 
 def test_the_record_replays_from_the_rows(archived: Callable[[Conversation], Call]) -> None:

@@ -130,6 +130,7 @@ WAITS: list[tuple[str, dict[str, Any], list[CallEvent], Waits | None]] = [
     ("sure before the caller was silent", {"committed_ms": 1_900}, [say(2_600)], Waits(0, 600, 300)),
     ("another turn's words", {}, [say(2_600, turn=2)], None),
     ("a recorded phrase", {}, [], None),
+    ("a filler came first", {"latency_ms": 1_500}, [say(2_600)], None),
     ("no latency", {"latency_ms": None}, [say(2_600)], None),
 ]
 

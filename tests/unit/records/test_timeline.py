@@ -53,7 +53,8 @@ def closed(turn: int, **more: Any) -> TurnClosed:
         "kind": "answer", "outcome": "answered", "user_text": "u", "generated_text": "g", "heard_text": "g",
         "speech_ended_ms": 100, "committed_ms": 200, "first_audio_ms": 900, "closed_ms": 2000,
     }  # fmt: skip
-    return TurnClosed(turn=turn, **{**fields, **more})
+    fields |= more
+    return TurnClosed(turn=turn, **{"answer_audio_ms": fields["first_audio_ms"], **fields})
 
 
 def test_turns_and_totals() -> None:
@@ -80,6 +81,30 @@ def test_turns_and_totals() -> None:
 
 def test_audio_before_the_end_of_speech_is_no_latency() -> None:
     assert fold(entries(closed(1, speech_ended_ms=500, first_audio_ms=400))).turns[0].latency_ms is None
+
+
+@pytest.mark.parametrize(
+    ("more", "latencies_ms"),
+    [
+        ({"answer_audio_ms": -1, "outcome": "failed_to_fallback"}, []),
+        (
+            {"answer_audio_ms": 900, "outcome": "failed_to_fallback"},
+            [],
+        ),  # the voice failed: the apology sounded for the words
+        ({"answer_audio_ms": -1, "outcome": "call_ended"}, []),  # only a filler
+        ({"answer_audio_ms": 1_600}, [1_500]),  # after a filler
+    ],
+)
+def test_an_apology_and_a_filler_are_no_answers(more: dict[str, Any], latencies_ms: list[int]) -> None:
+    facts = fold(entries(closed(1, **more)))
+    assert facts.latencies_ms == latencies_ms
+    assert facts.latency_max_ms == (latencies_ms[0] if latencies_ms else None)
+
+
+def test_a_record_of_earlier_rules_counts_the_first_sound() -> None:
+    whole = entries(closed(1))
+    del whole[0].data["answer_audio_ms"]
+    assert fold(whole).latencies_ms == [800]
 
 
 def lost_turn(*extra: Event | Command) -> Any:
