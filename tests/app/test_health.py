@@ -80,9 +80,7 @@ async def test_full_or_draining_is_not_ready_which_is_no_error(
 
 @pytest.mark.django_db
 @pytest.mark.usefixtures("room")
-async def test_a_dependency_away_is_named_without_its_address(
-    async_client: AsyncClient, settings: Any
-) -> None:
+async def test_a_dependency_away_is_named_without_its_address(async_client: AsyncClient, settings: Any) -> None:
     settings.REDIS_URL = "redis://:hidden@127.0.0.1:9/0"
     answer = await async_client.get("/readyz")
     body = answer.json()
