@@ -1,4 +1,4 @@
-"""Every scenario under random interleavings again, through the real actor: 250 in `make test`, 1,000 in `make test-long`.
+"""Every scenario under random interleavings again, through the real actor: 150 in `make test`, 1,000 in `make test-long`.
 
 Beyond what the core's own runs shuffle, letters wait in the mailbox here: an act may come before what was posted earlier
 has been read.
@@ -15,7 +15,7 @@ from calls.mailbox import Letter, Mailbox
 from calls.media.gate import Gate
 from calls.replay.invariants import Violation
 from tests.actor.stage import stages
-from tests.unit.core.test_interleavings import ORDERS, STORIES, holds, shuffled
+from tests.unit.core.test_interleavings import ORDERS, QUICK_ORDERS, STORIES, holds, shuffled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,7 +33,7 @@ def run(name: str, orders: int) -> None:
 
 @pytest.mark.parametrize("name", STORIES)
 def test_a_scenario_holds_in_many_orders_through_the_actor(name: str) -> None:
-    run(name, ORDERS // 4)
+    run(name, QUICK_ORDERS // 2)
 
 
 @pytest.mark.long

@@ -143,6 +143,7 @@ async def test_who_is_still_talking_is_told_goodbye(data_dir: Path) -> None:
     assert await asyncio.to_thread(archived, data_dir, phone) == ["drain"]
 
 
+@pytest.mark.long
 async def test_nobody_on_the_line_is_not_waited_for(data_dir: Path) -> None:
     async with served(data_dir, drain_s=90) as (house, carrier):
         phone = await call(carrier)

@@ -1,4 +1,4 @@
-"""Every scenario again under 1,000 random interleavings that keep each source's own order.
+"""Every scenario again under random interleavings that keep each source's own order: 300 in `make test`, 1,000 in `make test-long`.
 
 A story is a scenario taken apart: how it comes about, what each source (detector, recogniser, model, voice, tools,
 carrier) then does in its own order, and what must hold however these are shuffled and whatever time lies between them.
@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.search
 
 ORDERS = 1_000
+#: In `make test`.
+QUICK_ORDERS = 300
 GAPS_MS = (0, 0, 0, 1, 20, 100, 300)
 LONG = "We have a table for two at seven and another one at eight, both are by the window. "
 
@@ -443,9 +445,20 @@ def shuffled(story: Story, rng: Random, w: World) -> World:
 
 
 @pytest.mark.parametrize("name", STORIES)
+def test_a_scenario_holds_in_many_orders(name: str) -> None:
+    in_orders(name, QUICK_ORDERS)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", STORIES)
 def test_a_scenario_holds_in_every_order(name: str) -> None:
+    in_orders(name, ORDERS)
+
+
+def in_orders(name: str, orders: int) -> None:
+    """This many runs of the story, each in an order of its own."""
     story = STORIES[name]
-    for seed in range(ORDERS):
+    for seed in range(orders):
         w = shuffled(story, Random(seed), Watched(story.profile, story.recall_ms))
         holds(f"{name}, seed {seed}", story, w)
 
