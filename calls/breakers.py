@@ -288,7 +288,7 @@ class Breaker:
         with self._lock:
             old = self._ruling
             self._heard_ms = sent_ms
-            new = greater(old, ruling)
+            new = greater(old, ruling) if self.rules.opens or ruling.phase is not Phase.OPEN else old
             self._take(new)
             self._lease_until_ms = lease_until_ms
             before = _not_well(self._others.counts(now_ms))

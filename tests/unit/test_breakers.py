@@ -176,3 +176,13 @@ def test_the_unguarded_one_never_opens() -> None:
     for kind in ("auth", *["refused"] * 20):
         UNGUARDED.admit().failed(kind)
     UNGUARDED.admit().ok()
+
+
+def test_one_that_never_opens_does_not_for_what_others_rule_either(breaker: Breaker, clock: Clock) -> None:
+    never = Breaker("openai.reply", Rules(opens=False), Env(clock, lambda: 0.5, "me"))
+    open_it(breaker)
+    never.learn(breaker.view().ruling, (), 0, clock())
+    assert never.phase is Phase.CLOSED
+    breaker.trip("ann", "maintenance")
+    never.learn(breaker.view().ruling, (), 0, clock())
+    assert never.phase is Phase.FORCED

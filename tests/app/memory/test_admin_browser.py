@@ -102,6 +102,7 @@ def house(live_server: LiveServer, client: Client) -> Iterator[House]:
         browser.close()
 
 
+@pytest.mark.timeout(240)
 def test_every_page_keeps_to_the_policy_and_fits_a_phone(house: House) -> None:
     for scheme in ("light", "dark"):
         for path in house.addresses:
