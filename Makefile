@@ -19,11 +19,11 @@ call: ## Place a simulated phone call to the running server; options in ARGS='..
 	@.ci/venv base sandbox
 	@exec $(BIN)/python -m voiceagent.sandbox.call $(ARGS)
 
-# Many tests wait for real sockets, servers and sound: two more workers than cores fill the time. In the order of the
+# Many tests wait for real sockets, servers and sound: three workers for each core fill the time. In the order of the
 # folders the many quick ones come last, so that no worker is left with a long one.
 test: ## Install what the tests need and run them, browser tests included
 	@.ci/venv base sandbox dev
-	@CHROMIUM=$$(.ci/chromium) && PROMETHEUS=$$(.ci/prometheus) && export CHROMIUM PROMETHEUS && exec $(BIN)/python -m pytest -m "not long" -n $$(($$(nproc) + 2)) --maxprocesses 4 --dist loadfile --no-loadscope-reorder $(ARGS)
+	@CHROMIUM=$$(.ci/chromium) && PROMETHEUS=$$(.ci/prometheus) && export CHROMIUM PROMETHEUS && exec $(BIN)/python -m pytest -m "not long" -n $$(($$(nproc) * 3)) --maxprocesses 6 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-long: ## Mutation, fuzzing, soak, kills, load: outside CI, bounded, resumable
 	@.ci/venv base sandbox dev fuzz
