@@ -35,7 +35,7 @@ from calls.ports import AudioSink, CallControl, CallMemory, Ear, Memory, Model, 
 from calls.providers.twilio.signature import SignatureChecker
 from calls.registry import Registry
 from calls.services import phrases
-from calls.services.carrier import mark_answered
+from calls.services.carrier import open_answered
 from calls.session import Session
 from calls.tickets import Tickets
 from calls.tracing import Traces, from_text, id_of
@@ -115,7 +115,16 @@ class Runtime:
         metrics.CALLS_LIVE.inc()
         metrics.CALLS_ANSWERED.inc()
         self._background(self._run(session), f"call:{ticket.call_sid}")
-        self.in_background(mark_answered, call_sid=ticket.call_sid)
+        self.in_background(
+            open_answered,
+            call_sid=ticket.call_sid,
+            from_number=ticket.from_number,
+            to_number=ticket.to_number,
+            direction=ticket.direction,
+            account_sid=ticket.account_sid,
+            agent_version_id=ticket.agent_version_id,
+            trace_id=id_of(trace),
+        )
         return session
 
     async def in_database[**P, R](self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

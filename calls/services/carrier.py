@@ -100,6 +100,13 @@ def mark_answered(*, call_sid: str) -> None:
     )
 
 
+def open_answered(*, call_sid: str, **facts: Any) -> None:
+    """The row of a call whose stream is up; ``facts`` as for ``open_call``. The webhook's writing may still be on its way, and a
+    row left ringing would be closed as one that never began when the carrier says that the call is over."""
+    open_call(call_sid=call_sid, **facts)
+    mark_answered(call_sid=call_sid)
+
+
 def record_carrier_status(fields: Mapping[str, str]) -> Recorded:
     """Take over a status callback's fields, unless a later one was here already or the call was erased. Never raises for
     what they hold."""

@@ -11,7 +11,7 @@ from django.db import connections
 from django.utils import timezone
 
 from calls.models import Call
-from calls.services.carrier import Recorded, mark_answered, open_call, record_carrier_status, refuse_call
+from calls.services.carrier import Recorded, mark_answered, open_answered, open_call, record_carrier_status, refuse_call
 
 if TYPE_CHECKING:
     from calls.models import AgentVersion
@@ -100,6 +100,18 @@ def test_any_order_ends_the_same(order: tuple[tuple[str, int], ...]) -> None:
     call = Call.objects.get()
     assert (call.carrier_status, call.carrier_duration_s, call.sip_response_code) == ("completed", 12, 200)
     assert call.status == "in_progress", "the archive ends a call that had a stream"
+
+
+def test_a_stream_that_overtakes_the_writing_of_the_webhook(version: AgentVersion) -> None:
+    open_answered(call_sid=SID, from_number="+15551234567", to_number="+15005550006", agent_version_id=version.pk)
+    ring(agent_version_id=version.pk)
+    status("completed", 1)
+
+    call = Call.objects.get()
+    assert (call.status, call.end_reason, call.archived_at) == ("in_progress", "", None), (
+        "its log is yet to be archived"
+    )
+    assert (call.from_number, call.account_sid, call.agent_version) == ("+15551234567", "AC1", version)
 
 
 def test_a_status_callback_that_overtakes_the_webhook(version: AgentVersion) -> None:
