@@ -23,13 +23,8 @@ if TYPE_CHECKING:
     from calls.tickets import Ticket
 
 _log = structlog.get_logger("calls")
-#: Which vendor a failure is of, and the level of its line.
-_VENDORS: dict[type, str] = {
-    e.EarFailed: "ear",
-    e.ModelFailed: "model",
-    e.ModelAttemptFailed: "model",
-    e.VoiceFailed: "voice",
-}
+#: Which vendor a failure is of.
+_VENDORS: dict[type, str] = {e.EarFailed: "ear", e.ModelFailed: "model", e.VoiceFailed: "voice"}
 
 
 class CallLog:
@@ -155,14 +150,11 @@ class CallLog:
             pii_heard=turn.heard_text,
         )
 
-    def _failed(
-        self, event: e.VoiceFailed | e.EarFailed | e.ModelFailed | e.ModelAttemptFailed, step: StepTaken
-    ) -> None:
-        of_turn = None if isinstance(event, e.EarFailed) else event.turn
+    def _failed(self, event: e.VoiceFailed | e.EarFailed | e.ModelFailed, step: StepTaken) -> None:
         if isinstance(event, e.EarFailed):
-            final = event.final
+            of_turn, final = None, event.final
         else:
-            final = not (isinstance(event, e.ModelAttemptFailed) or event.retryable)
+            of_turn, final = event.turn, not event.retryable
         vendor = _VENDORS[type(event)]
         self._line("vendor.failed", step, "warning", vendor=vendor, kind=event.kind, for_turn=of_turn, final=final)
 

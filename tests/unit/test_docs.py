@@ -68,6 +68,14 @@ def test_links_lead_somewhere(document: Path) -> None:
             assert (document.parent / target).exists(), target
 
 
+def test_what_the_code_refers_to_is_there() -> None:
+    folders = ("calls", "memory", "voiceagent", "tests", "bench")
+    sources = [path for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    named = {name for path in sources for name in re.findall(r"docs/[\w/-]+\.md", path.read_text())}
+    assert named
+    assert [name for name in sorted(named) if not (ROOT / name).exists()] == []
+
+
 def test_the_figures_of_every_breaker_are_documented() -> None:
     text = (ROOT / "docs/resilience.md").read_text().split("## Breakers", 1)[1].split("\n## ", 1)[0]
     rows = [line for line in text.splitlines() if line.startswith("| `")]

@@ -3,7 +3,7 @@
 A request is tried until something of an answer has been passed on, its time is over, or no attempt can help. The other
 model comes next wherever there is one; the same one again only for what may pass, after a pause. Attempts follow each other: the
 one that lost is over before the next begins, so it can post nothing any more. What fails after its first word is told to the
-core, which knows what was heard and asks for the rest (``docs/decisions/0014-the-second-model.md``).
+core, which knows what was heard and asks for the rest (``docs/decisions/0020-the-second-model.md``).
 """
 
 from __future__ import annotations
