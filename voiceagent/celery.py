@@ -14,7 +14,6 @@ from celery.signals import (
     task_prerun,
     worker_process_init,
     worker_process_shutdown,
-    worker_shutdown,
 )
 
 from calls import logcontext
@@ -122,7 +121,6 @@ def _share_breakers(**_: Any) -> None:
     _sharing.append(guards.start(settings.REDIS_URL))
 
 
-@worker_shutdown.connect  # a worker without children tells of its own process, and of its end in this way alone
 @worker_process_shutdown.connect
 def _stop_sharing(**_: Any) -> None:
     while _sharing:
@@ -139,7 +137,6 @@ def _start_traces(**_: Any) -> None:
     telemetry.start(settings.TELEMETRY, "worker")
 
 
-@worker_shutdown.connect  # as above
 @worker_process_shutdown.connect
 def _stop_traces(**_: Any) -> None:
     from voiceagent import telemetry

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
+from contextlib import AsyncExitStack, asynccontextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import uvicorn
 from django.db import connections
 
 from calls import consumers, tasks, views
@@ -21,10 +20,10 @@ from calls.media.vad import Batch
 from calls.models import Call
 from calls.runtime import Runtime
 from tests.faults.proxy import Proxy
+from tests.line.conftest import serving
 from voiceagent import wiring
 from voiceagent.sandbox.carrier import Carrier, PhoneCall
 from voiceagent.sandbox.control import Handle, Reply, Rule, SandboxServer
-from voiceagent.web import MAX_MESSAGE_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -144,27 +143,5 @@ async def open_stage(conf: CallsConf, lines: int, patch: pytest.MonkeyPatch) -> 
             _here.set(stage.runtimes[scope["server"][1]])
             await application(scope, receive, send)
 
-        await stack.enter_async_context(_serving(by_port, sockets))
+        await stack.enter_async_context(serving(by_port, sockets))
         yield stage
-
-
-@asynccontextmanager
-async def _serving(application: Any, sockets: list[socket.socket]) -> AsyncIterator[None]:
-    config = uvicorn.Config(
-        application,
-        ws="websockets-sansio",
-        ws_max_size=MAX_MESSAGE_BYTES,
-        ws_per_message_deflate=False,
-        access_log=False,
-        log_config=None,
-        lifespan="off",
-        timeout_graceful_shutdown=2,
-    )
-    server = uvicorn.Server(config)
-    server.capture_signals = nullcontext  # type: ignore[method-assign, assignment]
-    task = asyncio.create_task(server.serve(sockets))
-    while not server.started:  # noqa: ASYNC110 - uvicorn tells it no other way
-        await asyncio.sleep(0.01)
-    yield
-    server.should_exit = True
-    await task

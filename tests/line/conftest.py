@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -210,53 +210,41 @@ async def open_line(
     async def build() -> Runtime:
         return wiring.build_for(conf, send_archive or archive_now, Breakers(NEVER_OPEN))
 
+    from voiceagent.asgi import application
+
     runtime.provide(build)
     stack.push_async_callback(runtime.close_current)
     built = await runtime.current()
-    await stack.enter_async_context(_serving(port, app))
+    await stack.enter_async_context(serving(app or application, [socket.create_server(("127.0.0.1", port))]))
     carrier = await stack.enter_async_context(
         Carrier(url, account_sid=ACCOUNT, auth_token="t" * 32, rest_url=sandbox.url)
     )
     return Line(url, built, carrier, sandbox, cartesia, openai, archived, second)
 
 
-class _serving:
-    """The ASGI application on a real socket, in this loop."""
-
-    def __init__(self, port: int, app: Any = None) -> None:
-        from voiceagent.asgi import application
-
-        config = uvicorn.Config(
-            app or application,
-            host="127.0.0.1",
-            port=port,
-            ws="websockets-sansio",
-            ws_max_size=MAX_MESSAGE_BYTES,
-            ws_per_message_deflate=False,
-            access_log=False,
-            log_config=None,
-            lifespan="off",
-            timeout_graceful_shutdown=2,
-        )
-        self._server = uvicorn.Server(config)
-        self._server.capture_signals = _no_signals  # type: ignore[method-assign]
-        self._task: asyncio.Task[None] | None = None
-
-    async def __aenter__(self) -> None:
-        self._task = asyncio.create_task(self._server.serve())
-        while not self._server.started:  # noqa: ASYNC110 - uvicorn tells it no other way
-            await asyncio.sleep(0.01)
-
-    async def __aexit__(self, *_: object) -> None:
-        self._server.should_exit = True
-        if self._task is not None:
-            await self._task
-
-
-def _no_signals() -> Any:
-    from contextlib import nullcontext
-
-    return nullcontext()
+@asynccontextmanager
+async def serving(app: Any, sockets: list[socket.socket]) -> AsyncIterator[None]:
+    """The ASGI application on real sockets, in this loop."""
+    config = uvicorn.Config(
+        app,
+        ws="websockets-sansio",
+        ws_max_size=MAX_MESSAGE_BYTES,
+        ws_per_message_deflate=False,
+        access_log=False,
+        log_config=None,
+        lifespan="off",
+        timeout_graceful_shutdown=2,
+    )
+    server = uvicorn.Server(config)
+    server.capture_signals = nullcontext  # type: ignore[method-assign, assignment]
+    task = asyncio.create_task(server.serve(sockets))
+    while not server.started:  # noqa: ASYNC110 - uvicorn tells it no other way
+        await asyncio.sleep(0.01)
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await task
 
 
 @pytest.fixture

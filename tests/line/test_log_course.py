@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from asgiref.sync import sync_to_async
-from django.db import connections
 
 from calls.models import CallEvent
-from tests.line.conftest import Line, make_agent, open_line, policy, speech
+from tests.line.conftest import Line, make_agent, policy, speech
 from tests.line.hostile import eventually, quick
 from tests.line.test_hostile_logs import logged
 from tests.line.test_memory import RememberedCallers
@@ -20,10 +17,6 @@ from voiceagent.sandbox.carrier import AgentStarted, Cleared
 from voiceagent.sandbox.control import Reply, ToolCall
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-    from pathlib import Path
-
-    from calls.conf import CallsConf
     from calls.models import Agent, Call, Turn
 
 LONG = "First there is the pasta, then there is the fish, and after that a very long list of desserts. " * 3
@@ -34,18 +27,6 @@ BOOKING = {"name": "Wilhelmina", "party_size": 2, "date": "2026-11-24", "time": 
 def agent(transactional_db: None) -> Agent:
     """Does not begin early, so that each turn asks once."""
     return make_agent(policy=policy(speculative=False))
-
-
-@pytest.fixture
-async def line(
-    agent: Agent, calls_conf: CallsConf, unused_tcp_port: int, settings: Any, tmp_path: Path
-) -> AsyncIterator[Line]:
-    """A line that asks its model again however it failed before."""
-    settings.DATA_DIR = str(tmp_path)
-    settings.ALLOWED_HOSTS = ["127.0.0.1"]
-    async with AsyncExitStack() as stack:
-        yield await open_line(stack, calls_conf, unused_tcp_port)
-    await sync_to_async(connections.close_all)()
 
 
 @dataclass

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgiref.sync import sync_to_async
-from celery.contrib.testing.worker import start_worker
 from django.db import connections
 from prometheus_client import REGISTRY
 
@@ -20,6 +19,7 @@ from calls.tasks import send_archive
 from tests.line.conftest import PATIENT, Line, make_agent, open_line, policy, speech
 from tests.line.hostile import answered, eventually, exchange, keyed, listening, quick, sid, wire
 from tests.line.test_hostile_logs import logged
+from tests.worker import working
 from voiceagent.celery import app as celery_app
 from voiceagent.sandbox.carrier import AgentStarted, Cleared
 from voiceagent.sandbox.control import Reply, ToolCall
@@ -226,7 +226,7 @@ async def worked_line(
         opened = await open_line(stack, calls_conf, unused_tcp_port, asgi.house(traced), send_archive)
         settings.OPENAI_DISTIL_MODEL = "gpt-6-luna"
         settings.OPENAI_API_KEY, settings.OPENAI_BASE_URL = opened.model.key, opened.sandbox.openai_url
-        worker = start_worker(celery_app, pool="solo", perform_ping_check=False, shutdown_timeout=10)
+        worker = working(celery_app, 10)
         await asyncio.to_thread(worker.__enter__)
         try:
             yield opened

@@ -20,7 +20,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from types import TracebackType
 
+    from voiceagent.sandbox.control import SandboxServer
+
 ROOT = Path(__file__).resolve().parents[2]
+#: The carrier's account of those who bring their own phone network.
+ACCOUNT, TOKEN = "AC" + "0" * 32, "t" * 32
 #: Keys for all vendors: no stand-ins are started. Their addresses refuse.
 ALL_KEYS = {
     "CARTESIA_API_KEY": "test-key",
@@ -31,6 +35,20 @@ ALL_KEYS = {
     "TWILIO_AUTH_TOKEN": "test-token",
     "TWILIO_API_BASE_URL": "http://127.0.0.1:9",
 }
+
+
+def scripted_keys(sandbox: SandboxServer, cartesia_key: str, openai_key: str) -> dict[str, str]:
+    """Keys and addresses of the stand-ins in ``sandbox``."""
+    return {
+        "CARTESIA_API_KEY": cartesia_key,
+        "CARTESIA_BASE_URL": sandbox.url,
+        "OPENAI_API_KEY": openai_key,
+        "OPENAI_BASE_URL": sandbox.openai_url,
+        "TWILIO_ACCOUNT_SID": ACCOUNT,
+        "TWILIO_AUTH_TOKEN": TOKEN,
+        "TWILIO_API_BASE_URL": sandbox.url,
+    }
+
 
 #: A test machine has other things to do: what is late there says nothing of the product.
 NO_OVERLOAD = {"OVERLOAD_LAG_MS": "0"}

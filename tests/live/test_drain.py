@@ -13,7 +13,7 @@ import psycopg
 import pytest
 
 from calls.phrasebook import shipped_audio
-from tests.live.house import House, remove_outside
+from tests.live.house import ACCOUNT, TOKEN, House, scripted_keys
 from tests.live.test_run import get
 from voiceagent.conf import CLOSING_S
 from voiceagent.embedded import state
@@ -22,39 +22,20 @@ from voiceagent.sandbox.carrier import AgentStarted, CallFailedError, Carrier, P
 from voiceagent.sandbox.control import SandboxServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
-ACCOUNT, TOKEN = "AC" + "0" * 32, "t" * 32
 #: What a stop takes beyond its calls: worker, servers, on a machine that has other things to do.
 REST_S = 25
-
-
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One folder for all: its database is made once."""
-    folder = tmp_path_factory.mktemp("drain") / "data"
-    yield folder
-    with running({"DATA_DIR": str(folder)}):
-        pass  # whoever leaves last stops the servers, those too that a failed test has left
-    remove_outside(folder)
 
 
 @asynccontextmanager
 async def served(data_dir: Path, drain_s: int) -> AsyncIterator[tuple[House, Carrier]]:
     """`make run` with scripted vendors in this loop, and the phone network in front of it."""
     async with SandboxServer() as sandbox:
-        keys = {
-            "CARTESIA_API_KEY": sandbox.handle().key,
-            "CARTESIA_BASE_URL": sandbox.url,
-            "OPENAI_API_KEY": sandbox.handle().key,
-            "OPENAI_BASE_URL": sandbox.openai_url,
-            "TWILIO_ACCOUNT_SID": ACCOUNT,
-            "TWILIO_AUTH_TOKEN": TOKEN,
-            "TWILIO_API_BASE_URL": sandbox.url,
-        }
+        keys = scripted_keys(sandbox, sandbox.handle().key, sandbox.handle().key)
         house = House(data_dir, DRAIN_SECONDS=str(drain_s), **keys)
         house.output.unlink(missing_ok=True)
         try:

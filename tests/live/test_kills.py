@@ -20,21 +20,19 @@ import redis
 from celery import Celery
 
 from calls.logkeys import DEAD_AFTER_MS, LIVE_KEY
-from tests.live.house import House, remove_outside
+from tests.live.house import ACCOUNT, TOKEN, House, scripted_keys
 from voiceagent.embedded import state
 from voiceagent.embedded.postgres import Postgres
-from voiceagent.embedded.servers import running
 from voiceagent.embedded.valkey import Valkey
 from voiceagent.sandbox.carrier import AgentStarted, Carrier, MarkReturned, PhoneCall
 from voiceagent.sandbox.control import Handle, Reply, Rule, SandboxServer
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
-ACCOUNT, TOKEN = "AC" + "0" * 32, "t" * 32
 PARTS = ("worker", "web", "redis", "postgres")
 ANSWER = "We have pasta, we have fish, and we have a very good soup of the day that everybody likes, and bread."
 #: What a dying web process may lose of a call's log, and how long a mark is on its way on a machine that is busy.
@@ -163,16 +161,6 @@ def _record(database: psycopg.Connection, call: int, reason: str, entries: int, 
     return {"reason": reason, "marks": marks[0], "turns": len(turns)}
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """One folder for all."""
-    folder = tmp_path_factory.mktemp("kills") / "data"
-    yield folder
-    with running({"DATA_DIR": str(folder)}):
-        pass  # whoever leaves last stops the servers, those too that a failed test has left
-    remove_outside(folder)
-
-
 @asynccontextmanager
 async def product(data_dir: Path) -> AsyncIterator[Product]:
     """`make run` with scripted vendors in this loop."""
@@ -180,16 +168,7 @@ async def product(data_dir: Path) -> AsyncIterator[Product]:
         cartesia, openai = sandbox.handle(), sandbox.handle()
         cartesia.configure(tts={"ms_per_char": 30, "speed": 3})
         openai.configure(llm={"rules": [Rule(contains="keypad", reply=Reply(text=ANSWER)).model_dump()]})
-        keys = {
-            "CARTESIA_API_KEY": cartesia.key,
-            "CARTESIA_BASE_URL": sandbox.url,
-            "OPENAI_API_KEY": openai.key,
-            "OPENAI_BASE_URL": sandbox.openai_url,
-            "OPENAI_DISTIL_MODEL": "none",
-            "TWILIO_ACCOUNT_SID": ACCOUNT,
-            "TWILIO_AUTH_TOKEN": TOKEN,
-            "TWILIO_API_BASE_URL": sandbox.url,
-        }
+        keys = scripted_keys(sandbox, cartesia.key, openai.key) | {"OPENAI_DISTIL_MODEL": "none"}
         house = House(data_dir, DRAIN_SECONDS="1", **keys)
         house.output.unlink(missing_ok=True)
         try:

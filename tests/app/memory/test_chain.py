@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import redis
 from celery import current_app
-from celery.contrib.testing.worker import start_worker
 from celery.exceptions import Retry
 from celery.signals import task_success
 from django.db import OperationalError
@@ -27,6 +26,7 @@ from memory.services import asking, chain
 from memory.stores.l1 import L1, Told
 from tests.app.memory.changes import changes_of
 from tests.app.memory.people import MARIA, MONDAY, maria
+from tests.worker import working
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -286,6 +286,7 @@ def _work() -> None:
     def _note(**_: object) -> None:
         ended.set()
 
-    with start_worker(current_app, pool="solo", perform_ping_check=False, shutdown_timeout=20):
+    with working(current_app):
         assert ended.wait(50)
     task_success.disconnect(_note, sender=last)
+    assert [thread.name for thread in threading.enumerate() if thread.name == "breakers"] == [], "it goes on telling"
