@@ -6,7 +6,7 @@ import asyncio
 import logging
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 from asgiref.sync import sync_to_async
@@ -33,7 +33,7 @@ from tests.faults.stage import open_stage
 from tests.line.conftest import make_agent, policy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Coroutine, Sequence
 
     import pytest
 
@@ -63,13 +63,19 @@ def play_all(cells: Sequence[Cell], conf: CallsConf, patch: pytest.MonkeyPatch) 
     shipped = phrasebook.shipped_audio
     patch.setattr(phrasebook, "shipped_audio", lambda language, key: shipped(language, key)[:PHRASE_BYTES])
     make_agent(greeting=GREETING, policy=policy(**POLICY), idle_texts=[IDLE], goodbye_text=GOODBYE)
+    return run_apart(_play_all(cells, conf, patch), patch)
+
+
+def run_apart[T](playing: Coroutine[Any, Any, T], patch: pytest.MonkeyPatch) -> T:
+    """Play on a loop like the product's, quietly. Takes back what was patched, and leaves an empty database."""
     logging.disable(logging.WARNING)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_play_all(cells, conf, patch))
+            return runner.run(playing)
     finally:
         logging.disable(logging.NOTSET)
         patch.undo()
+        connections.close_all()
         call_command("flush", verbosity=0, interactive=False, inhibit_post_migrate=True)
 
 

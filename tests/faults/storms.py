@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import uvloop
 from django.conf import settings
-from django.core.management import call_command
 from django.db import connections
 
 from calls import tasks
 from tests.faults.cells import QUEUE
-from tests.faults.matrix import alone
+from tests.faults.matrix import alone, run_apart
 from tests.faults.play import GREETING
 from tests.faults.stage import open_stage
 from tests.faults.weather import Kept, prepare, proxied, storm
@@ -36,15 +32,7 @@ def play_storms(cells: Sequence[Own], conf: CallsConf, patch: pytest.MonkeyPatch
     alone(patch)
     make_agent(greeting=GREETING, policy=policy(speculative=False))
     connections.close_all()
-    logging.disable(logging.WARNING)
-    try:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            return runner.run(_play_storms(cells, conf, patch))
-    finally:
-        logging.disable(logging.NOTSET)
-        patch.undo()
-        connections.close_all()
-        call_command("flush", verbosity=0, interactive=False, inhibit_post_migrate=True)
+    return run_apart(_play_storms(cells, conf, patch), patch)
 
 
 async def _play_storms(cells: Sequence[Own], conf: CallsConf, patch: pytest.MonkeyPatch) -> Stormed:
