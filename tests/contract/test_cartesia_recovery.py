@@ -165,15 +165,18 @@ async def test_a_sentence_said_while_nobody_listens_is_answered_before_anybody_d
     assert turns(heard) == ["Good morning", "a big table"]
 
 
-@pytest.mark.parametrize("before", ["Good morning ", "Good morning I want a big tab"])
+@pytest.mark.parametrize(
+    ("before", "recordings"),
+    [("Good", 0), ("Good morning ", 1), ("Good morning I want a big tab", 1)],
+)
 async def test_words_before_the_first_connection_are_not_lost(
-    client: CartesiaClient, vendor: Handle, agent: AgentProfile, heard: Heard, before: str
+    client: CartesiaClient, vendor: Handle, agent: AgentProfile, heard: Heard, before: str, recordings: int
 ) -> None:
-    """The connection begins between two words, or in one of which most was said before: where neither side has half of a
-    word it may be lost (docs/decisions/0019)."""
+    """A moment is given to the connection; after more it begins between two words, or in one of which most was said
+    before: where neither side has half of a word it may be lost (docs/decisions/0019)."""
     vendor.fault(STT, "slow", delay_ms=200)
     audio = said(TEXT)
-    begun_at = len(said(before))
+    begun_at = len(said(before)) // len(SILENT_FRAME) * len(SILENT_FRAME)
     async with calling(client, agent, heard) as caller:
         caller.ear.voice_began(0)
         for frame in frames(audio[:begun_at]):
@@ -184,7 +187,29 @@ async def test_words_before_the_first_connection_are_not_lost(
         caller.ear.voice_ended(260)
         await caller.listen(heard)
     assert turns(heard) == [TEXT]
-    assert len(vendor.journal(BATCH)) == 1
+    assert len(vendor.journal(BATCH)) == recordings
+
+
+async def test_a_voice_that_is_found_late_begins_before_the_connection(
+    client: CartesiaClient, vendor: Handle, agent: AgentProfile, heard: Heard
+) -> None:
+    """What was said before the detector knew of it is the connection's, not a recording's of a few frames."""
+    vendor.fault(STT, "cut", after=0)
+    vendor.fault(STT, "slow", delay_ms=100, skip=1)
+    async with calling(client, agent, heard) as caller:
+        await heard.wait_for(EarReady)
+        await caller.feed(SILENT_FRAME)
+        await heard.wait_for(EarFailed)
+        audio = list(frames(said(TEXT)))
+        for frame in audio[:8]:
+            caller.ear.feed(frame)
+        await heard.wait_for(EarReady, 2)
+        caller.ear.voice_began(160)
+        await caller.feed(b"".join(audio[8:]) + SILENT_FRAME * 13)
+        caller.ear.voice_ended(260)
+        await caller.listen(heard)
+    assert turns(heard) == [TEXT]
+    assert vendor.journal(BATCH) == []
 
 
 @pytest.mark.parametrize("after", [0, 1, 2])

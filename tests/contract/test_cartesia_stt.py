@@ -16,6 +16,7 @@ from calls.codecs import mulaw
 from calls.conf import CartesiaConf
 from calls.core.events import EagerEnd, EarFailed, EarReady, TurnEnded, TurnOpened, TurnResumed, WordsHeard
 from calls.providers.cartesia.client import CartesiaClient
+from calls.providers.cartesia.ear import CARRY_MS
 from calls.providers.cartesia.link import Persistence
 from calls.providers.cartesia.stt import ManualEar, TurnsEar, make_ear
 from tests.line.hostile import Counts
@@ -289,7 +290,7 @@ async def test_nobody_listening_is_a_refusal(agent: AgentProfile, heard: Heard, 
 @pytest.mark.parametrize(
     ("fault", "kind"), [("cut", "cut"), ("close", "cut"), ("garbage", "garbage"), ("error", "server")]
 )
-async def test_a_lost_socket_is_replaced_and_gets_live_audio_only(
+async def test_a_lost_socket_is_replaced_and_gets_the_last_moment_and_live_audio(
     client: CartesiaClient, vendor: Handle, agent: AgentProfile, heard: Heard, fault: Any, kind: str
 ) -> None:
     vendor.utterances("After all.")
@@ -306,7 +307,7 @@ async def test_a_lost_socket_is_replaced_and_gets_live_audio_only(
         await heard.wait_for(TurnEnded)
     assert heard.of(EarFailed) == [EarFailed(kind=kind)]
     assert heard.of(TurnEnded) == [TurnEnded(text="After all.")]
-    assert vendor.journal("cartesia.stt.turns")[1]["bytes"] == 1100 * 8
+    assert vendor.journal("cartesia.stt.turns")[1]["bytes"] == (CARRY_MS + 1100) * 8
 
 
 async def test_a_socket_that_never_lasts_is_given_up(

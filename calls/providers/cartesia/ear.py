@@ -1,7 +1,8 @@
 """What both ears share: live audio out, words in, and no word lost or doubled when a connection fails.
 
-What the caller says stays in the ledger until a final text covers it. A new connection gets live audio only; what came
-before it is transcribed apart, in one request, and its text stands before what the new one hears. Without a connection, the
+What the caller says stays in the ledger until a final text covers it. A new connection gets live audio, after the last moment
+that nobody has heard; what was said before that is transcribed apart, in one request, and its text stands before what the new
+one hears. Without a connection, the
 caller's silence sends what was said the same way, and ends the turn. A connection that stands and says nothing of a caller
 whom the local detector heard is doubted: the request decides whether there was anything to say.
 """
@@ -47,6 +48,9 @@ OPERATION: Final = "cartesia.stt"
 RECOVERY_S: Final = 2.5
 #: After the detector's end of speech, itself 256 ms after the last voice: the caller has finished.
 QUIET_S: Final = 0.4
+#: How much of what no connection has heard the next one is given first: a call is up a moment before its first connection
+#: stands, and the detector is late. So little audio transcribed apart would be guesswork.
+CARRY_MS: Final = 300
 _TICK_S: Final = 0.1
 _PROGRESS: Final[dict[type[Event], Progress]] = {
     TurnOpened: Progress.OPENED,
@@ -97,6 +101,7 @@ class CartesiaEar[S: SttSocket]:
         self._asked_until = -1
         self._covered_until = 0
         self._connected_at = 0
+        self._heard_until = 0
         self._gap_asked = False
 
     @property
@@ -152,7 +157,7 @@ class CartesiaEar[S: SttSocket]:
         raise NotImplementedError
 
     async def serve(self, socket: S) -> None:
-        """Pump both ways until either ends. All audio up to here is the ledger's, all that follows the socket's."""
+        """Pump both ways until either ends."""
         self._frames.clear()
         self._hung.clear()
         self._up, self._outage_told = True, False
@@ -162,6 +167,7 @@ class CartesiaEar[S: SttSocket]:
             await race(self._send(socket), self._receive(socket), self._until_hung())
         finally:
             self._up = False
+            self._heard_until = self._ledger.fed
             self._drop_recovery()
             self._words.lost()
 
@@ -223,9 +229,18 @@ class CartesiaEar[S: SttSocket]:
     # --- what was said and not heard ----------------------------------------------------------------------------
 
     def _take_over(self) -> None:
-        """A new connection hears what follows; what came before it is transcribed apart, unless that is under way."""
+        """A new connection hears what nobody has heard lately and all that follows.
+
+        Where something was said before that, all up to now is transcribed apart instead, unless that is under way.
+        """
         ledger = self._ledger
+        begins = max(0, self._heard_until, self._asked_until, ledger.fed - CARRY_MS * BYTES_PER_MS)
         self._connected_at, self._gap_asked = ledger.fed, False
+        if ledger.fed > begins and (begins == 0 or not ledger.owes):
+            self._connected_at = begins
+            for frame in ledger.since(begins):
+                self._frames.put(frame)
+            return
         is_covered = not ledger.speaking and ledger.voice_until <= self._asked_until
         if ledger.owes and not (is_covered and self._recovery is not None):
             self._recover(Cause.GAP, ledger.fed)

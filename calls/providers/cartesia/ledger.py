@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import accumulate, islice
 from typing import Final
 
 BYTES_PER_MS: Final = 8
@@ -100,6 +101,11 @@ class AudioLedger:
     def owed(self, until: int) -> tuple[bytes, bool]:
         """What is kept of the audio before this position, and whether that is everything since the last end of a turn."""
         return b"".join(self._frames)[: max(0, until - self._first)], self._is_whole
+
+    def since(self, position: int) -> list[bytes]:
+        """What is kept of the audio from this position on: whole frames, the one it lies in among them."""
+        ends = accumulate((len(frame) for frame in self._frames), initial=self._first)
+        return [frame for frame, end in zip(self._frames, islice(ends, 1, None), strict=True) if end > position]
 
     def _before(self, ago_ms: int) -> int:
         return max(self._first, self.fed - max(0, ago_ms) * BYTES_PER_MS)
