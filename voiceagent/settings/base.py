@@ -103,7 +103,7 @@ CACHES = {"default": {"BACKEND": "django_prometheus.cache.backends.locmem.LocMem
 CELERY_BROKER_URL = REDIS_URL
 CHANNEL_LAYERS = {
     "default": {
-        "BACKEND": "channels_redis.core.RedisChannelLayer",
+        "BACKEND": "voiceagent.layer.ChannelLayer",
         # For operators' updates and control only: what is over capacity is dropped, so nothing here may be a fact.
         "CONFIG": {"hosts": [REDIS_URL], "prefix": "channels", "capacity": 500, "expiry": 60},
     },
