@@ -31,9 +31,9 @@ class CallerMemory:
         """See ``calls.ports.Memory``."""
         self._memories.ring(call_sid, number, locale)
 
-    def open(self, call_sid: str, number: str, locale: str) -> OneCaller:
+    def open(self, call_sid: str, number: str, locale: str, *, reads_only: bool = False) -> OneCaller:
         """See ``calls.ports.Memory``."""
-        return OneCaller(self._memories.open(call_sid, number, locale))
+        return OneCaller(self._memories.open(call_sid, number, locale, reads_only=reads_only))
 
     async def aclose(self) -> None:
         """See ``calls.ports.Memory``."""

@@ -199,8 +199,11 @@ class Memory(Protocol):
         """A call rings from this number (empty or a word of the carrier's where it is withheld): fetch what its ``open``
         will want. ``locale`` is the agent's language. Run beside the webhook, whose answer never waits for it."""
 
-    def open(self, call_sid: str, number: str, locale: str) -> CallMemory:
-        """The memory of a call that begins, whether or not it rang here. Never blocks: what is not there yet is fetched meanwhile."""
+    def open(self, call_sid: str, number: str, locale: str, *, reads_only: bool = False) -> CallMemory:
+        """The memory of a call that begins, whether or not it rang here. Never blocks: what is not there yet is fetched meanwhile.
+
+        ``reads_only``: what the call would have remembered, forgotten or counted is so in this call alone.
+        """
 
     async def aclose(self) -> None:
         """Close what is open."""

@@ -113,7 +113,8 @@ class Runtime:
         session = Session(self, ticket, carrier, trace, place)
         self.registry.claim(ticket.call_sid, session)
         metrics.CALLS_LIVE.inc()
-        metrics.CALLS_ANSWERED.inc()
+        if not ticket.is_test:
+            metrics.CALLS_ANSWERED.inc()
         self._background(self._run(session), f"call:{ticket.call_sid}")
         self.in_background(
             open_answered,
@@ -124,6 +125,7 @@ class Runtime:
             account_sid=ticket.account_sid,
             agent_version_id=ticket.agent_version_id,
             trace_id=id_of(trace),
+            is_test=ticket.is_test,
         )
         return session
 
@@ -192,7 +194,9 @@ class Runtime:
         if self.memory is None:
             return None
         try:
-            return self.memory.open(ticket.call_sid, ticket.caller_number, ticket.agent.language)
+            return self.memory.open(
+                ticket.call_sid, ticket.caller_number, ticket.agent.language, reads_only=ticket.reads_only
+            )
         except Exception as error:  # noqa: BLE001 - a call without memory is still a call
             _log.error("memory.not_opened", call_sid=ticket.call_sid, error=type(error).__name__)
             return None

@@ -37,6 +37,8 @@ _MOST_TOKEN_CHARS = 64
 class Ticket:
     """What the webhook knows and the stream needs. ``caller_number``: of the person we speak with, whoever called whom;
     ``trace``: the webhook's place in the call's trace, as ``calls.tracing.to_text`` has it; ``direction``: the carrier's word.
+
+    ``is_test``: an operator calls from the console. ``reads_only``: nothing of the call is to be remembered.
     """
 
     call_sid: str
@@ -48,6 +50,8 @@ class Ticket:
     caller_number: str = ""
     trace: str = ""
     direction: str = "inbound"
+    is_test: bool = False
+    reads_only: bool = False
 
 
 def _key(token: str) -> str:

@@ -95,7 +95,7 @@ async def voice(request: HttpRequest, runtime: Runtime, fields: QueryDict) -> Ht
     enter(call_sid, id_of(trace))
     metrics.CALLS_OFFERED.inc()
     from_number, to_number = fields.get("From", ""), fields.get("To", "")
-    facts = {
+    facts: dict[str, Any] = {
         "call_sid": call_sid,
         "from_number": from_number,
         "to_number": to_number,
@@ -229,7 +229,7 @@ async def _agent(runtime: Runtime, number: str) -> Answering | None:
     return found
 
 
-def _no_line(runtime: Runtime, facts: dict[str, str], answering: Answering, forwarded_from: str) -> HttpResponse:
+def _no_line(runtime: Runtime, facts: dict[str, Any], answering: Answering, forwarded_from: str) -> HttpResponse:
     """The busy answer that the agent has for it: the calls in progress go before this one."""
     short = runtime.registry.no_room()
     why = "drain" if short == "drain" else "overload"
@@ -255,7 +255,7 @@ def _base(runtime: Runtime) -> str:
     return runtime.conf.twilio.public_base_url.rstrip("/")
 
 
-def _refuse(runtime: Runtime, facts: dict[str, str], why: str, answer: str, **more: str) -> HttpResponse:
+def _refuse(runtime: Runtime, facts: dict[str, Any], why: str, answer: str, **more: str) -> HttpResponse:
     metrics.CALLS_REFUSED.labels(why).inc()
     runtime.traces.refuse()
     _log.warning("call.refused", call_sid=facts["call_sid"], why=why, **more)
@@ -263,7 +263,7 @@ def _refuse(runtime: Runtime, facts: dict[str, str], why: str, answer: str, **mo
     return _twiml(answer)
 
 
-def _record_refusal(facts: dict[str, str], why: str) -> None:
+def _record_refusal(facts: dict[str, Any], why: str) -> None:
     open_call(**facts, agent_version_id=None)
     refuse_call(call_sid=facts["call_sid"], reason=why)
 

@@ -135,6 +135,8 @@ class CallMemory:
         #: What belongs to this call alone, by id: said in it, or told to be remembered. It is not in the database yet.
         self._own: dict[str, Row] = {}
         self._used: set[str] = set()
+        #: Nothing of this call reaches what is kept of the caller: told, forgotten or counted, it is so in this call alone.
+        self.reads_only = False
         #: Called once, when the memory is closed; and with each card that stands in place of the first.
         self.on_close: Callable[[], object] = lambda: None
         self.on_card: Callable[[Card], object] = lambda _: None
@@ -285,12 +287,14 @@ class CallMemory:
     async def remember(self, text: str, key: str, turn: int, said: str) -> bool:
         """Keep what the caller asked to be remembered: found from now on in this call, a fact after it.
 
-        The same ``key`` once. ``False`` where it is kept for this call only: the number is withheld, or was erased.
+        The same ``key`` once. ``False`` where it is kept for this call only: the number is withheld, or was erased, or the call
+        reads only.
         Raises ``NotRemembered`` where it is not what the caller said in this turn (``said``), or instructs.
         """
         if why := told.refusal(text, said, self._locale):
             raise NotRemembered(why)
-        row_id, is_known = f"told:{key}", bool(self.key_hash) and not self._is_erased
+        row_id = f"told:{key}"
+        is_known = bool(self.key_hash) and not self._is_erased and not self.reads_only
         if row_id in self._own:
             return is_known
         text = text.strip()[:_MOST_TOLD_CHARS]
@@ -323,7 +327,7 @@ class CallMemory:
             if self._index is not None:
                 self._index.discard(row.id)
         texts = [row.text for row in gone]
-        if person is None:
+        if person is None or self.reads_only:
             return texts
         if gone:
             keys = {row.id.partition(":")[2] for row in gone}
@@ -376,7 +380,7 @@ class CallMemory:
         person, used = self._person, sorted(self._used - set(self._own))
         self._index = None
         self._own.clear()
-        if person is not None and used:
+        if person is not None and used and not self.reads_only:
             try:
                 await self._resources.in_database(count_uses, person, used, self._resources.now())
             except Exception as error:  # noqa: BLE001 - a count is no fact

@@ -58,13 +58,14 @@ class CallMemories:
         timer = asyncio.get_running_loop().call_later(RINGING_S, self._never_came, call_sid)
         self._ringing[call_sid] = (memory, timer)
 
-    def open(self, call_sid: str, number: str, locale: str = "en") -> CallMemory:
+    def open(self, call_sid: str, number: str, locale: str = "en", *, reads_only: bool = False) -> CallMemory:
         """The memory of a call whose stream is up; what began to load when it rang is taken over."""
         memory, timer = self._ringing.pop(call_sid, (None, None))
         if timer is not None:
             timer.cancel()
         if memory is None or memory.key_hash != people.hash_of(number):
             memory = CallMemory(self._resources, call_sid, number, locale)
+        memory.reads_only = reads_only
         self._open[call_sid] = memory
         memory.on_close = lambda: self._open.pop(call_sid, None)
         return memory

@@ -26,7 +26,8 @@ class Call(models.Model):
     ``violations`` lists ``{"invariant": name, "step": number}`` where the invariants were watched as it happened;
     ``state_layout`` is what the digests of its events are over. ``remember_due_at``: when what was said is handed to the
     memory, at the earliest; empty where it was, or where nothing is to be remembered. ``trace_id`` stands in the call's log
-    lines too; ``trace_kept`` says that its trace was exported.
+    lines too; ``trace_kept`` says that its trace was exported. ``is_test``: an operator called from the console; it counts in no
+    objective.
     """
 
     class Status(models.TextChoices):
@@ -45,6 +46,7 @@ class Call(models.Model):
     to_number = models.CharField("to", max_length=NUMBER_LENGTH, blank=True)
     caller_key = models.CharField(max_length=64, blank=True, db_index=True)
     direction = models.CharField(max_length=32, blank=True)
+    is_test = models.BooleanField("test", default=False, db_default=False)
     status = models.CharField(max_length=16, choices=Status, default=Status.RINGING)
     end_reason = models.CharField(max_length=40, blank=True)
     started_at = models.DateTimeField(db_default=Now())

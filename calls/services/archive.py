@@ -236,6 +236,7 @@ def _write_call(call: Call, source: Source, facts: CallFacts, *, is_remembered: 
     call.violations = _parsed(source.meta.get("violations"), list)
     call.archived_at = timezone.now()
     # With the rows or not at all: what was said cannot get lost between here and the memory.
+    is_remembered = is_remembered and "reads_only" not in source.meta
     call.remember_due_at = call.archived_at if is_remembered and call.caller_key else None
     call.save()
 

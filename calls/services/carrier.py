@@ -68,16 +68,16 @@ def open_call(
     account_sid: str = "",
     agent_version_id: int | None = None,
     trace_id: str = "",
+    is_test: bool = False,
 ) -> Opened:
     """The row of a ringing call. The same again changes nothing; a row that a status callback made first is completed.
 
     Raises ``ValueError`` for an id that is none.
     """
     fields = {**_facts(from_number, to_number, direction, account_sid), "trace_id": trace_id}
+    new = {**fields, "agent_version_id": agent_version_id, "is_test": is_test}
     with transaction.atomic():
-        call, is_new = Call.objects.get_or_create(
-            call_sid=checked_sid(call_sid), defaults={**fields, "agent_version_id": agent_version_id}
-        )
+        call, is_new = Call.objects.get_or_create(call_sid=checked_sid(call_sid), defaults=new)
         if not is_new:
             Call.objects.filter(pk=call.pk, agent_version=None).update(agent_version_id=agent_version_id)
             for name, value in fields.items():
@@ -204,4 +204,8 @@ def call_facts(meta: Mapping[str, str]) -> dict[str, Any]:
         meta.get("account_sid", ""),
     )
     facts["trace_id"] = clean(meta.get("trace_id", ""))[:TRACE_ID_LENGTH]
-    return {**facts, "agent_version_id": version_or_none(meta.get("agent_version_id", ""))}
+    return {
+        **facts,
+        "is_test": "is_test" in meta,
+        "agent_version_id": version_or_none(meta.get("agent_version_id", "")),
+    }

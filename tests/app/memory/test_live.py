@@ -242,6 +242,24 @@ async def test_for_a_withheld_number_nothing_is_kept(calls: CallMemories) -> Non
     assert not await memory.remember(PARKING, "key-1", 2, PARKING)
 
 
+async def test_a_call_that_reads_only_leaves_the_memory_as_it_was(
+    calls: CallMemories, manager: MCPMemoryManager
+) -> None:
+    person = await remember()
+    before = await in_database(lambda: [list(model.objects.values()) for model in (Memory, Utterance)])()
+    memory = calls.open("CA9", MARIA, reads_only=True)
+    await memory.loaded()
+
+    assert TALK[3] in shown(await memory.recall("What is my dog called?", LONG_MS))
+    assert not await memory.remember(PARKING, "key-1", 2, PARKING)
+    assert PARKING in shown(await memory.recall("Where do I park?", LONG_MS)), "in this call it counts"
+    await memory.forget("my dog")
+    await memory.aclose()
+
+    assert await in_database(lambda: [list(model.objects.values()) for model in (Memory, Utterance)])() == before
+    assert not await asyncio.to_thread(manager.l1.told, person, "CA9")
+
+
 async def test_an_erasure_reaches_a_running_call_at_once(calls: CallMemories) -> None:
     person = await remember()
     memory = await opened(calls)

@@ -94,6 +94,17 @@ def test_a_withheld_number_is_not_remembered(
     assert not Conversation.objects.exists()
 
 
+def test_a_test_call_says_so_and_one_that_reads_only_is_not_remembered(
+    redis_url: str, client_redis: redis.Redis, recordings: Path, version: AgentVersion
+) -> None:
+    asyncio.run(write_log(redis_url, booked_table(), meta_of(version, is_test="1", reads_only="1")))
+    archive_call(SID, client_redis)
+
+    assert Call.objects.get().is_test
+    assert not due()
+    assert remember(SID) is Remembered.NOTHING
+
+
 def test_an_erased_call_is_refused_for_good(archived: Callable[[Talk], Call]) -> None:
     archived(booked_table())
     person = people.ensure(CALLER)
