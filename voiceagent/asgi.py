@@ -24,6 +24,8 @@ from memory.hosts import is_own_page  # noqa: E402 - as above
 from memory.mcp.asgi import Outer, memory_mount  # noqa: E402 - as above
 from voiceagent import telemetry, wiring  # noqa: E402 - as above
 from voiceagent.body_limit import BodyLimit  # noqa: E402 - as above
+from voiceagent.console.access import signed_in  # noqa: E402 - as above
+from voiceagent.console.sockets import sockets  # noqa: E402 - as above
 
 if TYPE_CHECKING:
     from voiceagent.otlp import Telemetry
@@ -70,6 +72,7 @@ def own_pages(app: Any) -> Any:
 
 #: Sockets of our own pages.
 PAGES_SOCKETS = [
+    path("console/", signed_in(URLRouter([*sockets, re_path("", not_found)]))),  # type: ignore[arg-type]  # as below
     re_path("", not_found),  # type: ignore[arg-type]  # Channels routes applications, not views
 ]
 

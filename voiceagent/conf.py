@@ -73,6 +73,7 @@ class SiteConf:
     memory_keys: tuple[str, ...] = field(repr=False)
     database_url: str = field(repr=False)
     database_pool_size: int
+    environment: str
     debug: bool
     bind_host: str
     port: int
@@ -132,6 +133,7 @@ def site_conf(env: Env) -> SiteConf:
         memory_keys=_memory_keys(env),
         database_url=database_url(env),
         database_pool_size=env.integer("DATABASE_POOL_SIZE", 10, 0, 1000),
+        environment=env.word("ENVIRONMENT", "production"),
         debug=debug,
         bind_host=env.host("BIND_HOST", "127.0.0.1"),
         port=env.integer("PORT", DEFAULT_PORT, 1, 65535),

@@ -14,7 +14,8 @@ urlpatterns = [
     path("readyz", inside(health.readyz)),
     path("metrics", inside(health.metrics, token_alone=True)),
     path("twilio/", include("calls.urls")),
-    path("", RedirectView.as_view(pattern_name="admin:index")),
+    path("", RedirectView.as_view(pattern_name="console:board")),
+    path("console/", include("voiceagent.console.urls")),
     path("admin/", admin.site.urls),
     path("calls/", include("calls.timeline_urls")),
 ]

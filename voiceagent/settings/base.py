@@ -42,6 +42,8 @@ CARTESIA = _calls.cartesia
 OPENAI_API_KEY = _calls.openai.api_key
 OPENAI_BASE_URL = _calls.openai.base_url
 DEBUG = _site.debug
+#: What the console's header calls this installation.
+ENVIRONMENT = _site.environment
 #: Shown by scrapers from outside; empty: there are none.
 METRICS_TOKEN = _site.metrics_token
 DATA_DIR = _calls.data_dir
@@ -64,6 +66,7 @@ INSTALLED_APPS = [
     "django_prometheus",
     "memory",
     "calls",
+    "voiceagent.console",
     "voiceagent",
 ]
 MIDDLEWARE = [

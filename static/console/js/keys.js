@@ -1,0 +1,2 @@
+// The keyboard: one table of what every page has; a screen adds its own by `keys()`.
+export const MAP = [];

@@ -1,0 +1,130 @@
+// A page's socket: snapshot, numbered changes, a snapshot on a gap, reconnecting with back-off, and the age of what is shown.
+//
+//   const live = connect("/console/live", { onSnapshot, onChange, onState, onMessage });
+//   live.send({ type: "whisper", … }); live.pause(); live.resume(); live.close();
+//
+// onState(state): "connecting", "live", "lost", "paused" or "refused". While paused, changes are kept back and counted
+// (onKept(count)); resuming asks for a snapshot.
+const FIRST_WAIT_MS = 500;
+const LONGEST_WAIT_MS = 15_000;
+const FINAL = [4401, 4403, 4404];
+const TEXTS = { connecting: "Connecting", live: "Live", lost: "Reconnecting", paused: "Paused", refused: "Not allowed" };
+const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
+
+export function connect(path, { onSnapshot, onChange, onState, onMessage, onKept, badge = true } = {}) {
+  const address = new URL(path, location.href);
+  address.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  let socket = null;
+  let state = "";
+  let number = null; // of the last message that was applied; null until a snapshot
+  let shownAt = null;
+  let paused = false;
+  let kept = 0;
+  let failures = 0;
+  let retry = 0;
+  let closed = false;
+  let why = "";
+
+  function become(next) {
+    if (state !== next) {
+      state = next;
+      onState?.(state, why);
+    }
+    if (badge) show();
+  }
+
+  function show() {
+    const place = document.getElementById("connection");
+    if (place) {
+      place.dataset.state = state;
+      place.querySelector("[data-connection-text]").textContent = TEXTS[state];
+    }
+    const banner = document.getElementById("connection-banner");
+    if (!banner) return;
+    const text = state === "lost" ? lostText() : state === "refused" ? why : "";
+    banner.hidden = !text;
+    if (banner.textContent !== text) banner.textContent = text;
+  }
+
+  function lostText() {
+    if (shownAt === null) return "Connecting again; nothing could be shown yet.";
+    return `Reconnecting; showing ${new Intl.DateTimeFormat(undefined, CLOCK).format(shownAt)}.`;
+  }
+
+  function open() {
+    if (closed) return;
+    if (state !== "lost") become("connecting");
+    socket = new WebSocket(address);
+    socket.addEventListener("message", (event) => take(JSON.parse(event.data)));
+    socket.addEventListener("close", (event) => ended(event.code));
+  }
+
+  function take(message) {
+    if (message.type === "snapshot") {
+      number = message.number;
+      shownAt = new Date(message.at);
+      failures = 0;
+      kept = 0;
+      become(paused ? "paused" : "live");
+      onSnapshot?.(message);
+    } else if (message.type === "change") {
+      if (number === null) return;
+      if (message.number !== number + 1) {
+        number = null;
+        ask();
+        return;
+      }
+      number = message.number;
+      if (paused) {
+        kept += 1;
+        onKept?.(kept);
+        return;
+      }
+      shownAt = new Date(message.at);
+      onChange?.(message);
+    } else {
+      if (message.type === "refused") why = message.why;
+      onMessage?.(message);
+    }
+  }
+
+  function ask() {
+    if (socket?.readyState === WebSocket.OPEN) socket.send(JSON.stringify({ type: "snapshot" }));
+  }
+
+  function ended(code) {
+    number = null;
+    if (closed) return;
+    if (FINAL.includes(code)) {
+      become("refused");
+      return;
+    }
+    become("lost");
+    failures += 1;
+    const wait = Math.min(LONGEST_WAIT_MS, FIRST_WAIT_MS * 2 ** (failures - 1));
+    retry = setTimeout(open, wait * (0.75 + Math.random() / 2));
+  }
+
+  addEventListener("online", () => {
+    if (state !== "lost") return;
+    clearTimeout(retry);
+    open();
+  });
+
+  open();
+  return {
+    get state() { return state; },
+    /** When what is shown was true. */
+    get shownAt() { return shownAt; },
+    /** The socket, for tests that cut it. */
+    get socket() { return socket; },
+    send(message) {
+      if (socket?.readyState !== WebSocket.OPEN) return false;
+      socket.send(JSON.stringify(message));
+      return true;
+    },
+    pause() { paused = true; if (state === "live") become("paused"); },
+    resume() { paused = false; kept = 0; ask(); if (state === "paused") become("live"); },
+    close() { closed = true; clearTimeout(retry); socket?.close(); },
+  };
+}

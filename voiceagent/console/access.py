@@ -1,0 +1,96 @@
+"""Who may come in and do what: for views by a decorator, for sockets at the handshake and at every message."""
+
+from __future__ import annotations
+
+from functools import wraps
+from typing import TYPE_CHECKING, Any
+
+from asgiref.sync import iscoroutinefunction
+from channels.auth import AuthMiddlewareStack
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.views import redirect_to_login
+from django.shortcuts import render
+from django.views.decorators.cache import never_cache
+from django_permissions_policy.decorators import permissions_policy_override
+
+from voiceagent.console import threads
+from voiceagent.console.roles import PERMISSIONS, ROLES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django.http import HttpRequest, HttpResponse
+
+    View = Callable[..., Any]
+
+_APP = "console."
+
+
+def may(user: Any, permission: str) -> bool:
+    """Whether a user who is signed in may do it. ``permission`` is ``console.<codename>``; raises ``KeyError`` for others."""
+    PERMISSIONS[permission.removeprefix(_APP)]
+    return bool(user.is_authenticated and user.is_active and user.has_perm(permission))
+
+
+async def amay(user: Any, permission: str) -> bool:
+    """The same as it is now in the database: what was taken from somebody since the handshake counts."""
+    return await threads.run(_may_now, user.pk, permission)
+
+
+def _may_now(user_id: Any, permission: str) -> bool:
+    user = get_user_model().objects.filter(pk=user_id).first()
+    return user is not None and may(user, permission)
+
+
+def needs(permission: str) -> Callable[[View], View]:
+    """Admit whoever may; others get the login, or a page that says what is missing. For sync and async views.
+
+    What it admits to is kept by no browser and no cache. The view says what it needs as its ``needs``.
+    """
+    PERMISSIONS[permission.removeprefix(_APP)]
+
+    def decorate(view: View) -> View:
+        if iscoroutinefunction(view):
+
+            @wraps(view)
+            async def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+                request.user = await request.auser()
+                refusal = await threads.run(_refused, request, permission)
+                return refusal or await view(request, *args, **kwargs)
+
+        else:
+
+            @wraps(view)
+            def checked(request: HttpRequest, *args: Any, **kwargs: Any) -> Any:
+                return _refused(request, permission) or view(request, *args, **kwargs)
+
+        guarded: View = never_cache(checked)
+        guarded.needs = permission  # type: ignore[attr-defined]
+        return guarded
+
+    return decorate
+
+
+def _refused(request: HttpRequest, permission: str) -> HttpResponse | None:
+    if not request.user.is_authenticated:
+        return redirect_to_login(request.get_full_path())
+    return None if may(request.user, permission) else forbidden(request, permission)
+
+
+def forbidden(request: HttpRequest, permission: str) -> HttpResponse:
+    """The page that says what is missing, and which role would bring it."""
+    codename = permission.removeprefix(_APP)
+    context = {
+        "what": PERMISSIONS[codename],
+        "permission": permission,
+        "role": next(role for role, codenames in ROLES.items() if codename in codenames),
+    }
+    return render(request, "console/forbidden.html", context, status=403)
+
+
+#: For pages that ask for the microphone: everywhere else no script can.
+microphone = permissions_policy_override({**settings.PERMISSIONS_POLICY, "microphone": ["self"]})
+
+#: Sockets of pages: the session says who it is. It is looked up once, at the handshake.
+signed_in = AuthMiddlewareStack

@@ -1,0 +1,1 @@
+"""Agents: instructions, voice, tools and their versions."""

@@ -1,0 +1,1 @@
+"""Live board: which call needs me now?"""

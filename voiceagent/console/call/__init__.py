@@ -1,0 +1,1 @@
+"""One call: what happened, why, and was it good?"""

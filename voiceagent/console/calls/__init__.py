@@ -1,0 +1,1 @@
+"""The list of calls: find the calls like this one."""

@@ -1,0 +1,1 @@
+"""Health: performance and dependencies."""

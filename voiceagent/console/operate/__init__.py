@@ -1,0 +1,1 @@
+"""Stepping in: whisper, say, take over, hand back, end."""

@@ -1,0 +1,1 @@
+"""Test call: does it work, and how does it feel?"""
