@@ -63,7 +63,13 @@ class Session:
         self._clock = clock = Clock(asyncio.get_running_loop().time)
         self._mailbox = mailbox = Mailbox(clock)
         self._bus = bus = Bus(self._subscriber_failed)
-        self._recorder = Recorder(runtime.recordings_dir, ticket.call_sid, clock.now_ms, runtime.disk)
+        self._recorder = Recorder(
+            runtime.recordings_dir,
+            ticket.call_sid,
+            clock.now_ms,
+            runtime.disk,
+            lambda at_ms: self._log.add_fact("sound_from_ms", str(at_ms)),
+        )
         gate = Gate(carrier, mailbox.post, self._recorder, metrics.STALE_AUDIO.inc)
         self._ear = runtime.make_ear(ticket.agent, mailbox.post)
         self._voice = runtime.make_voice(ticket.agent, gate, mailbox.post)

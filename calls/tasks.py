@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError as BrokerError
 
 from calls import metrics, surroundings
 from calls.services import archive as archiving
-from calls.services import phrases, remembering
+from calls.services import phrases, remembering, waveforms
 from calls.services.sweep import sweep as sweep_once
 
 if TYPE_CHECKING:
@@ -92,6 +92,21 @@ def send_render_phrases() -> None:
         render_phrases.apply_async(retry=False)
     except BrokerError as error:
         _log.warning("phrases.not_queued", error=type(error).__name__)
+
+
+@shared_task(name="calls.tasks.waveform", acks_late=True, reject_on_worker_lost=True, ignore_result=True)
+def waveform(call_sid: str) -> bool:
+    """Make the waveform of a recording that has none. Whether there was one to make."""
+    recording = waveforms.missing_of(call_sid)
+    return recording is not None and waveforms.make(recording)
+
+
+def send_waveform(call_sid: str) -> None:
+    """Queue ``waveform``. While the broker is away the page has none, and asks again when it is opened again."""
+    try:
+        waveform.apply_async((call_sid,), retry=False)
+    except BrokerError as error:
+        _log.warning("waveform.not_queued", call_sid=call_sid, error=type(error).__name__)
 
 
 def send_archive(call_sid: str) -> None:

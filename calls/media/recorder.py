@@ -1,7 +1,7 @@
 """Both sides of a call on disk, aligned to one sample clock.
 
 Sample 0 is the stream's start by the carrier's media timestamps. The caller's frames lie at their timestamps, gaps
-filled with silence. The agent's audio lies where the caller heard it: sent audio queues behind what is still playing,
+filled with silence; a frame arrives when its last sample has been spoken. The agent's audio lies where the caller heard it: sent audio queues behind what is still playing,
 and a clear cuts the queue at that instant. Two raw µ-law files grow while the call runs, so that a process that dies
 loses at most the last second; the archive makes them one stereo file.
 """
@@ -33,9 +33,20 @@ def paths(folder: Path, call_sid: str) -> tuple[Path, Path]:
 
 
 class Recorder:
-    """Records one call. ``now_ms`` is the call's clock; writes run in ``executor``, in order if it has one thread."""
+    """Records one call. ``now_ms`` is the call's clock; writes run in ``executor``, in order if it has one thread.
 
-    def __init__(self, folder: Path, call_sid: str, now_ms: Callable[[], int], executor: Executor) -> None:
+    ``began`` is told once where sample 0 lies on that clock, which may be before its start.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        call_sid: str,
+        now_ms: Callable[[], int],
+        executor: Executor,
+        began: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._began = began
         self._in_path, self._out_path = paths(folder, call_sid)
         self._now_ms = now_ms
         self._executor = executor
@@ -50,7 +61,9 @@ class Recorder:
         """A frame of the caller, with the carrier's timestamp."""
         at = timestamp_ms * SAMPLES_PER_MS
         if self._start_ms is None:
-            self._start_ms = self._now_ms() - (timestamp_ms if at <= MOST_GAP_SAMPLES else 0)
+            spoken_ms = len(audio) // SAMPLES_PER_MS
+            self._start_ms = self._now_ms() - spoken_ms - (timestamp_ms if at <= MOST_GAP_SAMPLES else 0)
+            self._began(self._start_ms)
         latest = self._now_sample() + MOST_LEAD_SAMPLES
         end = self._heard_written + len(self._heard)
         gap = at - end

@@ -5,7 +5,7 @@ from __future__ import annotations
 from calls.models.agent import Agent, AgentNumber, AgentVersion
 from calls.models.booking import Booking
 from calls.models.breaker import CircuitBreaker
-from calls.models.call import Call, CallEvent, Recording, Turn
+from calls.models.call import Call, CallEvent, Recording, Turn, Waveform
 from calls.models.phrase import PhraseRecording
 
 __all__ = [
@@ -19,4 +19,5 @@ __all__ = [
     "PhraseRecording",
     "Recording",
     "Turn",
+    "Waveform",
 ]

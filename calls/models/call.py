@@ -100,6 +100,12 @@ class Call(models.Model):
     def __str__(self) -> str:
         return self.call_sid
 
+    @property
+    def sound_from_ms(self) -> int:
+        """Where its recording begins on its clock; 0 without one."""
+        recording: Recording | None = getattr(self, "recording", None)
+        return recording.starts_at_ms if recording else 0
+
 
 class Turn(models.Model):
     """One exchange: what the caller said, what was generated, and how much of it was heard.
@@ -186,13 +192,17 @@ class CallEvent(models.Model):
 
 
 class Recording(models.Model):
-    """Both sides of a call as a stereo WAV: caller left, agent right. ``file`` is relative to the recordings folder."""
+    """Both sides of a call as a stereo WAV: caller left, agent right. ``file`` is relative to the recordings folder.
+
+    ``starts_at_ms`` is where its first sample lies on the call's clock; below 0 where the stream was older than the call.
+    """
 
     call = models.OneToOneField(Call, on_delete=models.CASCADE, related_name="recording")
     file = models.CharField(max_length=120)
     duration_ms = models.PositiveBigIntegerField()
     size_bytes = models.PositiveBigIntegerField()
     sha256 = models.CharField(max_length=64)
+    starts_at_ms = models.IntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:
@@ -200,3 +210,18 @@ class Recording(models.Model):
 
     def __str__(self) -> str:
         return self.file
+
+
+class Waveform(models.Model):
+    """What a recording looks like: its peaks by side, one byte for 20 ms, and figures (``calls.media.peaks``).
+
+    A row of its own, because lists of calls read their recordings and an hour of peaks is 360 kB.
+    """
+
+    recording = models.OneToOneField(Recording, primary_key=True, on_delete=models.CASCADE, related_name="waveform")
+    caller = models.BinaryField()
+    agent = models.BinaryField()
+    figures = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return f"waveform of {self.recording_id}"

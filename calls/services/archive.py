@@ -24,7 +24,7 @@ from django.utils import timezone
 
 from calls import surroundings
 from calls.logkeys import DEAD_AFTER_MS, LIVE_KEY, checked_sid, events_key, meta_key
-from calls.models import Call, CallEvent, Recording, Turn
+from calls.models import Call, CallEvent, Recording, Turn, Waveform
 from calls.models.call import TRACE_ID_LENGTH
 from calls.services import carrier, entries, erasure, recordings, timeline
 from calls.services.entries import Entry
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     import redis
 
-    from calls.services.recordings import Stored
+    from calls.services.recordings import Pictured, Stored
     from calls.services.timeline import CallFacts, TurnFacts
 
 _log = structlog.get_logger(__name__)
@@ -135,7 +135,7 @@ def write(
             return Archived.ALREADY
         _write_events(call, source.entries)
         _write_turns(call, facts.turns)
-        _write_recording(call, stored)
+        _write_recording(call, stored, source.meta)
         _complete(call, known)
         _write_call(call, source, facts, is_remembered=is_remembered)
     return Archived.ARCHIVED
@@ -198,18 +198,26 @@ def _turn(call: Call, turn: TurnFacts) -> Turn:
     )
 
 
-def _write_recording(call: Call, stored: Stored | None) -> None:
+def _write_recording(call: Call, stored: Stored | None, meta: Mapping[str, str]) -> None:
     if stored is None:
         return
-    Recording.objects.update_or_create(
+    recording, _is_new = Recording.objects.update_or_create(
         call=call,
         defaults={
             "file": stored.file,
             "duration_ms": stored.duration_ms,
             "size_bytes": stored.size_bytes,
             "sha256": stored.sha256,
+            "starts_at_ms": _signed(meta.get("sound_from_ms")),
         },
     )
+    write_waveform(recording, stored.picture)
+
+
+def write_waveform(recording: Recording, picture: Pictured) -> Waveform:
+    """Keep what a recording looks like."""
+    shown = {"caller": picture.caller, "agent": picture.agent, "figures": picture.figures}
+    return Waveform.objects.update_or_create(recording=recording, defaults=shown)[0]
 
 
 def _write_call(call: Call, source: Source, facts: CallFacts, *, is_remembered: bool) -> None:
@@ -275,6 +283,12 @@ def _moment(unix_ms: int | None) -> datetime:
 
 def _whole(text: str | None) -> int | None:
     return int(text) if text and text.isascii() and text.isdigit() and len(text) < 16 else None
+
+
+def _signed(text: str | None) -> int:
+    """Milliseconds on the call's clock, which may lie before its start; 0 for what is none."""
+    digits = (text or "").removeprefix("-")
+    return int(text or 0) if digits.isascii() and digits.isdigit() and len(digits) < 10 else 0
 
 
 def _text(raw: bytes | str) -> str:

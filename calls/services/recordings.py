@@ -11,7 +11,7 @@ import hashlib
 import os
 import wave
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 from uuid import uuid4
@@ -20,12 +20,23 @@ import numpy as np
 
 from calls.codecs import mulaw
 from calls.logkeys import checked_sid
+from calls.media.peaks import PEAK_SAMPLES, Peaks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 RATE_HZ = 8000
-_CHUNK = 64 * 1024
+#: Frames that are read at once: whole peaks.
+_CHUNK = 400 * PEAK_SAMPLES
+
+
+@dataclass(frozen=True, slots=True)
+class Pictured:
+    """What is drawn and said of the sound: peaks of each side (``calls.media.peaks``), and figures by side."""
+
+    caller: bytes = b""
+    agent: bytes = b""
+    figures: dict[str, dict[str, float | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +47,7 @@ class Stored:
     duration_ms: int
     size_bytes: int
     sha256: str
+    picture: Pictured = Pictured()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +80,33 @@ def write_stereo(folder: Path, call_sid: str) -> Stored | None:
     try:
         with part.open("wb") as file:
             part.chmod(0o600)
-            _write(file, sides, samples)
+            picture = _write(file, sides, samples)
             file.flush()
             os.fsync(file.fileno())
         part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-    return Stored(target.name, samples * 1000 // RATE_HZ, target.stat().st_size, _sha256(target))
+    return Stored(target.name, samples * 1000 // RATE_HZ, target.stat().st_size, _sha256(target), picture)
+
+
+def picture_of(path: Path) -> Pictured:
+    """The same of a finished recording. Raises ``OSError``, and ``ValueError`` for a file that is no such recording."""
+    sides = Peaks(), Peaks()
+    try:
+        with wave.open(str(path), "rb") as wav:
+            if (wav.getnchannels(), wav.getsampwidth(), wav.getframerate()) != (2, 2, RATE_HZ):
+                raise ValueError(f"{path.name} is no stereo recording of 16 bit at 8 kHz")
+            while raw := wav.readframes(_CHUNK):
+                frames = np.frombuffer(raw, "<i2").reshape(-1, 2)
+                for side, samples in zip(sides, frames.T, strict=True):
+                    side.feed(samples)
+    except (wave.Error, EOFError) as error:
+        raise ValueError(f"{path.name} cannot be read as a WAV file: {error}") from error
+    return _pictured(*sides)
+
+
+def _pictured(caller: Peaks, agent: Peaks) -> Pictured:
+    return Pictured(caller.peaks, agent.peaks, {"caller": caller.figures(), "agent": agent.figures()})
 
 
 def stored_path(folder: Path, file: str) -> Path | None:
@@ -111,7 +143,8 @@ def raw_older_than(folder: Path, unix_s: float) -> Iterator[str]:
     yield from sorted(sid for sid in sids if (folder / f"{sid}.wav").is_file())
 
 
-def _write(file: BinaryIO, sides: Sides, samples: int) -> None:
+def _write(file: BinaryIO, sides: Sides, samples: int) -> Pictured:
+    caller, agent = Peaks(), Peaks()
     with ExitStack() as stack:
         left, right = (
             stack.enter_context(path.open("rb")) if path.is_file() else None for path in (sides.caller, sides.agent)
@@ -126,7 +159,10 @@ def _write(file: BinaryIO, sides: Sides, samples: int) -> None:
             frames = np.empty((count, 2), dtype="<i2")
             frames[:, 0] = _linear(left, count)
             frames[:, 1] = _linear(right, count)
+            caller.feed(frames[:, 0])
+            agent.feed(frames[:, 1])
             wav.writeframesraw(frames.tobytes())
+    return _pictured(caller, agent)
 
 
 def _linear(file: BinaryIO | None, count: int) -> mulaw.Samples:

@@ -28,7 +28,7 @@ from calls.models.call import NUMBER_LENGTH
 from calls.replay.log import CallRecord, Line
 from calls.services import archive, entries, erasure, timeline
 from calls.services.archive import Archived, Source
-from calls.services.recordings import RATE_HZ, Stored
+from calls.services.recordings import RATE_HZ, Stored, picture_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,6 +70,7 @@ class Facts(BaseModel):
     sip_response_code: int | None = Field(None, ge=0, lt=2**15)
     checked: bool = False
     violations: list[Found] = []
+    sound_from_ms: int = Field(0, gt=-(10**9), lt=10**9)
 
 
 def record_of(call_sid: str) -> CallRecord:
@@ -175,6 +176,7 @@ def _entry(line: Line) -> Entry:
 def _meta(facts: Facts, record: CallRecord, log: Sequence[Entry]) -> dict[str, str]:
     meta = {name: getattr(facts, name) for name in ("from_number", "to_number", "account_sid", "process")}
     meta["agent_version_id"] = _version_of(log)
+    meta["sound_from_ms"] = str(facts.sound_from_ms)
     meta["state_layout"] = json.dumps(record.layout)
     meta["violations"] = json.dumps([found.model_dump() for found in facts.violations])
     return meta | ({"checked": "1"} if facts.checked else {})
@@ -215,15 +217,16 @@ def _store_audio(sid: str, audio: bytes) -> Stored:
     if shape != (2, 2, RATE_HZ):
         raise TransferError("the file's recording is not 16 bit stereo at 8 kHz")
     folder = surroundings.recordings_dir()
-    part = folder / f"{sid}.wav.{uuid4().hex}.part"
+    target, part = folder / f"{sid}.wav", folder / f"{sid}.wav.{uuid4().hex}.part"
     try:
-        with part.open("wb") as target:
+        with part.open("wb") as file:
             part.chmod(0o600)
-            target.write(audio)
-        part.replace(folder / f"{sid}.wav")
+            file.write(audio)
+        part.replace(target)
     finally:
         part.unlink(missing_ok=True)
-    return Stored(f"{sid}.wav", samples * 1000 // RATE_HZ, len(audio), sha256(audio).hexdigest())
+    picture = picture_of(target)
+    return Stored(target.name, samples * 1000 // RATE_HZ, len(audio), sha256(audio).hexdigest(), picture)
 
 
 def archived_since(moment: datetime) -> list[str]:

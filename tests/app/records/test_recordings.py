@@ -53,6 +53,27 @@ def test_clicks_lie_where_they_were(tmp_path: Path) -> None:
     assert stored.sha256 == hashlib.sha256((tmp_path / stored.file).read_bytes()).hexdigest()
 
 
+def test_the_picture_is_the_same_from_the_raw_sides_and_from_the_file(tmp_path: Path) -> None:
+    """More than one piece is read, and the last one ends within a peak."""
+    sides(tmp_path, b"\x80" * 70_001 + b"\xff" * 3_000, b"\xff" * 20_000 + b"\x10" * 1_000)
+
+    stored = recordings.write_stereo(tmp_path, SID)
+
+    assert stored
+    picture = stored.picture
+    assert len(picture.caller) == len(picture.agent) == -(-73_001 // 160)
+    assert picture.caller[0] > 250
+    assert (picture.agent[124], picture.agent[125]) == (0, int(recordings.mulaw.to_samples(b"\x10")[0]) * -256 // 32768)
+    assert recordings.picture_of(tmp_path / stored.file) == picture
+
+
+def test_a_file_that_is_no_recording_has_no_picture(tmp_path: Path) -> None:
+    path = tmp_path / "x.wav"
+    path.write_bytes(b"RIFF")
+    with pytest.raises(ValueError, match=r"x\.wav"):
+        recordings.picture_of(path)
+
+
 def test_every_code_is_expanded_by_the_standard(tmp_path: Path) -> None:
     sides(tmp_path, bytes(range(256)), None)
 

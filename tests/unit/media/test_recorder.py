@@ -45,11 +45,11 @@ class Tape:
         self.frame = 0
 
     def hear(self, frames: int = 1, byte: bytes = b"c") -> None:
-        """So many frames of the caller, in real time."""
+        """So many frames of the caller, in real time: each arrives when it has been spoken."""
         for _ in range(frames):
+            self.now_ms += FRAME_MS
             self.recorder.heard(self.frame * FRAME_MS, byte * FRAME)
             self.frame += 1
-            self.now_ms += FRAME_MS
 
     def close(self) -> tuple[bytes, bytes]:
         self.recorder.close().result()
@@ -152,7 +152,7 @@ def test_files_grow_while_the_call_runs_and_end_the_same_at_any_boundary(tape: T
     tape.hear(60, b"d")
     assert tape.executor.writes == 70 * FRAME // FLUSH_BYTES
     on_disk = [path.stat().st_size for path in paths(tape.folder, "CA1")]
-    assert on_disk == [FLUSH_BYTES, FLUSH_BYTES - FRAME]
+    assert on_disk == [FLUSH_BYTES, FLUSH_BYTES]
     tape.hear(200, b"e")
     caller, agent = tape.close()
     assert caller == b"c" * 1600 + b"d" * 9600 + b"e" * 32_000
