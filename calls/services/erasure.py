@@ -178,6 +178,7 @@ _PARTS = {
     "calls.Turn": "turns",
     "calls.CallEvent": "events",
     "calls.Recording": "recordings",
+    "calls.Waveform": "waveforms",
 }
 #: What stands in a booking in place of the name.
 NAMELESS = "(erased)"

@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("calls", "0009_turn_causes"),
+        ("calls", "0010_test_calls"),
     ]
 
     operations = [
