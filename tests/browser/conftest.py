@@ -15,7 +15,7 @@ import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from tests.browser.console import Console, Loop, allow_sync_beside_playwright, serve
-from tests.line.conftest import Line, agent, open_line, unused_tcp_port  # noqa: F401 - fixtures
+from tests.line import conftest as lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
     from calls.conf import CallsConf
+    from tests.line.conftest import Line
+
+agent, unused_tcp_port = lines.agent, lines.unused_tcp_port  # fixtures
 
 #: A page is there when it is there: how long it takes is the machine's, which has other things to do.
 expect.set_options(timeout=30_000)
@@ -93,7 +96,7 @@ def line(
     settings.DATA_DIR = str(tmp_path)
     settings.ALLOWED_HOSTS = ["127.0.0.1"]
     stack = AsyncExitStack()
-    yield loop.run(open_line(stack, calls_conf, unused_tcp_port))
+    yield loop.run(lines.open_line(stack, calls_conf, unused_tcp_port))
     loop.run(stack.aclose())
 
 
