@@ -10,6 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from calls.models import CallEvent, Turn
+    from calls.services.entries import Entry
+    from calls.services.timeline import TurnFacts
 
 #: Silence before an answer, from the caller's last sound: what we aim at in the median, and from where on it is slow.
 #: People take a second for thinking; the field's median is about one and a half.
@@ -17,6 +19,8 @@ OBJECTIVE_MS = 1000
 SLOW_MS = 1500
 #: How far the detector's start of speech may lie after the recogniser's start of the turn it belongs to.
 _SAME_START_MS = 300
+#: What tells that the caller speaks: the detector, or the recogniser where it is first.
+_BARGE_INS = ("SpeechStarted", "TurnOpened")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,9 @@ class Course:
     opened_ms: list[int] = field(default_factory=list)
     voiced_ms: list[int] = field(default_factory=list)
     said_ms: dict[int, dict[int, int]] = field(default_factory=dict)
+    stopped_ms: dict[int, int] = field(
+        default_factory=dict
+    )  # by turn: from the caller's first sound until we were silent
 
     def began_ms(self, turn: Turn, after_ms: int) -> int | None:
         """First sound of the caller's words in this turn, later than ``after_ms``; ``None`` where they said none."""
@@ -53,7 +60,7 @@ class Course:
         voiced = _latest(self.voiced_ms, after_ms, until)
         return next((at_ms for at_ms in (voiced, opened) if at_ms is not None), turn.speech_ended_ms)
 
-    def waits(self, turn: Turn) -> Waits | None:
+    def waits(self, turn: Turn | TurnFacts) -> Waits | None:
         """What the answer waited for; ``None`` where there is no latency, nothing was given to the voice, or a filler
         came first."""
         ended, committed, sounded = turn.speech_ended_ms, turn.committed_ms, turn.first_audio_ms
@@ -66,7 +73,7 @@ class Course:
         text = max(sure, said)
         return Waits(sure - ended, text - sure, sounded - text)
 
-    def _first_said_ms(self, turn: Turn) -> int | None:
+    def _first_said_ms(self, turn: Turn | TurnFacts) -> int | None:
         """When the attempt that was heard first gave its first words to the voice."""
         sounded = turn.first_audio_ms
         attempts = self.said_ms.get(turn.number, {})
@@ -74,12 +81,18 @@ class Course:
         return before[-1] if before else None
 
 
-def course(log: Iterable[CallEvent]) -> Course:
+def course(log: Iterable[CallEvent] | Iterable[Entry]) -> Course:
     """The course of a call, from entries in order; what is no part of it, or broken, is passed over."""
     found = Course()
+    cause, speaks = "", False
     for entry in log:
         data = entry.data if isinstance(entry.data, dict) else {}
-        if entry.type == "TurnOpened":
+        if entry.kind == "event":
+            cause = entry.type
+            speaks = cause == "SpeechStarted" or (speaks and cause != "SpeechEnded")
+        if entry.type == "Clear" and cause in _BARGE_INS and speaks and found.voiced_ms:
+            found.stopped_ms.setdefault(entry.turn, max(0, entry.at_ms - found.voiced_ms[-1]))
+        elif entry.type == "TurnOpened":
             found.opened_ms.append(entry.at_ms)
         elif entry.type == "SpeechStarted" and isinstance(data.get("voiced_at_ms"), int):
             found.voiced_ms.append(data["voiced_at_ms"])

@@ -111,7 +111,9 @@ class Turn(models.Model):
     """One exchange: what the caller said, what was generated, and how much of it was heard.
 
     ``recalled`` is what of the caller's memory was found for it (``calls.services.timeline.TurnFacts``), empty without one.
-    ``causes`` is what failed in it, mended or not, in order (``calls.core.commands.TurnClosed``).
+    ``causes`` is what failed in it, mended or not, in order (``calls.core.commands.TurnClosed``). ``turn_end_wait_ms``,
+    ``model_wait_ms`` and ``voice_wait_ms`` are what its latency is made of (``calls.timeline_turns.Waits``); ``stopped_after_ms`` is
+    how long after the caller's first sound it was silent.
     """
 
     class Outcome(models.TextChoices):
@@ -136,6 +138,10 @@ class Turn(models.Model):
     first_audio_ms = models.PositiveBigIntegerField(null=True, blank=True)
     closed_ms = models.PositiveBigIntegerField(null=True, blank=True)
     latency_ms = models.PositiveIntegerField("latency", null=True, blank=True)
+    turn_end_wait_ms = models.PositiveIntegerField("wait for the end of the turn", null=True, blank=True)
+    model_wait_ms = models.PositiveIntegerField("wait for the model", null=True, blank=True)
+    voice_wait_ms = models.PositiveIntegerField("wait for the voice", null=True, blank=True)
+    stopped_after_ms = models.PositiveIntegerField("silent after an interruption", null=True, blank=True)
     wasted_chars = models.PositiveIntegerField(default=0)
     wasted_tokens = models.PositiveIntegerField(default=0)
     spoken_words = models.JSONField("what became of each word", default=list, blank=True)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import batched
@@ -28,6 +28,7 @@ from calls.models import Call, CallEvent, Recording, Turn, Waveform
 from calls.models.call import TRACE_ID_LENGTH
 from calls.services import carrier, entries, erasure, recordings, timeline
 from calls.services.entries import Entry
+from calls.timeline_turns import course
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 
     from calls.services.recordings import Pictured, Stored
     from calls.services.timeline import CallFacts, TurnFacts
+    from calls.timeline_turns import Course, Waits
 
 _log = structlog.get_logger(__name__)
 
@@ -134,7 +136,7 @@ def write(
         if call.archived_at and call.entry_count >= facts.entries and _has(call, stored):
             return Archived.ALREADY
         _write_events(call, source.entries)
-        _write_turns(call, facts.turns)
+        _write_turns(call, facts.turns, course(source.entries))
         _write_recording(call, stored, source.meta)
         _complete(call, known)
         _write_call(call, source, facts, is_remembered=is_remembered)
@@ -167,15 +169,15 @@ def _event(call: Call, entry: Entry) -> CallEvent:
     )
 
 
-def _write_turns(call: Call, turns: Iterable[TurnFacts]) -> None:
-    rows = [_turn(call, turn) for turn in turns]
+def _write_turns(call: Call, turns: Iterable[TurnFacts], times: Course) -> None:
+    rows = [_turn(call, turn, times) for turn in turns]
     columns = [f.name for f in Turn._meta.concrete_fields if f.name not in ("id", "call", "number") and not f.generated]
     Turn.objects.bulk_create(
         rows, batch_size=_ROWS, update_conflicts=True, unique_fields=["call", "number"], update_fields=columns
     )
 
 
-def _turn(call: Call, turn: TurnFacts) -> Turn:
+def _turn(call: Call, turn: TurnFacts, times: Course) -> Turn:
     return Turn(
         call=call,
         number=turn.number,
@@ -190,12 +192,18 @@ def _turn(call: Call, turn: TurnFacts) -> Turn:
         first_audio_ms=turn.first_audio_ms,
         closed_ms=turn.closed_ms,
         latency_ms=turn.latency_ms,
+        **_waits(times.waits(turn)),
+        stopped_after_ms=times.stopped_ms.get(turn.number),
         wasted_chars=turn.wasted_chars,
         wasted_tokens=turn.wasted_tokens,
         spoken_words=list(turn.spoken_words),
         recalled=turn.recalled,
         causes=list(turn.causes),
     )
+
+
+def _waits(waits: Waits | None) -> dict[str, int]:
+    return {f"{name}_wait_ms": ms for name, ms in asdict(waits).items()} if waits else {}
 
 
 def _write_recording(call: Call, stored: Stored | None, meta: Mapping[str, str]) -> None:

@@ -63,6 +63,8 @@ def test_a_call_becomes_rows(archived: Callable[[Conversation], Call], version: 
     assert cut.heard_text == "Gladly! We are open from noon to ten in"
     assert cut.generated_text.startswith(cut.heard_text)
     assert cut.latency_ms == cut.first_audio_ms - cut.speech_ended_ms == 720  # type: ignore[operator]
+    assert (cut.turn_end_wait_ms, cut.model_wait_ms, cut.voice_wait_ms) == (260, 310, 150)
+    assert cut.stopped_after_ms == 90  # the detector's time to be sure; at once after that
     assert call.turns.get(number=0).latency_ms is None
     assert (call.latency_median_ms, call.latency_max_ms) == (920, 1390)
 
