@@ -1,4 +1,4 @@
-"""What watching a call costs beside its turn logic: metrics, log lines, traces. CPU time per step, and against the core's.
+"""What watching a call costs beside its turn logic: metrics, log lines, the live board, traces. CPU time per step, and against the core's.
 
 A recorded call of six turns, its events fed to the core again; then its steps published to each of those who watch.
 """
@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import orjson
 import structlog
 
 from calls.bus import Bus, StepTaken
@@ -20,6 +21,7 @@ from calls.conf import TraceConf
 from calls.core.machine import step
 from calls.core.record import event_from
 from calls.core.state import State
+from calls.liverow import LiveRow, identity_of
 from calls.logcontext import CallPlace
 from calls.metrics import CallMetrics
 from calls.replay.callfile import read
@@ -91,6 +93,25 @@ def main() -> None:
         tracing = Tracing(provider.get_tracer("bench"), keeper, conf)
         return lambda bus: CallTrace(bus, ticket, fresh(), tracing, ("gpt-6-luna", "sonic-3.5"), time.time_ns())
 
+    identity = identity_of(ticket, "gpt-6-luna", taken[0].wall_ms)
+
+    def board_row(bus: Bus) -> LiveRow:
+        row, changed = LiveRow(identity), {}
+
+        def note(one: StepTaken, _: StepTaken) -> None:
+            row.take(one)
+            changed[identity.call_sid] = None
+
+        bus.subscribe(StepTaken, note)
+        return row
+
+    def looked_at() -> None:
+        row = LiveRow(identity)
+        for number, one in enumerate(taken):
+            row.take(one)
+            if number % 10 == 0:
+                orjson.dumps(row.facts(one.wall_ms))
+
     def core() -> None:
         state = State()
         for event in recorded:
@@ -104,15 +125,19 @@ def main() -> None:
         "bus without anybody": cpu_us(lambda: publish(lambda bus: None), steps),
         "metrics": cpu_us(lambda: publish(lambda bus: CallMetrics(bus, lambda: 0)), steps),
         "log lines": cpu_us(lambda: publish(lambda bus: CallLog(bus, ticket, CallPlace("", ""))), steps),
+        "live board, a row kept": cpu_us(lambda: publish(board_row), steps),
         "trace, kept": cpu_us(lambda: publish(traced(1.0)), steps),
         "trace, let go of at the end": cpu_us(lambda: publish(traced(0.0)), steps),
     }
+    kept = rows["live board, a row kept"] - rows["bus without anybody"]
+    looks = (cpu_us(looked_at, steps) - kept) * 10
     lines = written.getvalue().count("\n") // ROUNDS
     print(f"{steps} steps, {turns} turns, {lines} lines")
     for name, figure in rows.items():
         print(
             f"{name:30} {figure:7.1f} µs a step   {figure * steps / turns / 1000:7.2f} ms a turn   {figure / base:5.2f} x"
         )
+    print(f"{'the row, shown once':30} {looks:7.1f} µs, at most four times a second while somebody looks")
 
 
 def raise_it(error: BaseException) -> None:

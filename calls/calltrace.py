@@ -17,6 +17,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status,
 
 from calls.core.commands import EndCall, TurnClosed
 from calls.core.events import CallStarted, ToolSettled
+from calls.core.state import FAILED_ENDS
 from calls.stages import Stage, StageNotes
 from calls.tracing import SAMPLED
 
@@ -30,13 +31,6 @@ if TYPE_CHECKING:
     from calls.tickets import Ticket
     from calls.tracing import Tracing
 
-#: End reasons of calls in which something failed.
-FAILED_ENDS = frozenset(
-    {
-        "stream_lost", "media_silent", "protocol_error", "ear_failed", "model_failed", "voice_failed", "overload",
-        "internal_error",
-    }
-)  # fmt: skip
 _NS_PER_MS = 1_000_000
 _ERROR = Status(StatusCode.ERROR)
 

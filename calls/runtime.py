@@ -28,6 +28,7 @@ from calls.core.events import HangUpAsked
 from calls.core.policy import AgentProfile
 from calls.core.state import Phase
 from calls.eventlog import LogWriter
+from calls.livefeed import LiveFeed
 from calls.logcontext import enter
 from calls.loopwatch import LoopWatch
 from calls.media.vad import Batch, VadConf
@@ -84,6 +85,7 @@ class Runtime:
     memory: Memory | None = None
     traces: Traces = field(default_factory=Traces)
     breakers: Breakers = field(default_factory=Breakers)
+    feed: LiveFeed | None = None
     closers: tuple[Callable[[], Awaitable[object]], ...] = ()
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
@@ -97,6 +99,8 @@ class Runtime:
         )
         metrics.CALLS_CAPACITY.set(self.registry.max_calls)
         self._background(self.log_writer.run(), "log-writer")
+        if self.feed is not None:
+            self._background(self.feed.run(), "live-feed")
         beat = partial(self.registry.observe, "loop_lag")
         self._background(LoopWatch(on_beat=beat).run(), "loop-watch")
         self.warm_model()
@@ -248,8 +252,8 @@ class Runtime:
         await self.log_writer.aclose()
         for task in self._tasks:
             task.cancel()
-        memory = [self.memory.aclose] if self.memory is not None else []
-        for close in (self.model.aclose, self.control.aclose, *memory, *self.closers, self.redis.aclose):
+        parts = [part.aclose for part in (self.feed, self.memory) if part is not None]
+        for close in (self.model.aclose, self.control.aclose, *parts, *self.closers, self.redis.aclose):
             try:
                 await close()
             except Exception as error:  # noqa: BLE001 - the rest must be closed all the same

@@ -25,6 +25,7 @@ from calls.calllog import CallLog
 from calls.calltrace import CallTrace
 from calls.codecs.twilio import Dtmf, Mark, Media, parse_mark_name
 from calls.core.events import CarrierGone, DtmfPressed, MarkReturned, SpeechEnded, SpeechStarted
+from calls.liverow import identity_of
 from calls.mailbox import Clock, Mailbox
 from calls.media.gate import Gate
 from calls.media.recorder import Recorder
@@ -87,9 +88,12 @@ class Session:
         if not ticket.is_test:
             CallMetrics(bus, clock.now_ms)
         CallLog(bus, ticket, place)
+        model = ticket.agent.model or runtime.conf.openai.model
+        if runtime.feed is not None:
+            runtime.feed.open(identity_of(ticket, model, time.time_ns() // 1_000_000), bus)
         self._spans: CallTrace | None = None
         if (tracing := runtime.traces.on) is not None:
-            models = ticket.agent.model or runtime.conf.openai.model, runtime.conf.cartesia.tts_model
+            models = model, runtime.conf.cartesia.tts_model
             self._spans = CallTrace(bus, ticket, parent, tracing, models, time.time_ns())
         if is_watched(ticket.call_sid, runtime.conf.check_share):
             CallCheck(bus, ticket.call_sid, self._log.add_fact)
@@ -166,6 +170,8 @@ class Session:
         if self._watch is not None:
             self._watch.cancel()
         self._gone = True
+        if self._runtime.feed is not None:
+            self._runtime.feed.close(self.ticket.call_sid, end_reason)
         with suppress(Exception):
             self._carrier.close()
         if self._remembering is not None:

@@ -7,9 +7,11 @@ import os
 import secrets
 import socket
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
+from channels.layers import get_channel_layer
+from django.conf import settings
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
@@ -18,6 +20,7 @@ from calls.breakers import Breakers
 from calls.breakersync import Sharing
 from calls.callermemory import CallerMemory
 from calls.eventlog import LogWriter
+from calls.livefeed import FeedConf, LiveFeed
 from calls.media import vad
 from calls.providers.cartesia.client import CartesiaClient
 from calls.providers.cartesia.stt import make_ear
@@ -79,12 +82,14 @@ def build_for(
     sharing = Sharing(breakers, conf.redis_url)
     sharing.start()
     cartesia = CartesiaClient(conf.cartesia, breakers)
+    registry = Registry(conf.limits.max_calls, _RESERVATION_S, strains=Strains(_bounds(conf.limits)))
+    process = f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}"
     built = Runtime(
         conf=conf,
         redis=client,
         tickets=Tickets(client, twilio.token_ttl_s),
         signatures=SignatureChecker(twilio.auth_token, twilio.public_base_url, twilio.stream_url),
-        registry=Registry(conf.limits.max_calls, _RESERVATION_S, strains=Strains(_bounds(conf.limits))),
+        registry=registry,
         log_writer=LogWriter(client, archive, database),
         model=OpenAIModel(conf.openai, breakers),
         control=TwilioControl(twilio, breakers.of("twilio.rest")),
@@ -96,8 +101,9 @@ def build_for(
         recordings_dir=surroundings.recordings_dir(),
         memory=CallerMemory(memories),
         traces=telemetry.current(),
-        process_name=f"{socket.gethostname()}:{os.getpid()}:{secrets.token_hex(4)}",
+        process_name=process,
         breakers=breakers,
+        feed=LiveFeed(client, _tell_group, process, lambda: _about(registry, breakers), _feed_conf()),
         closers=(cartesia.aclose, lambda: asyncio.to_thread(sharing.stop)),
     )
     health.set_live_provider(
@@ -110,6 +116,20 @@ def build_for(
         )
     )
     return built
+
+
+async def _tell_group(group: str, message: dict[str, Any]) -> None:
+    """Found anew each time: the layer belongs to the loop that asks."""
+    await get_channel_layer().group_send(group, message)
+
+
+def _about(registry: Registry, breakers: Breakers) -> dict[str, Any]:
+    """What the live board is told of this process beside its calls."""
+    return {"capacity": registry.max_calls, "draining": registry.draining, "breakers": breakers.phases}
+
+
+def _feed_conf() -> FeedConf:
+    return FeedConf(linger_ms=settings.BOARD_LINGER_S * 1000)
 
 
 def _bounds(limits: LimitsConf) -> Bounds:

@@ -63,6 +63,14 @@ END_REASONS: dict[str, str] = {
     "process_died": "the process died; the record was closed by the sweeper",
 }
 
+#: Those that nobody wanted.
+FAILED_ENDS = frozenset(
+    {
+        "stream_lost", "media_silent", "protocol_error", "ear_failed", "model_failed", "voice_failed", "overload",
+        "internal_error", "process_died",
+    }
+)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class ToolRun:

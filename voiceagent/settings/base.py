@@ -44,6 +44,8 @@ OPENAI_BASE_URL = _calls.openai.base_url
 DEBUG = _site.debug
 #: What the console's header calls this installation.
 ENVIRONMENT = _site.environment
+#: How long a call that has ended stays on the live board, in seconds.
+BOARD_LINGER_S = 30
 #: Shown by scrapers from outside; empty: there are none.
 METRICS_TOKEN = _site.metrics_token
 DATA_DIR = _calls.data_dir
