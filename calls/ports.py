@@ -23,6 +23,10 @@ Post = Callable[[Event], None]
 class Ear(Protocol):
     """Speech-to-text for one call: µ-law 8 kHz in, ``TurnOpened … TurnEnded``, ``EarReady``, ``EarFailed`` out."""
 
+    @property
+    def dropped_frames(self) -> int:
+        """Frames that a slow recogniser never got."""
+
     async def run(self) -> None:
         """Connect and pump until ``aclose`` or cancellation. Returns; never raises for the vendor."""
 

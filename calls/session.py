@@ -7,9 +7,10 @@ core. The session outlives the socket: what is left to do after a close is done 
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -44,6 +45,37 @@ if TYPE_CHECKING:
     from calls.tickets import Ticket
 
 _log = structlog.get_logger(__name__)
+
+
+#: A frame that comes this much later than the quickest one of its call is late: the recogniser's words come later too.
+LATE_MS = 60
+
+
+@dataclass(slots=True)
+class Frames:
+    """How a call's frames and events arrived: ``worst_ms`` is the latest frame's lateness, ``waited_ms`` the longest that an
+    event lay in the mailbox."""
+
+    frames: int = 0
+    late: int = 0
+    worst_ms: int = 0
+    waited_ms: int = 0
+
+    def arrived(self, late_ms: int) -> None:
+        """A frame; the hot path."""
+        self.frames += 1
+        if late_ms > LATE_MS:
+            self.late += 1
+        if late_ms > self.worst_ms:
+            self.worst_ms = late_ms
+
+    def on_step(self, step: StepTaken, _step: StepTaken) -> None:
+        """An event was taken out."""
+        self.waited_ms = max(self.waited_ms, step.waited_us // 1000)
+
+    def figures(self) -> dict[str, int]:
+        """All of them, by name."""
+        return asdict(self)
 
 
 class Session:
@@ -100,6 +132,8 @@ class Session:
         self._gone = False
         self._last_media_ms = 0
         self._least_delay_ms = 1 << 62
+        self._frames = Frames()
+        bus.subscribe(StepTaken, self._frames.on_step)
         self._watch: asyncio.TimerHandle | None = None
         self._remembering: asyncio.Task[None] | None = None
 
@@ -115,7 +149,9 @@ class Session:
         if delay_ms < self._least_delay_ms:
             self._least_delay_ms = delay_ms
         if not self.ticket.is_test:  # its network is what the operator set it to be
-            metrics.FRAME_LATENESS.observe(delay_ms - self._least_delay_ms)
+            late_ms = delay_ms - self._least_delay_ms
+        metrics.FRAME_LATENESS.observe(late_ms)
+        self._frames.arrived(late_ms)
         self._ear.feed(media.payload)
         self._recorder.heard(media.timestamp_ms, media.payload)
         self._detector.feed(media.payload, now_ms)
@@ -187,6 +223,7 @@ class Session:
             _log.error("recording.lost", call_sid=self.ticket.call_sid, error=str(error))
         if self._spans is not None:
             self._close_trace(self._spans, end_reason)
+        self._log.add_fact("audio", json.dumps(self._frames.figures() | {"dropped": self._ear.dropped_frames}))
         await self._log.aclose(end_reason)
 
     def _watch_media(self) -> None:

@@ -26,7 +26,8 @@ class Call(models.Model):
     ``violations`` lists ``{"invariant": name, "step": number}`` where the invariants were watched as it happened;
     ``state_layout`` is what the digests of its events are over. ``remember_due_at``: when what was said is handed to the
     memory, at the earliest; empty where it was, or where nothing is to be remembered. ``trace_id`` stands in the call's log
-    lines too; ``trace_kept`` says that its trace was exported. ``is_test``: an operator called from the console; it counts in no
+    lines too; ``audio``: how its frames arrived (``calls.session.Frames``, and ``dropped``: those that a slow recogniser lost);
+    ``trace_kept`` says that its trace was exported. ``is_test``: an operator called from the console; it counts in no
     objective.
     """
 
@@ -69,6 +70,9 @@ class Call(models.Model):
     entry_count = models.PositiveIntegerField("log entries", default=0)
     broken_count = models.PositiveIntegerField("broken log entries", default=0)
     state_layout = models.JSONField(default=dict, db_default=Value({}, models.JSONField()), editable=False)
+    audio = models.JSONField(
+        "how its frames arrived", default=dict, db_default=Value({}, models.JSONField()), editable=False
+    )
     checked = models.BooleanField("invariants watched", default=False, db_default=False)
     violations = models.JSONField("invariants violated", default=list, db_default=Value([], models.JSONField()))
     archived_at = models.DateTimeField("archived", null=True, blank=True)

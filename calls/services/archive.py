@@ -249,6 +249,7 @@ def _write_call(call: Call, source: Source, facts: CallFacts, *, is_remembered: 
     call.process = source.meta.get("process", "")[:255]
     call.state_layout = _parsed(source.meta.get("state_layout"), dict)
     call.checked = "checked" in source.meta
+    call.audio = _counts(_parsed(source.meta.get("audio"), dict))
     call.violations = _parsed(source.meta.get("violations"), list)
     call.archived_at = timezone.now()
     # With the rows or not at all: what was said cannot get lost between here and the memory.
@@ -271,6 +272,11 @@ def _parsed(text: str | None, kind: type) -> Any:
     except (ValueError, RecursionError):
         return kind()
     return value if isinstance(value, kind) else kind()
+
+
+def _counts(found: Mapping[str, Any]) -> dict[str, int]:
+    """Those that are counts: the meta is read from outside."""
+    return {name: value for name, value in found.items() if type(value) is int and 0 <= value < 2**53}
 
 
 def _let_go(sid: str, client: redis.Redis) -> None:

@@ -58,6 +58,8 @@ async def test_a_call_is_greeted_answered_and_archived(line: Line, talk: Callabl
     assert turns[1].outcome == "answered"
     assert row.end_reason == "caller_hung_up"
     assert row.from_number == "+15550001111"
+    assert row.audio["frames"] > 100
+    assert set(row.audio) == {"frames", "late", "worst_ms", "waited_ms", "dropped"}
 
 
 async def test_a_barge_in_stops_the_reply_and_nothing_of_it_follows(line: Line, talk: Callable[[int], bytes]) -> None:
