@@ -30,7 +30,7 @@ from memory.embedding.port import Embedder
 from memory.embedding.vectors import vectors_for
 from memory.keys import What
 from memory.meaning import Meaning
-from memory.services import wishes
+from memory.services import tombstones, wishes
 from memory.services.uses import count_uses
 from memory.stores.l1 import L1, Told
 
@@ -130,6 +130,7 @@ class CallMemory:
         self._index: CallerIndex | None = None
         self._is_whole = True
         self._is_erased = False
+        self._is_unwanted = False
         self._changes = 0
         self._before = ""
         #: What belongs to this call alone, by id: said in it, or told to be remembered. It is not in the database yet.
@@ -196,13 +197,19 @@ class CallMemory:
         card = selectors.card(self._person) if self._person else None
         if self._person and card:
             self._resources.l1.put_card(self._person, people.sealed_key(self._person), card)
+        # Last: a card that was laid after the caller's word not to be remembered is taken away here.
+        self._is_unwanted = tombstones.never(self.key_hash)
+        if self._is_unwanted:
+            self._resources.l1.drop_card(self.key_hash)
+            return Card()
         return card or Card()
 
     def _read_index(self) -> tuple[CallerIndex, bool]:
         """In a thread, while the greeting is spoken: to read 2,000 rows and count their words takes some 100 ms."""
         # The card in Redis may outlive its caller by a moment: rows are asked of the database alone.
         self._person = people.by_hash(self.key_hash) if self.key_hash else None
-        return index_of(self._person, self._resources.embedder)
+        self._is_unwanted = tombstones.never(self.key_hash)
+        return index_of(None if self._is_unwanted else self._person, self._resources.embedder)
 
     # --- while the call runs ------------------------------------------------------------------------------------------
 
@@ -294,7 +301,7 @@ class CallMemory:
         if why := told.refusal(text, said, self._locale):
             raise NotRemembered(why)
         row_id = f"told:{key}"
-        is_known = bool(self.key_hash) and not self._is_erased and not self.reads_only
+        is_known = bool(self.key_hash) and not (self._is_erased or self._is_unwanted or self.reads_only)
         if row_id in self._own:
             return is_known
         text = text.strip()[:_MOST_TOLD_CHARS]

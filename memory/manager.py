@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -22,10 +22,10 @@ from memory.core import budget
 from memory.core.budget import ITEM_CHARS, context, shortened
 from memory.core.index import CallerIndex, Ranking
 from memory.core.text import question
-from memory.core.values import Card, Hit, Kind, Said
+from memory.core.values import Card, Hit, Kind, Level, Said
 from memory.live import LOOKED_AT, CallMemory, NotRemembered, Outcome, Recollection, index_of
 from memory.selectors import Fact, Line
-from memory.services import chain, correcting, erasure, exporting
+from memory.services import cards, chain, correcting, erasure, exporting, tombstones
 from memory.services.importing import Import
 from memory.services.writing import Erased, refuse_erased, write_conversation
 from memory.stores.l1 import L1
@@ -72,6 +72,24 @@ class Found:
     fact: Fact | None = None
     line: Line | None = None
     around: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A recall tried out. L1 is the ``card`` (``on_card``: ids of its facts), L2 the index of ``rows``, L3 what was fetched
+    from the archive of a caller with more than an index holds (``archived`` rows; ``archive_ms`` is ``None`` where the
+    index holds all). A call loads card and index while it rings: ``card_ms`` and ``load_ms`` are no part of a recall."""
+
+    recollection: Recollection
+    card: Card
+    on_card: frozenset[str]
+    rows: int
+    archived: int
+    card_ms: float
+    load_ms: float
+    embed_ms: float
+    archive_ms: float | None
+    search_ms: float
 
 
 class MCPMemoryManager:
@@ -131,11 +149,11 @@ class MCPMemoryManager:
             return None
         if facts := selectors.facts(person, ids=[wanted]):
             return Found(fact=facts[0])
-        lines = selectors.lines(person, ids=[wanted])
+        lines = selectors.lines(person, ids=[wanted], told=True)
         if not lines:
             return None
         line = lines[0]
-        every = selectors.lines(person, conversation=line.conversation)
+        every = selectors.lines(person, conversation=line.conversation, told=True)
         return Found(line=line, around=tuple(one for one in every if abs(one.seq - line.seq) <= 3))
 
     def timeline(
@@ -153,24 +171,42 @@ class MCPMemoryManager:
         every = selectors.facts(person, kinds=[Kind.SUMMARY.value])
         return sorted((one for one in every if one.retired_at is None), key=lambda one: one.valid_from, reverse=True)
 
-    def probe(self, person: Person, text: str) -> Recollection:
+    def probe(self, person: Person, text: str) -> Probe:
         """What a call of this caller would recall now for ``text``, with the time each part took. Raises ``ValueError``."""
         asked = self._asked(text)
+        began = time.perf_counter()
+        card, on_card = self.profile(person), cards.on_card(person, now=timezone.now())
+        carded = time.perf_counter()
         index, is_whole = index_of(person, self.embedder)
         started = time.perf_counter()
         vector = self.embedder.embed_query(index.in_first_person(asked))
         embedded = time.perf_counter()
-        if not is_whole:
-            for row in selectors.legs(person, asked, vector.tobytes(), self.embedder.name):
-                index.put(row)
-        hits = budget.choose(index.search(asked, vector, timezone.now(), LOOKED_AT))
+        older = [] if is_whole else selectors.legs(person, asked, vector.tobytes(), self.embedder.name)
+        archived = {row.id for row in older if row.id not in index}
+        for row in older:
+            index.put(row)
+        fetched = time.perf_counter()
+        found = index.search(asked, vector, timezone.now(), LOOKED_AT)
+        hits = budget.choose([replace(hit, level=Level.L3) if hit.row.id in archived else hit for hit in found])
         ended = time.perf_counter()
-        return Recollection(
+        recollection = Recollection(
             Outcome.FULL if len(index) else Outcome.EMPTY,
             round((ended - started) * 1000),
             tuple(hits),
             embedded_ms=round((embedded - started) * 1000),
             searched_ms=round((ended - embedded) * 1000),
+        )
+        return Probe(
+            recollection,
+            card,
+            on_card,
+            rows=len(index) - len(archived),
+            archived=len(archived),
+            card_ms=(carded - began) * 1000,
+            load_ms=(started - carded) * 1000,
+            embed_ms=(embedded - started) * 1000,
+            archive_ms=None if is_whole else (fetched - embedded) * 1000,
+            search_ms=(ended - fetched) * 1000,
         )
 
     # --- writing ------------------------------------------------------------------------------------------------------
@@ -185,9 +221,10 @@ class MCPMemoryManager:
         ended_at: datetime | None = None,
         locale: str = "en",
     ) -> Written | None:
-        """Write what was said in a call, and queue what is done with it; ``None`` for a withheld number. Raises ``Erased``."""
+        """Write what was said in a call, and queue what is done with it; ``None`` for a withheld number, and for a caller
+        who is not to be remembered. Raises ``Erased``."""
         key_hash = people.hash_of(number)
-        if not key_hash:
+        if not key_hash or tombstones.never(key_hash):
             return None
         refuse_erased(key_hash, call_sid, began_at)  # before anything of the caller is made anew
         person = people.ensure(number, locale)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from django.db.models import Model, QuerySet
 
     from memory.people import Person
+    from memory.selectors import Fact
 
 #: True now, as far as we know, and not too old to be told unasked.
 CURRENT = Q(status=Status.ACTIVE, retired_at__isnull=True) & (Q(expires_at__isnull=True) | Q(expires_at__gt=Now()))
@@ -30,7 +31,8 @@ STATES: Mapping[str, Q] = {
     "disputed": Q(status=Status.DISPUTED, retired_at__isnull=True),
     "superseded": Q(status=Status.SUPERSEDED, retired_at__isnull=True),
     "retracted": Q(status=Status.RETRACTED, retired_at__isnull=True),
-    "corrected": Q(retired_at__isnull=False),
+    "corrected": Q(retired_at__isnull=False, forgotten_at__isnull=True),
+    "forgotten": Q(forgotten_at__isnull=False),
     "expired": Q(status=Status.ACTIVE, retired_at__isnull=True, expires_at__lte=Now()),
 }
 #: Callers of one name that a search finds.
@@ -41,8 +43,11 @@ UNREAD = Q(card_at__isnull=True)
 FAILED = Q(card_at__isnull=True) & ~Q(distil_error="")
 
 
-def state_of(status: str, retired_at: datetime | None, expires_at: datetime | None, now: datetime) -> str:
+def state_of(fact: Fact | Memory, now: datetime) -> str:
     """A fact's state, by the names of ``STATES``."""
+    status, retired_at, expires_at = fact.status, fact.retired_at, fact.expires_at
+    if fact.forgotten_at is not None:
+        return "forgotten"
     if retired_at is not None:
         return "corrected"
     if status != Status.ACTIVE:

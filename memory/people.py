@@ -15,6 +15,8 @@ from memory.models import Caller
 
 #: What a sealed column is bound to: table, row, field.
 PLACE = "{table}:{row}:{column}"
+#: By how many of its last digits a number can be found.
+TAIL_DIGITS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,12 @@ class Person:
 def hash_of(number: str) -> str:
     """The keyed hash of a number; empty for a withheld one."""
     return caller_key(number, surroundings.caller_secret())
+
+
+def tail_hash(number: str) -> str:
+    """The keyed hash of a number's last digits; empty for one with fewer."""
+    digits = "".join(filter(str.isdigit, number))
+    return keyed("tail", digits[-TAIL_DIGITS:]) if len(digits) >= TAIL_DIGITS else ""
 
 
 def keyed(*parts: str) -> str:
@@ -93,6 +101,7 @@ def ensure(number: str, locale: str = "en") -> Person:
                 "id": caller_id,
                 "number_sealed": key.seal(normalised(number), place),
                 "data_key_sealed": sealed,
+                "tail_hash": tail_hash(number),
                 "locale": locale,
             },
         )

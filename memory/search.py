@@ -136,7 +136,7 @@ def _fact(person: Person, row: Memory, score: float | None, heard: Utterance | N
         id=row.pk,
         kind=row.kind,
         slot=row.slot,
-        state=overview.state_of(row.status, row.retired_at, row.expires_at, timezone.now()),
+        state=overview.state_of(row, timezone.now()),
         text=person.open(row.text_sealed, "memory", row.pk, "text"),
         at=row.valid_from,
         score=score,

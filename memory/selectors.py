@@ -17,6 +17,7 @@ from django.db.models import BinaryField, F, Func, Q
 from pgvector.django import CosineDistance
 
 from memory import textsearch
+from memory.core.spans import BLANK, Aside, Withheld, telling
 from memory.core.text import before_of
 from memory.core.values import Card, Kind, Known, Origin, Row, Status
 from memory.db import scoped
@@ -99,6 +100,15 @@ class Fact:
     extractor: str
     sources: tuple[FactSource, ...] = ()
     history: tuple[FactEvent, ...] = ()
+    last_used_at: datetime | None = None
+    pinned_at: datetime | None = None
+    forgotten_at: datetime | None = None
+
+    @property
+    def version(self) -> str:
+        """Another one after each change: what somebody saw is what they may change."""
+        last = self.history[-1] if self.history else None
+        return f"{len(self.history)}-{last.at.timestamp():.6f}" if last else "0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +144,8 @@ def held(person: Person, vector_model: str, *, as_of: datetime | None = None, co
     true then, whatever became of them, and what was said until then.
     """
     with scoped(person.id):
-        facts = fact_rows(person, _standing(person, as_of), vector_model, column)
+        hidden = withheld(person)
+        facts = fact_rows(person, _standing(person, as_of), vector_model, column, hidden)
         every = Utterance.objects.filter(caller_id=person.id)
         if as_of is not None:
             facts = [replace(fact, status=Status.ACTIVE) for fact in facts]
@@ -144,7 +155,7 @@ def held(person: Person, vector_model: str, *, as_of: datetime | None = None, co
         ]
         in_order = sorted(newest, key=lambda line: (line.conversation_id, line.seq))
         total = len(in_order) if len(in_order) < MOST_ROWS else every.count()
-        return Held(facts + utterance_rows(person, in_order, vector_model, column), total <= MOST_ROWS)
+        return Held(facts + utterance_rows(person, in_order, vector_model, column, hidden), total <= MOST_ROWS)
 
 
 def legs(person: Person, text: str, vector: bytes, vector_model: str, column: Column = LOCAL) -> list[Row]:
@@ -159,9 +170,8 @@ def legs(person: Person, text: str, vector: bytes, vector_model: str, column: Co
             near = every.filter(**{column.model: vector_model}).order_by(CosineDistance(column.vector, floats(vector)))
             found.update(near.values_list("pk", flat=True)[:_CANDIDATES])
         wanted = _with_vectors(_with_neighbours(every, found).select_related("conversation"), vector_model, column)
-        return [
-            row for row in utterance_rows(person, wanted, vector_model, column) if row.id in {str(one) for one in found}
-        ]
+        rows = utterance_rows(person, wanted, vector_model, column, withheld(person))
+        return [row for row in rows if row.id in {str(one) for one in found}]
 
 
 def _with_neighbours(every: QuerySet[Utterance], found: Collection[UUID]) -> QuerySet[Utterance]:
@@ -174,14 +184,21 @@ def _with_neighbours(every: QuerySet[Utterance], found: Collection[UUID]) -> Que
 
 
 def utterance_rows(
-    person: Person, found: Iterable[Utterance], vector_model: str = "", column: Column = LOCAL
+    person: Person,
+    found: Iterable[Utterance],
+    vector_model: str = "",
+    column: Column = LOCAL,
+    hidden: Withheld = Withheld(),  # noqa: B008 - a frozen value
 ) -> list[Row]:
-    """Utterances, ordered by conversation and place in it, as the index takes them."""
+    """Utterances, ordered by conversation and place in it, as the index takes them; those that are ``hidden`` left out."""
     rows: list[Row] = []
     for _, lines in groupby(found, key=lambda line: line.conversation_id):
         previous: list[str] = []
         for line in lines:
             text = person.open(line.text_sealed, "utterance", line.pk, "text")
+            if hidden.line(line.conversation.name, line.seq, text, line.said_at):
+                previous.append(BLANK)
+                continue
             rows.append(
                 Row(
                     id=str(line.pk),
@@ -198,11 +215,22 @@ def utterance_rows(
     return rows
 
 
-def fact_rows(person: Person, found: QuerySet[Memory], vector_model: str = "", column: Column = LOCAL) -> list[Row]:
-    """Facts as the index takes them, each with the first place that it comes from."""
+def fact_rows(
+    person: Person,
+    found: QuerySet[Memory],
+    vector_model: str = "",
+    column: Column = LOCAL,
+    hidden: Withheld = Withheld(),  # noqa: B008 - a frozen value
+) -> list[Row]:
+    """Facts as the index takes them, each with the first place that it comes from; those that are ``hidden`` left out."""
     facts = list(_with_vectors(found, vector_model, column))
     sources = _sources(person, facts)
-    return [_fact_row(person, fact, sources[fact.pk], vector_model, column) for fact in facts]
+    rows = ((_fact_row(person, fact, sources[fact.pk], vector_model, column), fact) for fact in facts)
+    return [row for row, fact in rows if not hidden.fact(row.kind, row.text, _heard(sources[fact.pk]), fact.valid_from)]
+
+
+def _heard(sources: Iterable[FactSource]) -> Iterable[tuple[str, datetime | None]]:
+    return ((one.quote, one.said_at) for one in sources)
 
 
 def _fact_row(
@@ -229,6 +257,23 @@ def _standing(person: Person, as_of: datetime | None) -> QuerySet[Memory]:
     return standing if as_of is None else _true(standing, as_of)
 
 
+def withheld(person: Person) -> Withheld:
+    """What is not told while facts of this caller are set aside. Inside the caller's scope."""
+    facts = list(Memory.objects.filter(caller_id=person.id, forgotten_at__isnull=False).order_by("pk"))
+    sources = _sources(person, facts) if facts else {}
+    return Withheld(tuple(_aside(person, fact, sources.get(fact.pk, ())) for fact in facts))
+
+
+def _aside(person: Person, fact: Memory, sources: Sequence[FactSource]) -> Aside:
+    heard = [source for source in sources if source.conversation]
+    value = person.open(fact.value_sealed, "memory", fact.pk, "value")
+    return Aside(
+        telling([value, *(source.quote for source in heard)]),
+        frozenset((source.conversation, source.seq) for source in heard),
+        fact.forgotten_at or fact.recorded_at,
+    )
+
+
 def _true(found: QuerySet[Memory], as_of: datetime) -> QuerySet[Memory]:
     """Those that were true then."""
     return found.filter(Q(valid_to__isnull=True) | Q(valid_to__gt=as_of), valid_from__lte=as_of).exclude(
@@ -239,13 +284,19 @@ def _true(found: QuerySet[Memory], as_of: datetime) -> QuerySet[Memory]:
 # --- for the merge and the card ---------------------------------------------------------------------------------------
 
 
-def known(person: Person, vector_model: str = "", *, slots: Collection[str] | None = None) -> list[Known]:
-    """Every fact that was not retired, history included, as the merge sees it."""
+def known(
+    person: Person, vector_model: str = "", *, slots: Collection[str] | None = None, told: bool = False
+) -> list[Known]:
+    """Every fact that was not retired, history included, as the merge sees it; ``told``: as calls may be told."""
     with scoped(person.id):
+        hidden = withheld(person) if told else Withheld()
         found = Memory.objects.filter(caller_id=person.id, retired_at__isnull=True).order_by("pk")
         facts = list(_with_vectors(found if slots is None else found.filter(slot__in=slots), vector_model, LOCAL))
         sources = _sources(person, facts)
-        return [_known(person, fact, sources[fact.pk], vector_model) for fact in facts]
+        every = ((_known(person, fact, sources[fact.pk], vector_model), fact) for fact in facts)
+        return [
+            one for one, fact in every if not hidden.fact(one.kind, one.text, _heard(sources[fact.pk]), fact.valid_from)
+        ]
 
 
 def _known(person: Person, fact: Memory, sources: Sequence[FactSource], vector_model: str) -> Known:
@@ -268,6 +319,7 @@ def _known(person: Person, fact: Memory, sources: Sequence[FactSource], vector_m
         sources=frozenset((source.conversation, source.seq) for source in sources if source.conversation),
         extractor=fact.extractor,
         expires_at=fact.expires_at,
+        pinned=fact.pinned_at is not None,
     )
 
 
@@ -295,13 +347,18 @@ def facts(
     slot: str = "",
     kinds: Collection[str] = (),
     ids: Collection[UUID] | None = None,
+    forgotten: bool = False,
 ) -> list[Fact]:
     """A caller's facts by slot, newest first, each with its sources and its history.
 
     ``as_of``: those that were true then. ``known_at``: as we knew it then. Without either: all there ever were.
+    ``forgotten``: those too that were set aside, and what tells of them.
     """
     with scoped(person.id):
+        hidden = Withheld() if forgotten else withheld(person)
         found = Memory.objects.filter(caller_id=person.id).order_by("slot", "-valid_from", "-pk")
+        if not forgotten:
+            found = found.filter(forgotten_at__isnull=True)
         if ids is not None:
             found = found.filter(pk__in=ids)
         if slot:
@@ -316,7 +373,8 @@ def facts(
                 found = found.filter(retired_at__isnull=True)
         rows = list(found)
         sources, events = _sources(person, rows), _events(rows)
-        return [_fact(person, row, sources[row.pk], events[row.pk]) for row in rows]
+        every = [_fact(person, row, sources[row.pk], events[row.pk]) for row in rows]
+        return [one for one in every if not hidden.fact(one.kind, one.text, _heard(one.sources), one.valid_from)]
 
 
 def _fact(person: Person, row: Memory, sources: Sequence[FactSource], events: Sequence[FactEvent]) -> Fact:
@@ -339,18 +397,26 @@ def _fact(person: Person, row: Memory, sources: Sequence[FactSource], events: Se
         extractor=row.extractor,
         sources=tuple(sources),
         history=tuple(events),
+        last_used_at=row.last_used_at,
+        pinned_at=row.pinned_at,
+        forgotten_at=row.forgotten_at,
     )
 
 
-def lines(person: Person, *, conversation: str = "", ids: Collection[UUID] | None = None) -> list[Line]:
-    """What was said: in this conversation, or these utterances, or all of it; in order."""
+def lines(
+    person: Person, *, conversation: str = "", ids: Collection[UUID] | None = None, told: bool = False
+) -> list[Line]:
+    """What was said: in this conversation, or these utterances, or all of it; in order. ``told``: without the lines that
+    tell of what was set aside."""
     with scoped(person.id):
+        hidden = withheld(person) if told else Withheld()
         found = Utterance.objects.filter(caller_id=person.id).select_related("conversation")
         if conversation:
             found = found.filter(conversation__name=conversation)
         if ids is not None:
             found = found.filter(pk__in=ids)
-        return [_line(person, row) for row in found.order_by("conversation__began_at", "conversation_id", "seq")]
+        every = [_line(person, row) for row in found.order_by("conversation__began_at", "conversation_id", "seq")]
+        return [line for line in every if not hidden.line(line.conversation, line.seq, line.text, line.said_at)]
 
 
 def _line(person: Person, row: Utterance) -> Line:

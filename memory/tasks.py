@@ -21,7 +21,7 @@ from memory import keys, manager, people, surroundings
 from memory.db import scoped
 from memory.embedding.port import EmbeddingError
 from memory.models import Conversation
-from memory.services import cards, chain, distilling, erasure, housekeeping
+from memory.services import cards, chain, distilling, erasure, forgetting, housekeeping
 from memory.services.asking import AskFailed
 from memory.services.embedding import embed_conversation, embed_facts
 from memory.services.writing import Erased
@@ -166,7 +166,12 @@ def finish_erasures() -> dict[str, int]:
 def keep_house() -> dict[str, int]:
     """What time does to memories: facts expire, old conversations go, keys move to the newest secret. How many of each."""
     now = timezone.now()
-    done = {"expired": housekeeping.expire(now), "let_go": housekeeping.let_go(now)}
+    done = {
+        "expired": housekeeping.expire(now),
+        "let_go": housekeeping.let_go(now),
+        "forgotten": forgetting.erase_overdue(now),
+        "tails": housekeeping.note_tails(),
+    }
     for keys_so_far in housekeeping.rewrap():
         done["keys_moved"] = keys_so_far["moved"]
     return done

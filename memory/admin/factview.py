@@ -110,7 +110,7 @@ def groups(found: Sequence[FactView]) -> list[Group]:
 
 
 def _view(fact: Fact, places: Places, now: datetime) -> FactView:
-    state = overview.state_of(fact.status, fact.retired_at, fact.expires_at, now)
+    state = overview.state_of(fact, now)
     return FactView(
         fact=fact,
         state=state,

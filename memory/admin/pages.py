@@ -245,7 +245,7 @@ def probe(request: HttpRequest, person: Person, use: Use) -> HttpResponse:
     found: Recollection | None = None
     if form.is_valid():
         try:
-            found = current().probe(person, form.cleaned_data["text"])
+            found = current().probe(person, form.cleaned_data["text"]).recollection
         except (ValueError, EmbeddingError) as error:
             use.outcome = "invalid"
             form.add_error("text", str(error))

@@ -87,6 +87,7 @@ MEANS = {
     "superseded": "was true until another value replaced it",
     "retracted": "is not true any more",
     "corrected": "was wrong, and has been replaced",
+    "forgotten": "set aside: no call is told it, and it is erased in a while unless it is brought back",
     "expired": "too old to be told without being asked for",
 }
 assert MEANS.keys() == STATES.keys()  # noqa: S101 - two tables of one thing

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from itertools import product
 from typing import TYPE_CHECKING
 
 from memory.core import rules, slots
@@ -52,20 +53,35 @@ def build(known: Iterable[Known], *, now: datetime, summary: str = "", last_call
     """The card of a caller at ``now``, from all his facts, and from what was said in his last call.
 
     The same facts give the same text, whatever order they come in. At most ``MAX_TOKENS`` long; what must never be done
-    comes first and is dropped last.
+    comes first and is dropped last, but for what is pinned.
     """
+    return _written(known, now, summary, last_call_at)[0]
+
+
+def told_by(
+    known: Iterable[Known], *, now: datetime, summary: str = "", last_call_at: datetime | None = None
+) -> frozenset[str]:
+    """The ids of the facts that stand on the card of ``build``."""
+    return _written(known, now, summary, last_call_at)[1]
+
+
+def _written(
+    known: Iterable[Known], now: datetime, summary: str, last_call_at: datetime | None
+) -> tuple[Card, frozenset[str]]:
     current = sorted((fact for fact in known if _tells(fact, now)), key=_rank)
     left = MAX_TOKENS
     told: dict[Section, list[str]] = {}
+    ids: set[str] = set()
     last = _last_call(summary, last_call_at)
-    for section in _KEPT:
-        for fact in (one for one in current if section_of(one) is section):
+    for pinned, section in product((True, False), _KEPT):
+        for fact in (one for one in current if one.pinned is pinned and section_of(one) is section):
             text = quoted(fact.text, _FACT_CHARS)
             cost = tokens_of(json.dumps(text, ensure_ascii=False)) + (1 if section in told else _head_tokens(section))
             if text and cost <= left:
                 told.setdefault(section, []).append(text)
+                ids.add(fact.id)
                 left -= cost
-        if section is Section.COMMITMENT and tokens_of(last) + 1 <= left:
+        if section is Section.COMMITMENT and not pinned and tokens_of(last) + 1 <= left:
             left -= tokens_of(last) + 1
             told[Section.LAST_CALL] = [last]
     lines = [
@@ -75,8 +91,8 @@ def build(known: Iterable[Known], *, now: datetime, summary: str = "", last_call
         for section in Section
         if section in told
     ]
-    facts = sum(len(texts) for section, texts in told.items() if section is not Section.LAST_CALL)
-    return Card(name=_greeting_name(current), text="\n".join(line for line in lines if line), facts=facts)
+    text = "\n".join(line for line in lines if line)
+    return Card(name=_greeting_name(current), text=text, facts=len(ids)), frozenset(ids)
 
 
 def without(card: Card, texts: Iterable[str]) -> Card:

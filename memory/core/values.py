@@ -141,7 +141,8 @@ class Known:
 
     ``said_at`` is when it was last said, ``valid_from`` when it began to be true. ``sources`` are the places it was
     distilled from, as conversation and sequence number; ``extractor`` is who stated it first: ``rules-1``, ``model:NAME``,
-    ``operator:NAME``, ``token:NAME``. ``expires_at`` is when it stops to be told without being asked for.
+    ``operator:NAME``, ``token:NAME``. ``expires_at`` is when it stops to be told without being asked for; ``pinned``: an
+    operator wants it told in every call.
     """
 
     id: str
@@ -161,6 +162,7 @@ class Known:
     sources: frozenset[tuple[str, int]] = frozenset()
     extractor: str = ""
     expires_at: datetime | None = None
+    pinned: bool = False
 
 
 @dataclass(frozen=True, slots=True)

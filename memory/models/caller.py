@@ -7,8 +7,8 @@ from typing import ClassVar
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.models import F, Q
+from django.db.models.functions import Coalesce, Now
 from pgvector.django import VectorField
 
 from memory.ids import new_id
@@ -17,17 +17,21 @@ LOCAL_DIMENSIONS = 384
 OPENAI_DIMENSIONS = 1536
 NAME_LENGTH = 128
 LABEL_LENGTH = 128
+#: When a caller was seen last; somebody who never spoke was seen when the row was made.
+SEEN_AT = Coalesce("last_seen_at", "created_at")
 
 
 class Caller(models.Model):
     """One caller. ``key_hash`` is ``memory.callers.caller_key`` of the number; the number itself is sealed.
 
     ``retention_days``: utterances older than this are let go of; empty: they stay. ``data_key_sealed`` opens all of the
-    caller's texts: with it gone they are noise.
+    caller's texts: with it gone they are noise. ``tail_hash`` is the keyed hash of the number's last digits, by which a
+    list of callers finds it; empty until ``memory.services.housekeeping`` has filled it in.
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     key_hash = models.CharField(max_length=64, unique=True, editable=False)
+    tail_hash = models.CharField(max_length=64, blank=True, default="", db_default="", db_index=True, editable=False)
     number_sealed = models.BinaryField()
     data_key_sealed = models.BinaryField()
     locale = models.CharField(max_length=16, default="en")
@@ -44,7 +48,10 @@ class Caller(models.Model):
             ("erase_caller", "Can forget facts and conversations, and erase callers"),
         ]
         ordering: ClassVar = ["-last_seen_at", "-id"]
-        indexes: ClassVar = [models.Index(fields=["-last_seen_at"], name="caller_last_seen")]
+        indexes: ClassVar = [
+            models.Index(fields=["-last_seen_at"], name="caller_last_seen"),
+            models.Index(SEEN_AT.desc(), F("id").desc(), name="caller_newest"),
+        ]
 
     def __str__(self) -> str:
         return f"caller {str(self.id)[-12:]}"

@@ -34,7 +34,8 @@ class Memory(models.Model):
     Nothing is overwritten: a new value of a single-valued slot ends the older row's validity and names itself in
     ``superseded_by``; a correction retires the wrong row. ``value_hash`` and ``content_hash`` are
     ``DataKey.digest`` of the normalised value and of ``memory.core.decisions.fingerprint``, what makes it the same fact. ``single``: the slot has one value
-    at a time, which the database enforces.
+    at a time, which the database enforces. ``pinned_at``: an operator wants it told in every call, and it does not expire.
+    ``forgotten_at``: it was set aside, retired until it is brought back or erased (``memory.services.forgetting``).
     """
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
@@ -57,6 +58,8 @@ class Memory(models.Model):
         "self", null=True, blank=True, on_delete=models.SET_NULL, related_name="supersedes"
     )
     expires_at = models.DateTimeField("expires", null=True, blank=True)
+    pinned_at = models.DateTimeField("pinned", null=True, blank=True)
+    forgotten_at = models.DateTimeField("forgotten", null=True, blank=True)
     uses = models.PositiveIntegerField(default=0)
     last_used_at = models.DateTimeField("last used", null=True, blank=True)
     extractor = models.CharField(max_length=120, blank=True)
@@ -107,6 +110,9 @@ class Memory(models.Model):
         indexes: ClassVar = [
             models.Index(fields=["caller", "status"], name="memory_of_caller_by_status"),
             models.Index(fields=["expires_at"], name="memory_expiring", condition=Q(expires_at__isnull=False)),
+            models.Index(
+                fields=["caller", "forgotten_at"], name="memory_forgotten", condition=Q(forgotten_at__isnull=False)
+            ),
             GinIndex(fields=["words"], name="memory_words"),
         ]
 
@@ -163,6 +169,10 @@ class MemoryEvent(models.Model):
         CORRECTED = "corrected", "corrected"
         EXPIRED = "expired", "expired"
         RESTORED = "restored", "restored"
+        PINNED = "pinned", "pinned"
+        UNPINNED = "unpinned", "unpinned"
+        FORGOTTEN = "forgotten", "forgotten"
+        APART = "apart", "kept apart"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     caller = models.ForeignKey(Caller, on_delete=models.CASCADE, related_name="memory_events")

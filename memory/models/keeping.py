@@ -14,7 +14,8 @@ class Tombstone(models.Model):
     """Something that must not come back, by keyed hashes only.
 
     ``caller``: everything of this caller from before ``at``. ``conversation``: this conversation of the caller.
-    ``fact``: facts with this content, from anything said before ``at``. ``subject`` is the keyed hash of the
+    ``fact``: facts with this content, from anything said before ``at``. ``never``: whatever this caller says, for they do
+    not want to be remembered. ``subject`` is the keyed hash of the
     conversation's name, or of the fact's kind, slot and normalised value.
     """
 
@@ -24,6 +25,7 @@ class Tombstone(models.Model):
         CALLER = "caller", "caller"
         CONVERSATION = "conversation", "conversation"
         FACT = "fact", "fact"
+        NEVER = "never", "not to be remembered"
 
     id = models.UUIDField(primary_key=True, default=new_id, editable=False)
     scope = models.CharField(max_length=12, choices=Scope)

@@ -184,8 +184,9 @@ class Bench:
             confidence=decision.confidence,
             importance=decision.importance,
             valid_from=decision.valid_from,
-            expires_at=decision.expires_at,
         )
+        # What is pinned does not expire, however old what is said again may grow.
+        Memory.objects.filter(pk=row, pinned_at__isnull=True).update(expires_at=decision.expires_at)
         self._source(decision.candidate, row)
         self.event(row, What.REINFORCED)
         for ended in decision.ends:

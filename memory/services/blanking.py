@@ -2,72 +2,23 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from memory import textsearch
+from memory.core.spans import Span, cut, merged, moved, spans_of
 from memory.core.text import BEFORE_TURNS, before_of
 from memory.models import Source, Utterance
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
+    from datetime import datetime
     from uuid import UUID
 
     from django.db.models import QuerySet
 
     from memory.models import Conversation
     from memory.people import Person
-
-#: What stands in the place of forgotten words.
-BLANK = "[forgotten]"
-#: Shorter texts are words of the language: blanking each "yes" would leave nothing.
-_FEWEST_CHARS = 4
-
-Span = tuple[int, int]
-
-
-def telling(texts: Iterable[str]) -> tuple[str, ...]:
-    """Those of the texts that are told apart from ordinary words."""
-    return tuple(sorted({text.strip() for text in texts if len(text.strip()) >= _FEWEST_CHARS}, key=len, reverse=True))
-
-
-def spans_of(text: str, wanted: Iterable[str]) -> list[Span]:
-    """Where these stand in ``text`` as whole words, in any case."""
-    return [
-        found.span() for one in wanted for found in re.finditer(rf"(?<!\w){re.escape(one)}(?!\w)", text, re.IGNORECASE)
-    ]
-
-
-def merged(spans: Iterable[Span]) -> list[Span]:
-    """The same characters as spans that do not touch, in order."""
-    out: list[Span] = []
-    for start, end in sorted(span for span in spans if span[0] < span[1]):
-        if out and start <= out[-1][1]:
-            out[-1] = (out[-1][0], max(end, out[-1][1]))
-        else:
-            out.append((start, end))
-    return out
-
-
-def cut(text: str, spans: Sequence[Span]) -> str:
-    """``text`` with ``BLANK`` for each span (as from ``merged``)."""
-    out, place = [], 0
-    for start, end in spans:
-        out += [text[place:start], BLANK]
-        place = end
-    return "".join([*out, text[place:]])
-
-
-def moved(span: Span, spans: Sequence[Span]) -> Span | None:
-    """Where ``span`` stands after the cut; ``None`` where it lost something."""
-    shift = 0
-    for start, end in spans:
-        if start < span[1] and span[0] < end:
-            return None
-        if end <= span[0]:
-            shift += len(BLANK) - (end - start)
-    return span[0] + shift, span[1] + shift
 
 
 def blank(
@@ -103,10 +54,10 @@ def blank(
     return counts
 
 
-def retold(person: Person, beside: Collection[UUID], texts: Sequence[str]) -> set[UUID]:
-    """Other conversations than ``beside`` in which the agent said one of the texts: what was known it may have told again.
-    Inside the caller's scope."""
-    lines = Utterance.objects.filter(caller_id=person.id, role=Utterance.Role.ASSISTANT)
+def retold(person: Person, beside: Collection[UUID], texts: Sequence[str], until: datetime) -> set[UUID]:
+    """Other conversations than ``beside`` in which the agent said one of the texts by then: what was known it may have
+    told again. Inside the caller's scope."""
+    lines = Utterance.objects.filter(caller_id=person.id, role=Utterance.Role.ASSISTANT, said_at__lte=until)
     return {
         line.conversation_id
         for line in lines.exclude(conversation_id__in=beside).defer("words", "vector", "openai_vector")

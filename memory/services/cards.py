@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.db import transaction
 
@@ -12,6 +12,7 @@ from memory.core.values import Card, Kind, Status
 from memory.db import scoped
 from memory.models import Caller
 from memory.models import Card as CardRow
+from memory.services import tombstones
 from memory.services.writing import Erased
 
 if TYPE_CHECKING:
@@ -36,11 +37,8 @@ def build(person: Person, *, now: datetime, lay: Lay | None = None) -> Card:
         if row is None:
             raise Erased("the caller was erased")
         with scoped(person.id):
-            known = selectors.known(person)
-            last = _last_summary(known)
-            card = writing.build(
-                known, now=now, summary=last.text if last else "", last_call_at=last.said_at if last else None
-            )
+            known, last = _material(person)
+            card = writing.build(known, now=now, **last)
             CardRow.objects.update_or_create(
                 caller_id=person.id,
                 defaults={
@@ -50,9 +48,21 @@ def build(person: Person, *, now: datetime, lay: Lay | None = None) -> Card:
                     "built_at": now,
                 },
             )
-        if lay is not None:
+        if lay is not None and not tombstones.never(person.key_hash):
             lay(person, bytes(row.data_key_sealed), card)
     return card
+
+
+def on_card(person: Person, *, now: datetime) -> frozenset[str]:
+    """The ids of the facts that a call is told before its first word: those of the card as it would be built now."""
+    known, last = _material(person)
+    return writing.told_by(known, now=now, **last)
+
+
+def _material(person: Person) -> tuple[list[Known], dict[str, Any]]:
+    known = selectors.known(person, told=True)
+    last = _last_summary(known)
+    return known, {"summary": last.text, "last_call_at": last.said_at} if last else {}
 
 
 def _last_summary(known: Sequence[Known]) -> Known | None:

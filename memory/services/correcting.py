@@ -12,13 +12,13 @@ from uuid import UUID
 import structlog
 from django.db import transaction
 
-from memory import keys, selectors
+from memory import keys, people, selectors
 from memory.core import merge as deciding
 from memory.core import slots
 from memory.core.decisions import Ask, Decision, Ignore, Reinforce, Supersede, Why, fingerprint
 from memory.core.values import Candidate, Kind, Known, Status
 from memory.models import Memory, MemoryEvent, Source
-from memory.services import cards, chain
+from memory.services import cards, chain, tombstones
 from memory.services.bench import ENTERED, Applied, Bench, bench
 from memory.services.checking import Bad, checked_text
 from memory.services.lines import MOST_FACT_CHARS
@@ -40,12 +40,26 @@ class NoSuchFact(LookupError):
     """This caller has no such fact, or it does not stand any more."""
 
 
+class Stale(ValueError):
+    """The fact was changed since it was looked at: nothing was done. ``fact`` is how it stands now."""
+
+    def __init__(self, fact: Fact) -> None:
+        super().__init__("this fact was changed since you looked at it")
+        self.fact = fact
+
+
+class Unwanted(ValueError):
+    """This caller is not to be remembered: nothing is entered."""
+
+
 def store(person: Person, kind: str, text: str, *, slot: str = "", value: str = "", by: str, now: datetime) -> Fact:
     """Enter a fact. In a slot the value decides (``text`` is read where none is given), and kind and wording are the slot's.
 
     What is known already is made firmer. Raises ``memory.services.checking.Bad`` for what makes no sense, and
-    ``memory.services.writing.Erased`` where the caller is gone.
+    ``memory.services.writing.Erased`` where the caller is gone, ``Unwanted`` where nothing of this caller is to be kept.
     """
+    if tombstones.never(person.key_hash):
+        raise Unwanted("this caller is not to be remembered")
     with bench(person, None, by=by, now=now) as work:
         candidate = _candidate(kind, text, slot, value, by)
         done = _entered(work, candidate)
@@ -80,12 +94,15 @@ def supersede(
     by: str,
     now: datetime,
     was_wrong: bool = False,
+    seen: str | None = None,
 ) -> Fact:
     """Put another fact in the place of one that stands, from now on. ``was_wrong``: it never was true, and the other one
-    is since then. Raises ``NoSuchFact``, and what ``store`` raises.
+    is since then. ``seen`` is the ``Fact.version`` that was looked at. A pinned fact's place is pinned. Raises
+    ``NoSuchFact``, ``Stale``, and what ``store`` raises.
     """
     with bench(person, None, by=by, now=now) as work:
-        old = _standing(work, memory_id)
+        unchanged(person, memory_id, seen)
+        old = standing(work, memory_id)
         candidate = _candidate(old.kind, text, old.slot, value, by)
         if _key(candidate) == _key(old):
             raise Bad("that is what is known already")
@@ -94,17 +111,23 @@ def supersede(
             work.event(UUID(old.id), MemoryEvent.What.CORRECTED)
         decision = _replacing(work, old, candidate, was_wrong=was_wrong)
         done = _carry_out(work, decision)
-        if isinstance(decision, Reinforce) and not was_wrong:
+        if was_wrong:
+            Memory.objects.filter(pk=UUID(old.id)).update(superseded_by=UUID(done.fact_id))
+        elif isinstance(decision, Reinforce):
             _end(work, old, done.fact_id)
         _settle_dispute(work, candidate, done.fact_id)
+        if old.pinned:
+            Memory.objects.filter(pk=UUID(done.fact_id)).update(pinned_at=now, expires_at=None)
     tell(person, now)
     return _fact(person, done.fact_id)
 
 
-def retract(person: Person, memory_id: UUID | str, *, by: str, now: datetime) -> Fact:
-    """A fact is true no more. It stays in the history; ``erasure.forget_fact`` is what removes it. Raises ``NoSuchFact``."""
+def retract(person: Person, memory_id: UUID | str, *, by: str, now: datetime, seen: str | None = None) -> Fact:
+    """A fact is true no more. It stays in the history; ``erasure.forget_fact`` is what removes it. Raises ``NoSuchFact``,
+    ``Stale``."""
     with bench(person, None, by=by, now=now) as work:
-        old = _standing(work, memory_id)
+        unchanged(person, memory_id, seen)
+        old = standing(work, memory_id)
         Memory.objects.filter(pk=UUID(old.id)).update(
             status=Status.RETRACTED.value, valid_to=max(now, old.valid_from or now)
         )
@@ -194,7 +217,18 @@ def _settle_dispute(work: Bench, candidate: Candidate, stands: str) -> None:
             work.event(UUID(fact.id), MemoryEvent.What.RETRACTED, by_fact=stands)
 
 
-def _standing(work: Bench, memory_id: UUID | str) -> Known:
+def unchanged(person: Person, memory_id: UUID | str, seen: str | None) -> None:
+    """Raise ``Stale`` where the fact is not as it was ``seen``, a ``Fact.version``; ``None``: nobody looked. On the bench."""
+    wanted = people.as_id(memory_id)
+    if seen is None or wanted is None:
+        return
+    for fact in selectors.facts(person, ids=[wanted], forgotten=True):
+        if fact.version != seen:
+            raise Stale(fact)
+
+
+def standing(work: Bench, memory_id: UUID | str) -> Known:
+    """A fact on the bench that stands. Raises ``NoSuchFact``."""
     wanted = str(memory_id)
     found = next((one for one in work.facts if one.id == wanted and one.status in _STANDING), None)
     if found is None:

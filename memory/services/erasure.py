@@ -22,11 +22,12 @@ from redis.exceptions import RedisError
 
 from memory import keys, people, surroundings
 from memory.callers import normalised
+from memory.core.spans import telling
 from memory.crypto import SealBroken
 from memory.db import scoped
-from memory.models import Caller, Conversation, ErasureRequest, Source
-from memory.services import blanking, removing, removing_redis, tombstones, traces
-from memory.services.subjects import Pending, Scope, Store, Subject, quoting, register, stores
+from memory.models import Caller, Conversation, ErasureRequest, Memory, Source
+from memory.services import removing, removing_redis, tombstones, traces
+from memory.services.subjects import Pending, Scope, Store, Subject, quoting, register, staying, stores
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -86,9 +87,14 @@ class NothingThere(LookupError):
 
 def erase_caller(person: Person, *, by: str, now: datetime) -> ErasureRequest:
     """Erase all there is of a caller until ``now``. Asked again it finds nothing and says so."""
+    return finish(ask_caller(person, by=by, now=now), now=now)
+
+
+def ask_caller(person: Person, *, by: str, now: datetime) -> ErasureRequest:
+    """Ask for that, and leave it to ``finish_open`` to be done: nothing of the caller is written from here on."""
     row = Caller.objects.filter(pk=person.id).first()
     number = people.number_of(person) if row else ""
-    return _erase(Subject(Scope.CALLER, now, person.key_hash, person.id, number), by)
+    return _ask(Subject(Scope.CALLER, now, person.key_hash, person.id, number), by)
 
 
 def erase_number(number: str, *, by: str, now: datetime) -> ErasureRequest:
@@ -137,18 +143,17 @@ def forget_conversations(person: Person, names: Sequence[str], *, by: str, now: 
     return _erase(subject, by)
 
 
-def forget_fact(person: Person, memory_id: UUID | str, *, by: str, now: datetime) -> ErasureRequest:
-    """Erase a fact, the older values that it replaced, and the words it was heard in. Raises ``NothingThere``."""
+def forget_fact(
+    person: Person, memory_id: UUID | str, *, by: str, now: datetime, until: datetime | None = None
+) -> ErasureRequest:
+    """Erase a fact, the older values that it replaced, and the words it was heard in. ``until``: what was said since then
+    is news, where that is not ``now``. Raises ``NothingThere``."""
     with scoped(person.id):
         facts = removing.with_older(person.id, _uuid(memory_id))
         if not facts:
             raise NothingThere("this caller has no such fact")
-        subjects, texts = set(), set()
-        for fact in facts:
-            text = person.open(fact.text_sealed, "memory", fact.pk, "text")
-            value = person.open(fact.value_sealed, "memory", fact.pk, "value")
-            subjects.add(tombstones.fact_subject(fact.kind, fact.slot, value, text))
-            texts.add(value)
+        subjects = {subject_of(person, fact) for fact in facts}
+        texts = {person.open(fact.value_sealed, "memory", fact.pk, "value") for fact in facts}
         sources = Source.objects.filter(memory__in=facts, utterance__isnull=False)
         conversations = set()
         for source in sources.select_related("utterance__conversation"):
@@ -159,14 +164,21 @@ def forget_fact(person: Person, memory_id: UUID | str, *, by: str, now: datetime
                 conversations.add(said.conversation.name)
     subject = Subject(
         Scope.FACT,
-        now,
+        until or now,
         person.key_hash,
         person.id,
         conversations=tuple(sorted(conversations)),
         ids=tuple(str(fact.pk) for fact in facts),
-        texts=blanking.telling(texts),
+        texts=telling(texts),
     )
-    return _erase(subject, by, subjects)
+    return finish(_ask(subject, by, subjects), now=now)
+
+
+def subject_of(person: Person, fact: Memory) -> str:
+    """What stands for a fact in a tombstone."""
+    text = person.open(fact.text_sealed, "memory", fact.pk, "text")
+    value = person.open(fact.value_sealed, "memory", fact.pk, "value")
+    return tombstones.fact_subject(fact.kind, fact.slot, value, text)
 
 
 def _uuid(text: UUID | str) -> UUID:
@@ -185,8 +197,13 @@ def _names(subject: Subject) -> set[str]:
     return {name for store in stores() for name in store.names(subject)}
 
 
-def _erase(subject: Subject, by: str, facts: Iterable[str] = ()) -> ErasureRequest:
-    """Lay the tombstones and write the request, both or neither; then do what it asks."""
+def _erase(subject: Subject, by: str) -> ErasureRequest:
+    """Ask for it, and do it."""
+    return finish(_ask(subject, by), now=subject.at)
+
+
+def _ask(subject: Subject, by: str, facts: Iterable[str] = ()) -> ErasureRequest:
+    """Lay the tombstones and write the request, both or neither: from here on nothing of it is written any more."""
     if subject.is_whole:
         ids = Conversation.objects.filter(caller__key_hash=subject.caller_hash).values_list("pk", flat=True)
         names = tuple(sorted(_names(subject)))
@@ -202,7 +219,7 @@ def _erase(subject: Subject, by: str, facts: Iterable[str] = ()) -> ErasureReque
         request.receipt = {"removed": {}, "plan": subject.sealed(request.pk)}
         request.save(force_insert=True)
     _log.info("erasure.asked", erasure=str(request.pk), scope=subject.scope)
-    return finish(request, now=subject.at)
+    return request
 
 
 # --- doing ------------------------------------------------------------------------------------------------------------
@@ -261,6 +278,7 @@ def _remove(store: Store, subject: Subject, request: UUID) -> str:
         with transaction.atomic():
             removed = +Counter(store.remove(subject))
             kept = ErasureRequest.objects.select_for_update().get(pk=request)
+            kept.receipt["through"] = sorted({*kept.receipt.get("through", ()), store.name})
             if removed:
                 known = Counter(kept.receipt["removed"].get(store.name, {}))
                 kept.receipt["removed"][store.name] = dict(known + removed)
@@ -288,7 +306,7 @@ def _search(subject: Subject, *, by_number: bool) -> tuple[dict[str, int], dict[
         for store in stores():
             found += Counter({f"{store.name}: {what}": count for what, count in store.find(subject).items()})
         wanted = traces.wanted(subject, by_number=by_number)
-        tables = traces.in_tables(wanted)
+        tables = traces.in_tables(wanted, skip={*traces.HASHES_ONLY, *staying()})
         with surroundings.redis_client() as client:
             in_redis = traces.in_redis(client, wanted, skip=_RUNNING)
     except (DatabaseError, RedisError, OSError) as error:
@@ -309,14 +327,14 @@ def _settle(request: UUID, state: State, now: datetime, **said: Any) -> ErasureR
         row = ErasureRequest.objects.select_for_update().get(pk=request)
         if row.state == State.VERIFIED:
             return row
-        receipt = {name: value for name, value in row.receipt.items() if name in ("removed", "plan")}
+        receipt = {name: value for name, value in row.receipt.items() if name in ("removed", "through", "plan")}
         receipt |= {name: value for name, value in said.items() if value}
         if state == State.FAILED:
             receipt |= {"tried_at": now.isoformat(), "tries": row.receipt.get("tries", 0) + 1}
         row.state = state
         if state == State.VERIFIED:
             del receipt["plan"]
-            receipt |= {"found": {}, "kept": list(KEPT[Scope(row.scope)])}
+            receipt |= {"found": {}, "kept": [*KEPT[Scope(row.scope)], *staying().values()]}
             row.done_at = now
         row.receipt = receipt
         row.save(update_fields=["state", "done_at", "receipt"])

@@ -26,7 +26,7 @@ def export(person: Person) -> Iterator[dict[str, Any]]:
         conversations = list(Conversation.objects.filter(caller_id=person.id).order_by("began_at", "pk"))
     for conversation in conversations:
         yield from _said(person, number, conversation)
-    for fact in selectors.facts(person):
+    for fact in selectors.facts(person, forgotten=True):
         yield _fact(number, fact)
 
 

@@ -16,8 +16,8 @@ from memory import keys, people, surroundings
 from memory.core.values import Kind, Status
 from memory.crypto import SealBroken
 from memory.db import scoped
-from memory.models import Caller, Conversation, ErasureRequest, Memory, MemoryEvent, Source
-from memory.services import cards, erasure
+from memory.models import Caller, Conversation, ErasureRequest, Memory, MemoryEvent, Source, Tombstone
+from memory.services import cards, erasure, tombstones
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,6 +56,31 @@ def keep_for(person: Person, days: int | None) -> None:
     """How long what a caller says is kept from now on; ``None``: as long as the caller. ``let_go`` does it."""
     with scoped(person.id):
         Caller.objects.filter(pk=person.id).update(retention_days=days)
+
+
+def remember(person: Person, wanted: bool, *, now: datetime) -> None:
+    """Whether this caller is remembered from now on. Not: nothing of new calls is kept, and no call is told anything;
+    what is kept stays until it is erased. Calls in progress follow at once."""
+    with transaction.atomic():
+        # Whoever lays a card ready does it under this lock: it is there before the word goes round, or not at all.
+        Caller.objects.select_for_update().filter(pk=person.id).first()
+        if wanted:
+            tombstones.lift(Tombstone.Scope.NEVER, person.key_hash, [""])
+        else:
+            tombstones.lay(Tombstone.Scope.NEVER, person.key_hash, [""], now)
+        transaction.on_commit(lambda: keys.announce(person.key_hash, person.id, keys.What.CHANGED))
+
+
+def note_tails() -> int:
+    """Fill in by which last digits callers are found who are known from before that was kept. How many."""
+    done = 0
+    for row in Caller.objects.filter(tail_hash="").order_by("pk")[:_AT_ONCE]:
+        try:
+            tail = people.tail_hash(people.number_of(people.opened(row)))
+        except SealBroken:
+            continue
+        done += Caller.objects.filter(pk=row.pk).update(tail_hash=tail)
+    return done
 
 
 def let_go(now: datetime) -> int:

@@ -125,6 +125,9 @@ class Life(BaseModel):
     expires_at: Moment | None = None
     uses: Annotated[int, Field(ge=0, lt=2**31)] = 0
     extractor: Annotated[str, _text(120, required=False)] = ""
+    last_used_at: Moment | None = None
+    pinned_at: Moment | None = None
+    forgotten_at: Moment | None = None
     sources: list[Quoted] = []
     history: list[Happened] = []
 

@@ -123,7 +123,7 @@ def _facts(person: people.Person, subject: Subject) -> Counter[str]:
     spans = [(row.utterance_id, row.start, row.end) for row in own if row.utterance_id]
     conversations = Conversation.objects.filter(pk__in=own.values("utterance__conversation_id"))
     touched = set(conversations.values_list("pk", flat=True))
-    touched |= blanking.retold(person, touched, subject.texts)
+    touched |= blanking.retold(person, touched, subject.texts, subject.at)
     beside = set(Source.objects.filter(utterance__conversation__in=touched).values_list("memory_id", flat=True))
     counts = _drop_facts(person.id, subject.ids)
     summaries = Memory.objects.filter(

@@ -79,6 +79,9 @@ def _write(person: Person, row: UUID, line: FactLine, life: Life, content: str, 
         expires_at=life.expires_at,
         uses=life.uses,
         extractor=life.extractor,
+        last_used_at=life.last_used_at,
+        pinned_at=life.pinned_at,
+        forgotten_at=life.forgotten_at,
         words=textsearch.vector(line.text, "", person.locale),
     )
     MemoryEvent.objects.bulk_create(

@@ -92,6 +92,7 @@ class Store(Protocol):
 
 _STORES: dict[str, Store] = {}
 _QUOTING: set[str] = set()
+_STAYING: dict[str, str] = {}
 
 
 def register(store: Store, *, quoting: Iterable[str] = ()) -> None:
@@ -107,6 +108,17 @@ def register(store: Store, *, quoting: Iterable[str] = ()) -> None:
 def quoting() -> frozenset[str]:
     """The traces of all records that may quote what was recalled."""
     return frozenset(_QUOTING)
+
+
+def stays(table: str, why: str) -> None:
+    """A table that an erasure leaves as it is, since it may not be changed: it holds ids and no words. ``why`` stands in the
+    receipt. In an app's ``ready``."""
+    _STAYING[table] = why
+
+
+def staying() -> Mapping[str, str]:
+    """These tables, each with why."""
+    return _STAYING
 
 
 def stores() -> tuple[Store, ...]:

@@ -16,7 +16,8 @@ from memory import people
 from memory.core.text import same
 from memory.models import Tombstone
 
-_CALLER, _CONVERSATION, _FACT = Tombstone.Scope.CALLER, Tombstone.Scope.CONVERSATION, Tombstone.Scope.FACT
+_Scope = Tombstone.Scope
+_CALLER, _CONVERSATION, _FACT, _NEVER = _Scope.CALLER, _Scope.CONVERSATION, _Scope.FACT, _Scope.NEVER
 
 
 def conversation_subject(name: str) -> str:
@@ -47,6 +48,11 @@ def caller_erased(caller_hash: str, since: datetime | None) -> bool:
     return Tombstone.objects.filter(scope=_CALLER, caller_hash=caller_hash, at__gte=since).exists()
 
 
+def never(caller_hash: str) -> bool:
+    """Whether this caller is not to be remembered at all. It outlives an erasure of theirs."""
+    return bool(caller_hash) and Tombstone.objects.filter(scope=_NEVER, caller_hash=caller_hash).exists()
+
+
 @dataclass(frozen=True, slots=True)
 class Forgotten:
     """What of one caller was forgotten, each with when: what a merge holds its candidates against.
@@ -74,6 +80,12 @@ def forgotten(caller_hash: str) -> Forgotten:
     )
     everything = max((at for scope, _, at in rows if scope == _CALLER), default=None)
     return Forgotten({subject: at for scope, subject, at in rows if scope == _FACT}, everything)
+
+
+def lift(scope: Tombstone.Scope, caller_hash: str, subjects: Iterable[str], at: datetime | None = None) -> None:
+    """Take these back; ``at``: those that were laid or moved up then, and no others."""
+    found = Tombstone.objects.filter(scope=scope, caller_hash=caller_hash, subject__in=set(subjects))
+    (found.filter(at=at) if at is not None else found).delete()
 
 
 def lay(scope: Tombstone.Scope, caller_hash: str, subjects: Iterable[str], at: datetime) -> None:

@@ -43,7 +43,7 @@ def forget(person: Person, what: str, *, now: datetime) -> list[str]:
 
     Everything is an erasure of the caller; the call in progress follows when it ends.
     """
-    found = meant(what, selectors.known(person), now=now, language=person.locale)
+    found = meant(what, selectors.known(person, told=True), now=now, language=person.locale)
     if found is None:
         erasure.erase_caller(person, by=BY, now=now)
         return ["everything"]

@@ -63,6 +63,8 @@ def write_conversation(
         if not Caller.objects.select_for_update().filter(pk=person.id).exists():
             raise Erased("the caller was erased")
         refuse_erased(person.key_hash, name, began_at)
+        if tombstones.never(person.key_hash):
+            raise Erased("this caller is not to be remembered")
         with scoped(person.id):
             return _write(person, name, said, began_at, ended_at, origin)
 
