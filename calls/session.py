@@ -34,6 +34,7 @@ from calls.media.vad import SpeechDetector
 from calls.memoryfeed import MemoryFeed
 from calls.metrics import CallMetrics
 from calls.tracing import id_of, to_text
+from calls.version import SOFTWARE
 
 if TYPE_CHECKING:
     from opentelemetry.trace import SpanContext
@@ -261,5 +262,6 @@ class Session:
             "process": self._runtime.process_name,
             "recording": ticket.call_sid,
             "trace_id": id_of(self._trace),
+            "software": SOFTWARE,
             **{name: "1" for name in ("is_test", "reads_only") if getattr(ticket, name)},
         }

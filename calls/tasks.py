@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import structlog
 from celery import shared_task
@@ -12,7 +12,7 @@ from kombu.exceptions import OperationalError as BrokerError
 
 from calls import metrics, surroundings
 from calls.services import archive as archiving
-from calls.services import phrases, remembering, waveforms
+from calls.services import meanings, phrases, remembering, waveforms
 from calls.services.sweep import sweep as sweep_once
 
 if TYPE_CHECKING:
@@ -31,7 +31,8 @@ def archive(call_sid: str) -> str:
         result = archiving.archive_call(call_sid, client)
     metrics.ARCHIVES.labels(result.value).inc()
     if result in (archiving.Archived.ARCHIVED, archiving.Archived.ALREADY):
-        _send_remember(call_sid)
+        _send(remember, call_sid)
+        _send(embed, call_sid)
     return result.value
 
 
@@ -41,12 +42,18 @@ def remember(call_sid: str) -> str:
     return remembering.remember(call_sid).value
 
 
-def _send_remember(call_sid: str) -> None:
-    """Queue ``remember``. The call is archived whether this works or not: what is due stands in its row."""
+@shared_task(name="calls.tasks.embed", acks_late=True, reject_on_worker_lost=True, ignore_result=True)
+def embed(call_sid: str) -> int:
+    """Embed what was said in an archived call, for the search by meaning. A failure is logged, and the sweeper tries again."""
+    return meanings.embed_call(call_sid)
+
+
+def _send(task: Any, call_sid: str) -> None:
+    """Queue what follows an archiving. The call is archived whether this works or not: what is due stands in its row."""
     try:
-        remember.apply_async((call_sid,), retry=False)
+        task.apply_async((call_sid,), retry=False)
     except BrokerError as error:
-        _log.warning("remember.not_queued", call_sid=call_sid, error=type(error).__name__)
+        _log.warning("task.not_queued", task=task.name, call_sid=call_sid, error=type(error).__name__)
 
 
 @shared_task(name="calls.tasks.sweep", ignore_result=True)

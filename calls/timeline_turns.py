@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
     from calls.models import CallEvent, Turn
     from calls.services.entries import Entry
     from calls.services.timeline import TurnFacts
@@ -51,7 +50,7 @@ class Course:
         default_factory=dict
     )  # by turn: from the caller's first sound until we were silent
 
-    def began_ms(self, turn: Turn, after_ms: int) -> int | None:
+    def began_ms(self, turn: Turn | TurnFacts, after_ms: int) -> int | None:
         """First sound of the caller's words in this turn, later than ``after_ms``; ``None`` where they said none."""
         if turn.speech_ended_ms is None:
             return None

@@ -6,6 +6,7 @@ from calls.models.agent import Agent, AgentNumber, AgentVersion
 from calls.models.booking import Booking
 from calls.models.breaker import CircuitBreaker
 from calls.models.call import Call, CallEvent, Recording, Turn, Waveform
+from calls.models.meaning import TurnMeaning
 from calls.models.phrase import PhraseRecording
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "PhraseRecording",
     "Recording",
     "Turn",
+    "TurnMeaning",
     "Waveform",
 ]

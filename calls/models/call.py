@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from django.contrib.postgres.fields import ArrayField
 from django.contrib.postgres.indexes import GinIndex
 from django.contrib.postgres.search import SearchVector, SearchVectorField
 from django.db import models
@@ -15,9 +16,12 @@ from django.db.models import Q, Value
 from django.db.models.functions import Now
 
 from calls.models.agent import AgentVersion
+from calls.models.outcomes import outcome_column
 
 NUMBER_LENGTH = 255
 TRACE_ID_LENGTH = 32
+VERSION_LENGTH = 40
+_WORD_LENGTH = 80
 
 
 class Call(models.Model):
@@ -29,6 +33,9 @@ class Call(models.Model):
     lines too; ``audio``: how its frames arrived (``calls.session.Frames``, and ``dropped``: those that a slow recogniser lost);
     ``trace_kept`` says that its trace was exported. ``is_test``: an operator called from the console; it counts in no
     objective.
+
+    What the list of calls filters by beside that is put here when the call is archived (``calls.services.findable``), so that a
+    search reads one table. ``meaning_due_at``: when its turns are embedded, at the earliest; empty where they are.
     """
 
     class Status(models.TextChoices):
@@ -77,6 +84,17 @@ class Call(models.Model):
     violations = models.JSONField("invariants violated", default=list, db_default=Value([], models.JSONField()))
     archived_at = models.DateTimeField("archived", null=True, blank=True)
     remember_due_at = models.DateTimeField(null=True, blank=True, editable=False)
+    outcome = outcome_column()
+    latency_p95_ms = models.PositiveIntegerField("p95 latency", null=True, blank=True)
+    language = models.CharField(max_length=16, blank=True, default="", db_default="")
+    is_returning = models.BooleanField("caller was here before", null=True, blank=True)
+    has_operator = models.BooleanField("operator involved", default=False, db_default=False)
+    has_recording = models.BooleanField("recorded", default=False, db_default=False)
+    recalled_count = models.PositiveIntegerField("memories used", default=0, db_default=0)
+    error_kinds = ArrayField(models.CharField(max_length=_WORD_LENGTH), default=list, db_default=[], blank=True)
+    fallbacks = ArrayField(models.CharField(max_length=_WORD_LENGTH), default=list, db_default=[], blank=True)
+    software_version = models.CharField(max_length=VERSION_LENGTH, blank=True, default="", db_default="")
+    meaning_due_at = models.DateTimeField(null=True, blank=True, editable=False)
 
     class Meta:
         ordering: ClassVar = ["-started_at", "-pk"]
@@ -99,6 +117,7 @@ class Call(models.Model):
             models.Index(
                 fields=["remember_due_at"], name="call_to_remember", condition=Q(remember_due_at__isnull=False)
             ),
+            models.Index(fields=["meaning_due_at"], name="call_to_embed", condition=Q(meaning_due_at__isnull=False)),
         ]
 
     def __str__(self) -> str:
@@ -112,7 +131,8 @@ class Call(models.Model):
 
 
 class Turn(models.Model):
-    """One exchange: what the caller said, what was generated, and how much of it was heard.
+    """One exchange: what the caller said, what was generated, and how much of it was heard. ``began_ms``: when the caller
+    began to speak, empty where they said nothing.
 
     ``recalled`` is what of the caller's memory was found for it (``calls.services.timeline.TurnFacts``), empty without one.
     ``causes`` is what failed in it, mended or not, in order (``calls.core.commands.TurnClosed``). ``turn_end_wait_ms``,
@@ -137,6 +157,7 @@ class Turn(models.Model):
     user_text = models.TextField("caller said", blank=True)
     generated_text = models.TextField("agent generated", blank=True)
     heard_text = models.TextField("caller heard", blank=True)
+    began_ms = models.PositiveBigIntegerField(null=True, blank=True)
     speech_ended_ms = models.PositiveBigIntegerField(null=True, blank=True)
     committed_ms = models.PositiveBigIntegerField(null=True, blank=True)
     first_audio_ms = models.PositiveBigIntegerField(null=True, blank=True)

@@ -25,8 +25,8 @@ from django.utils import timezone
 from calls import surroundings
 from calls.logkeys import DEAD_AFTER_MS, LIVE_KEY, checked_sid, events_key, meta_key
 from calls.models import Call, CallEvent, Recording, Turn, Waveform
-from calls.models.call import TRACE_ID_LENGTH
-from calls.services import carrier, entries, erasure, recordings, timeline
+from calls.models.call import TRACE_ID_LENGTH, VERSION_LENGTH
+from calls.services import carrier, entries, erasure, findable, recordings, timeline
 from calls.services.entries import Entry
 from calls.timeline_turns import course
 
@@ -170,7 +170,12 @@ def _event(call: Call, entry: Entry) -> CallEvent:
 
 
 def _write_turns(call: Call, turns: Iterable[TurnFacts], times: Course) -> None:
-    rows = [_turn(call, turn, times) for turn in turns]
+    rows = []
+    ended_ms = -1
+    for turn in turns:
+        rows.append(_turn(call, turn, times))
+        rows[-1].began_ms = times.began_ms(turn, ended_ms)
+        ended_ms = max(ended_ms, turn.speech_ended_ms or -1)
     columns = [f.name for f in Turn._meta.concrete_fields if f.name not in ("id", "call", "number") and not f.generated]
     Turn.objects.bulk_create(
         rows, batch_size=_ROWS, update_conflicts=True, unique_fields=["call", "number"], update_fields=columns
@@ -251,11 +256,31 @@ def _write_call(call: Call, source: Source, facts: CallFacts, *, is_remembered: 
     call.checked = "checked" in source.meta
     call.audio = _counts(_parsed(source.meta.get("audio"), dict))
     call.violations = _parsed(source.meta.get("violations"), list)
-    call.archived_at = timezone.now()
+    for name, value in findable.columns(source.entries, facts).items():
+        setattr(call, name, value)
+    call.has_recording = Recording.objects.filter(call=call).exists()
+    call.language = _language(call)
+    call.is_returning = _was_here_before(call)
+    call.software_version = source.meta.get("software", "")[:VERSION_LENGTH]
+    call.archived_at = call.meaning_due_at = timezone.now()
     # With the rows or not at all: what was said cannot get lost between here and the memory.
     is_remembered = is_remembered and "reads_only" not in source.meta
     call.remember_due_at = call.archived_at if is_remembered and call.caller_key else None
     call.save()
+
+
+def _language(call: Call) -> str:
+    """The language of the agent that answered."""
+    profile = call.agent_version.profile if call.agent_version else None
+    language = profile.get("language") if isinstance(profile, dict) else None
+    return language[:16] if isinstance(language, str) else ""
+
+
+def _was_here_before(call: Call) -> bool | None:
+    """Whether the caller had called before; ``None`` for a withheld number."""
+    if not call.caller_key:
+        return None
+    return Call.objects.filter(caller_key=call.caller_key, started_at__lt=call.started_at).exists()
 
 
 def _complete(call: Call, known: Mapping[str, Any]) -> None:

@@ -176,6 +176,7 @@ def erase_instead(call_sid: str, meta: Mapping[str, str], client: redis.Redis) -
 _PARTS = {
     "calls.Call": "calls",
     "calls.Turn": "turns",
+    "calls.TurnMeaning": "meanings of turns",
     "calls.CallEvent": "events",
     "calls.Recording": "recordings",
     "calls.Waveform": "waveforms",

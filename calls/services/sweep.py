@@ -20,7 +20,7 @@ from django.utils import timezone
 from calls import surroundings
 from calls.logkeys import DEAD_AFTER_MS, LIVE_KEY, events_key, meta_key
 from calls.models import Call
-from calls.services import recordings, remembering
+from calls.services import meanings, recordings, remembering
 from calls.services.archive import KEEP_S, archive_call
 
 _log = structlog.get_logger(__name__)
@@ -40,6 +40,7 @@ def sweep(client: redis.Redis) -> Counter[str]:
         done[_attempt(sid, client, now_ms)] += 1
     done["closed"] = _close_abandoned(client, now_ms, done)
     done.update(remembering.remember_due())
+    done["embedded_turns"] = meanings.embed_due()
     _drop_raw_files()
     return +done
 

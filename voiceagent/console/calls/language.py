@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -20,8 +21,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-    from datetime import tzinfo
+    from collections.abc import Callable
+    from datetime import date, tzinfo
 
 #: The longest query that is read, in characters; what comes after is told and left out.
 MOST_CHARS = 2000
@@ -202,8 +203,8 @@ def _midnight(year: int, month: int, day: int, zone: tzinfo | None) -> datetime:
     return datetime(year, month, day, tzinfo=zone)
 
 
-def _next_day(day: object) -> tuple[int, int, int]:
-    after = day + timedelta(days=1)  # type: ignore[operator]
+def _next_day(day: date) -> tuple[int, int, int]:
+    after = day + timedelta(days=1)
     return after.year, after.month, after.day
 
 
