@@ -259,21 +259,13 @@ def _write_call(call: Call, source: Source, facts: CallFacts, *, is_remembered: 
     for name, value in findable.columns(source.entries, facts).items():
         setattr(call, name, value)
     call.has_recording = Recording.objects.filter(call=call).exists()
-    call.language = _language(call)
     call.is_returning = _was_here_before(call)
-    call.software_version = source.meta.get("software", "")[:VERSION_LENGTH]
+    call.software_version = source.meta.get("software", "")[:VERSION_LENGTH] or call.software_version
     call.archived_at = call.meaning_due_at = timezone.now()
     # With the rows or not at all: what was said cannot get lost between here and the memory.
     is_remembered = is_remembered and "reads_only" not in source.meta
     call.remember_due_at = call.archived_at if is_remembered and call.caller_key else None
     call.save()
-
-
-def _language(call: Call) -> str:
-    """The language of the agent that answered."""
-    profile = call.agent_version.profile if call.agent_version else None
-    language = profile.get("language") if isinstance(profile, dict) else None
-    return language[:16] if isinstance(language, str) else ""
 
 
 def _was_here_before(call: Call) -> bool | None:

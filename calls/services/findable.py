@@ -6,6 +6,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from calls.core.events import (
+    CallStarted,
     EarFailed,
     EarReady,
     ErrorRaised,
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from calls.services.entries import Entry
     from calls.services.timeline import CallFacts
 
-#: Fewer answers than this have no percentile of their own: the slowest stands for it.
 _WORD_CHARS = 80
 _MOST_KINDS = 40
 #: Who failed, by the event that says so, and the attribute that says how.
@@ -40,7 +40,9 @@ _OPERATOR = "Operator"
 
 def columns(log: Sequence[Entry], facts: CallFacts) -> dict[str, Any]:
     """The columns of ``calls.models.Call`` that its record alone decides."""
+    started = next((entry.value for entry in log if isinstance(entry.value, CallStarted)), None)
     return {
+        "language": clean(started.agent.language)[:16] if started else "",
         "latency_p95_ms": percentile(facts.latencies_ms, 0.95),
         "error_kinds": _error_kinds(log, facts),
         "fallbacks": sorted(_fallbacks(log, facts)),

@@ -24,7 +24,7 @@ from calls.core.policy import PolicyError
 from calls.core.record import RecordError, payload
 from calls.logkeys import checked_sid
 from calls.models import AgentVersion, Call, CallEvent
-from calls.models.call import NUMBER_LENGTH
+from calls.models.call import NUMBER_LENGTH, VERSION_LENGTH
 from calls.replay.log import CallRecord, Line
 from calls.services import archive, entries, erasure, timeline
 from calls.services.archive import Archived, Source
@@ -70,6 +70,7 @@ class Facts(BaseModel):
     sip_response_code: int | None = Field(None, ge=0, lt=2**15)
     checked: bool = False
     violations: list[Found] = []
+    software_version: str = Field("", max_length=VERSION_LENGTH)
     sound_from_ms: int = Field(0, gt=-(10**9), lt=10**9)
 
 
@@ -176,6 +177,7 @@ def _entry(line: Line) -> Entry:
 def _meta(facts: Facts, record: CallRecord, log: Sequence[Entry]) -> dict[str, str]:
     meta = {name: getattr(facts, name) for name in ("from_number", "to_number", "account_sid", "process")}
     meta["agent_version_id"] = _version_of(log)
+    meta["software"] = facts.software_version
     meta["sound_from_ms"] = str(facts.sound_from_ms)
     meta["state_layout"] = json.dumps(record.layout)
     meta["violations"] = json.dumps([found.model_dump() for found in facts.violations])
