@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
     from calls.models import CallEvent, Turn
     from calls.services.entries import Entry
     from calls.services.timeline import TurnFacts
