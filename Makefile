@@ -6,7 +6,7 @@ ARGS ?=
 export VENV
 
 .DEFAULT_GOAL := help
-.PHONY: help run call test test-long lint audit format bench bench-memory lock
+.PHONY: help run call demo-data test test-long lint audit format bench bench-memory lock
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +18,10 @@ run: ## Start everything; Ctrl-C stops it
 call: ## Place a simulated phone call to the running server; options in ARGS='...'
 	@.ci/venv base sandbox
 	@exec $(BIN)/python -m voiceagent.sandbox.call $(ARGS)
+
+demo-data: ## Fill the console with a month of calls to look at; ARGS=--remove takes them away
+	@.ci/venv base sandbox
+	@exec $(BIN)/python manage.py demo_data $(ARGS)
 
 # Many tests wait for real sockets, servers and sound: three workers for each core fill the time. In the order of the
 # folders the many quick ones come last, so that no worker is left with a long one. A machine so full can be too slow for a

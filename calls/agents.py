@@ -18,8 +18,8 @@ _log = structlog.get_logger(__name__)
 
 DEMO_NUMBER = "+15005550006"
 _DEMO_TOOLS = ("book_table", "recall", "remember", "forget", "end_call")
-_DEMO_VOICE = "f786b574-daa5-4673-aa0c-cbe3e8534c02"
-_DEMO_INSTRUCTIONS = """\
+DEMO_VOICE = "f786b574-daa5-4673-aa0c-cbe3e8534c02"
+DEMO_INSTRUCTIONS = """\
 You are the receptionist of Bella Vista, a small Italian restaurant, and you are on the phone.
 
 Speak as people do on the phone: one or two short sentences, no lists, no markup, numbers as words. Ask for one thing \
@@ -88,10 +88,10 @@ def seed_demo_agent() -> AgentVersion | None:
             return None
         agent = Agent.objects.create(
             name="Bella Vista",
-            instructions=_DEMO_INSTRUCTIONS,
+            instructions=DEMO_INSTRUCTIONS,
             greeting="Bella Vista, good day! How can I help you?",
             returning_greeting="Bella Vista, welcome back, {name}! How can I help you?",
-            voice=_DEMO_VOICE,
+            voice=DEMO_VOICE,
             tools=list(_DEMO_TOOLS),
             idle_texts=["Are you still there?", "I'm still here if you need anything."],
             goodbye_text="I can't hear you any more, so I'll hang up now. Do call again. Goodbye!",

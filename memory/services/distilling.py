@@ -63,14 +63,21 @@ def version(access: Access | None) -> str:
     return f"{rules.EXTRACTOR}{model}"[:120]
 
 
-def distil(person: Person, conversation_id: UUID, *, now: datetime, told: Iterable[tuple[int, str]] = ()) -> Distilled:
+def distil(
+    person: Person,
+    conversation_id: UUID,
+    *,
+    now: datetime,
+    told: Iterable[tuple[int, str]] = (),
+    by_rules_alone: bool = False,
+) -> Distilled:
     """Read a conversation for facts, and merge them with those that are known.
 
     ``told`` is what the assistant was asked to remember in it: the place of the caller's line, and the words it chose.
     Once for each version of the extractors. Raises ``AskFailed`` where the model did not answer; what the rules found is
-    kept then, and either it is done again or ``give_up`` ends it.
+    kept then, and either it is done again or ``give_up`` ends it. ``by_rules_alone`` asks no model.
     """
-    access = surroundings.distil_access()
+    access = None if by_rules_alone else surroundings.distil_access()
     conversation = _begin(person, conversation_id, version(access))
     if conversation is None:
         return Distilled(is_done=False)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 from calls.actor import Parts, SessionActor
 from calls.bus import Bus, StepTaken
-from calls.codecs.twilio import parse_mark_name
 from calls.core import events as e
 from calls.core.commands import AskModel
 from calls.core.speech import BYTES_PER_MS
@@ -25,6 +24,7 @@ from calls.ports import Forgotten, MemoryRefused, RecallResult, Remembered
 from calls.replay.invariants import Checker
 from calls.tools import run_tool
 from tests.unit.core.world import MS_PER_CHAR, agent
+from voiceagent.demo.carrier import CarrierControl, PlayingCarrier
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -157,78 +157,6 @@ class SilentEar:
         """Nothing is open."""
 
 
-class PlayingCarrier:
-    """Plays what is sent in real time, gives marks back when they are reached or cleared, keeps what was on the wire."""
-
-    def __init__(self, post: Post) -> None:
-        self._post = post
-        self._loop = asyncio.get_running_loop()
-        self._plays_until = 0.0
-        self._marks: dict[str, asyncio.TimerHandle] = {}
-        self.wire: list[tuple[int, str, Any]] = []
-        self.closed = False
-
-    def _sent(self, what: str, value: Any) -> None:
-        self.wire.append((round(self._loop.time() * 1000), what, value))
-
-    def media(self, payload: bytes) -> None:
-        self._sent("media", payload[0])
-        self._plays_until = max(self._plays_until, self._loop.time()) + len(payload) / BYTES_PER_MS / 1000
-
-    def mark(self, name: str) -> None:
-        self._sent("mark", name)
-        self._marks[name] = self._loop.call_at(self._plays_until, self._return, name)
-
-    def clear(self) -> None:
-        self._sent("clear", None)
-        self._plays_until = self._loop.time()
-        for name, handle in self._marks.items():
-            handle.cancel()
-            self._loop.call_soon(self._echo, name)
-        self._marks.clear()
-
-    def close(self, code: int = 1000) -> None:
-        if not self.closed:
-            self.closed = True
-            self._sent("close", code)
-            self._loop.call_later(0.02, self._post, e.CarrierGone(how="closed"))
-
-    def _return(self, name: str) -> None:
-        del self._marks[name]
-        self._echo(name)
-
-    def _echo(self, name: str) -> None:
-        mark = parse_mark_name(name)
-        assert mark is not None
-        self._post(e.MarkReturned(turn=mark.turn, epoch=mark.epoch, piece=mark.piece))
-
-
-class ScriptedControl:
-    """Ends the call 50 ms after it was asked to, or fails."""
-
-    def __init__(self, post: Post) -> None:
-        self._post = post
-        self.requests: list[str] = []
-        self.fails: Exception | None = None
-        self.hangs = False
-
-    async def hang_up(self, call_sid: str) -> None:
-        await self._do(f"hang_up {call_sid}")
-
-    async def redirect(self, call_sid: str, twiml: str) -> None:
-        await self._do(f"redirect {call_sid} {twiml}")
-
-    async def _do(self, request: str) -> None:
-        self.requests.append(request)
-        await asyncio.sleep(10**6 if self.hangs else 0.05)
-        if self.fails is not None:
-            raise self.fails
-        self._post(e.CarrierGone(how="stop"))
-
-    async def aclose(self) -> None:
-        """Nothing is open."""
-
-
 class VirtualMemory:
     """A caller's memory in virtual time: each answer after ``delay_ms``, or an exception; it keeps what it was told.
 
@@ -327,7 +255,7 @@ class Line:
         self.carrier = PlayingCarrier(self.post)
         self.gate = Gate(self.carrier, self.post, None, self._count)
         self.ear, self.voice, self.model = SilentEar(), ScriptedVoice(self.gate, self.post), ScriptedModel()
-        self.control = ScriptedControl(self.post)
+        self.control = CarrierControl(self.post)
         self.tools: dict[str, Callable[[ToolContext], Awaitable[tuple[str, str]]]] = {}
         self.ran: list[ToolContext] = []
         self.memory = memory

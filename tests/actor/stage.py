@@ -24,9 +24,9 @@ from calls.mailbox import Clock, Mailbox
 from calls.media.gate import Gate
 from calls.ports import Forgotten, RecallResult, Remembered
 from calls.replay.invariants import Invariant, Violation
-from tests.actor.virtual import VirtualLoop
 from tests.unit.core.fuzz import Watched
 from tests.unit.core.world import MS_PER_CHAR
+from voiceagent.demo.virtual import VirtualLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -17,8 +17,8 @@ from calls import runtime
 from calls.registry import Registry
 from calls.runtime import Runtime
 from calls.tickets import Ticket, Tickets
-from tests.actor.virtual import run
 from tests.unit.core.world import agent
+from voiceagent.demo.virtual import run
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Coroutine

@@ -11,8 +11,8 @@ from calls.core.commands import Clear, EndCall, RunTool, SetTimer, StaleDropped,
 from calls.core.events import MarkReturned, TimerFired, ToolSettled
 from calls.core.state import Mode
 from tests.actor.line import Line, Tool, call
-from tests.actor.virtual import run
 from tests.unit.core.world import MS_PER_CHAR, agent
+from voiceagent.demo.virtual import run
 
 if TYPE_CHECKING:
     from calls.bus import StepTaken

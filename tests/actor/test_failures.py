@@ -15,8 +15,8 @@ from calls.core.events import CarrierGone, ErrorRaised, Event, ModelFailed, Tool
 from calls.core.machine import step
 from calls.mailbox import Clock, Mailbox
 from tests.actor.line import Line, Tool, call
-from tests.actor.virtual import Stuck, run
 from tests.unit.core.world import agent
+from voiceagent.demo.virtual import Stuck, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,8 +21,8 @@ from calls.metrics import CallMetrics
 from calls.tools import SPECS
 from memory.live import Outcome
 from tests.actor.line import Line, Tool, VirtualMemory, call
-from tests.actor.virtual import run
 from tests.unit.core.world import agent
+from voiceagent.demo.virtual import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -13,7 +13,6 @@ from django.core.management import call_command
 from django.db import connections
 
 from tests.actor.line import call
-from tests.actor.virtual import run
 from tests.faults.matrix import alone
 from tests.faults.play import NEXT
 from tests.faults.soak import MOST_GROWTH, MOST_RSS_GROWTH, WARM_UP, Held, held
@@ -21,6 +20,7 @@ from tests.faults.stage import open_stage
 from tests.faults.weather import prepare
 from tests.line.conftest import make_agent, policy
 from tests.unit.core.world import agent
+from voiceagent.demo.virtual import run
 from voiceagent.sandbox.carrier import AgentStarted
 
 if TYPE_CHECKING:

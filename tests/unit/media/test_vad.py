@@ -14,7 +14,7 @@ from calls.core.events import Event, SpeechEnded, SpeechStarted
 from calls.core.phrases import PHRASES
 from calls.media.vad import BATCH_WINDOWS, WINDOW_MS, WINDOW_SAMPLES, Batch, SpeechDetector, VadConf, Window
 from calls.phrasebook import shipped_audio
-from tests.actor.virtual import run
+from voiceagent.demo.virtual import run
 
 FRAME = 160
 LEAD_MS = 1000

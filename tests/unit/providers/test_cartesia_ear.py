@@ -23,7 +23,7 @@ from calls.providers.cartesia.client import CartesiaClient
 from calls.providers.cartesia.link import Persistence
 from calls.providers.cartesia.stt import TurnsEar
 from calls.providers.errors import VendorError
-from tests.actor.virtual import VirtualLoop
+from voiceagent.demo.virtual import VirtualLoop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
