@@ -68,6 +68,8 @@ class Troubles:
 class ToldEar:
     """Hears what the caller's script posts; connects like a real one."""
 
+    dropped_frames = 0
+
     def __init__(self, post: Post) -> None:
         self._post = post
 
