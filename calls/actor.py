@@ -117,6 +117,8 @@ class SessionActor:
             c.OpenGate: lambda x: parts.gate.open(x.turn, x.epoch),
             c.CloseGate: lambda _: parts.gate.close(),
             c.Clear: lambda x: parts.gate.clear(x.epoch),
+            c.LendGate: lambda x: parts.gate.lend(x.epoch),
+            c.TakeGateBack: lambda _: parts.gate.take_back(),
             c.RunTool: self._run_tool,
             c.CancelTool: self._cancel_tool,
             c.SetTimer: self._set_timer,

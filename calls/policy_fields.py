@@ -95,6 +95,10 @@ POLICY_FIELDS: tuple[PolicyField, ...] = (
     ),
     PolicyField("goodbye_ms", _PATIENCE, "Longest goodbye (ms)", "After this the call is ended even if speech is left."),
     PolicyField("hangup_grace_ms", _PATIENCE, "Wait for the carrier to end (ms)", "After asking it to hang up."),
+    PolicyField(
+        "operator_grace_ms", _PATIENCE, "An operator may be cut off for (ms)",
+        "When the connection of somebody who has taken over is lost for longer, the agent says so and goes on.",
+    ),
     PolicyField("max_call_ms", _PATIENCE, "Longest call (ms)", "1,800,000 is half an hour."),
     PolicyField("first_token_ms", _DEADLINES, "First words of the model (ms)", "Later than this counts as a failure."),
     PolicyField("first_audio_ms", _DEADLINES, "First audio of the voice (ms)", "Later than this counts as a failure."),

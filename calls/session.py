@@ -29,6 +29,7 @@ from calls.core.events import CarrierGone, DtmfPressed, MarkReturned, SpeechEnde
 from calls.liverow import identity_of
 from calls.mailbox import Clock, Mailbox
 from calls.media.gate import Gate
+from calls.media.operator import OperatorLine
 from calls.media.recorder import Recorder
 from calls.media.vad import SpeechDetector
 from calls.memoryfeed import MemoryFeed
@@ -114,6 +115,7 @@ class Session:
         today = datetime.now(UTC).strftime("%A, %d %B %Y")
         recall_ms = runtime.conf.limits.recall_ms
         self.actor = SessionActor(ticket.call_sid, ticket.agent, parts, mailbox, clock, bus, today, recall_ms)
+        self.operator = OperatorLine(gate, bus, mailbox.post, lambda: self.actor.state, clock.now_ms)
         self._log = runtime.log_writer.open(ticket.call_sid, self._meta())
         bus.subscribe(StepTaken, self._log.on_step)
         bus.subscribe(SpeechStarted, runtime.warm_model)
@@ -209,6 +211,7 @@ class Session:
         self._gone = True
         if self._runtime.feed is not None:
             self._runtime.feed.close(self.ticket.call_sid, end_reason)
+        self.operator.close()
         with suppress(Exception):
             self._carrier.close()
         if self._remembering is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from calls.core import history, replies, speech, tooling
-from calls.core.commands import HangUp, SpokenWord, Transfer, TurnClosed
+from calls.core.commands import HangUp, Intervened, Message, SpokenWord, Transfer, TurnClosed
 from calls.core.state import Phase
 from calls.core.state import Work as Stage
 
@@ -17,19 +17,27 @@ from calls.core.state import Work as Stage
 HANDED_OVER = "handed_over"
 TRANSFERS = frozenset({"transferred", HANDED_OVER})
 
+#: Ends of a reply that is not complete, and what the model is told of it where some was heard.
+CUT_SHORT = {
+    "interrupted": history.INTERRUPTED_NOTE,
+    "call_ended": history.INTERRUPTED_NOTE,
+    "overridden": history.OVERRIDDEN_NOTE,
+}
+#: Ends after which an operator's sentence of which nothing was heard is said at the next pause.
+PUT_OFF = frozenset({"interrupted", "superseded"})
+
 if TYPE_CHECKING:
-    from calls.core.state import Reply
+    from calls.core.state import OperatorText, Reply
     from calls.core.work import Work
 
 
 def close(w: Work, reply: Reply, outcome: str, heard: int) -> None:
     """Give the turn its one outcome and its place in the history, cut at what was heard."""
-    interrupted = outcome in ("interrupted", "call_ended") and heard < len(reply.text)
     replies.cancel_tools(w, reply)
     silent = heard == 0 and not reply.user_text and not reply.tools
     if not silent:
-        note = interrupted and heard > 0
-        w.set(history=w.state.history + history.of_reply(reply, heard, interrupted=note))
+        note = CUT_SHORT.get(outcome, "") if 0 < heard < len(reply.text) else ""
+        w.set(history=w.state.history + history.of_reply(reply, heard, note=note))
     waste = reply.wasted(heard)
     w.emit(
         TurnClosed(
@@ -48,6 +56,43 @@ def close(w: Work, reply: Reply, outcome: str, heard: int) -> None:
             words=_all_words(w, reply),
             causes=reply.causes,
             answer_audio_ms=reply.answer_audio_ms,
+        )
+    )
+    _account(w, reply, outcome, heard)
+
+
+def _account(w: Work, reply: Reply, outcome: str, heard: int) -> None:
+    """What became of operators' words in this reply: notes without effect wait for the next one, and so does a sentence
+    that the caller was too early for."""
+    unheard = heard == 0 and outcome != "answered"
+    if unheard or reply.failed:
+        replies.give_notes_back(w, reply)
+    saying = reply.saying
+    if saying is None:
+        return
+    if unheard and outcome in PUT_OFF:
+        w.set(sayings=(saying, *w.state.sayings))
+        return
+    became = {"answered": "said", "failed_to_fallback": "failed"}.get(outcome, "cut" if heard else "dropped")
+    w.emit(Intervened("say", became, saying.key, saying.by, reply.turn))
+
+
+def with_operator(w: Work, text: str) -> None:
+    """A turn of the caller that a person of ours answers: it is on record, and the model will know of it."""
+    turn, caller = w.state.turn + 1, w.state.caller
+    w.set(turn=turn, history=(*w.state.history, Message("user", text)))
+    w.emit(
+        TurnClosed(
+            turn=turn,
+            kind="operator",
+            outcome="with_operator",
+            user_text=text,
+            generated_text="",
+            heard_text="",
+            speech_ended_ms=caller.voiced_until_ms,
+            committed_ms=w.now,
+            first_audio_ms=-1,
+            closed_ms=w.now,
         )
     )
 
@@ -110,7 +155,7 @@ def settle(w: Work) -> None:
 
 
 def after_reply(w: Work) -> None:
-    """The floor is free: hang up if that was the plan, answer what was kept, else wait for the caller."""
+    """The floor is free: hang up if that was the plan, answer what was kept, else wait for the caller, or say what waits."""
     caller = w.state.caller
     if w.state.ending:
         hang_up(w, w.state.ending)
@@ -118,7 +163,7 @@ def after_reply(w: Work) -> None:
         w.set_caller(kept="")
         replies.answer(w, caller.kept)
     else:
-        arm_idle(w)
+        be_idle(w)
 
 
 def way_out(w: Work, reason: str) -> str:
@@ -128,10 +173,20 @@ def way_out(w: Work, reason: str) -> str:
 
 def last_words(w: Work, reason: str, phrase: str, cause: str = "") -> None:
     """Say this and end the call. Nothing takes the floor back from here."""
-    stop_everything(w, "interrupted")
+    _begin_end(w, reason, "interrupted")
+    replies.notice(w, phrase, cause)
+
+
+def last_sentence(w: Work, reason: str, text: str) -> None:
+    """As ``last_words``, in the agent's own voice."""
+    _begin_end(w, reason, "overridden")
+    replies.announce(w, "notice", text, interruptible=False)
+
+
+def _begin_end(w: Work, reason: str, outcome: str) -> None:
+    stop_everything(w, outcome)
     w.set(ending=reason)
     w.arm(replies.GOODBYE, w.now + w.policy.goodbye_ms)
-    replies.notice(w, phrase, cause)
 
 
 def hang_up(w: Work, reason: str) -> None:
@@ -140,6 +195,40 @@ def hang_up(w: Work, reason: str) -> None:
     w.disarm(*(timer.name for timer in w.state.timers))
     w.set(phase=Phase.ENDING, ending=reason)
     w.arm(replies.HANGUP, w.now + w.policy.hangup_grace_ms)
+
+
+def be_idle(w: Work) -> None:
+    """Nobody has the floor: an operator's sentence takes it where one waits, else the idle time begins."""
+    if not say_next(w):
+        arm_idle(w)
+
+
+def say_next(w: Work) -> bool:
+    """Say the operator's sentence that waits, if this is a pause. After a sound it is one when words could be there."""
+    state, caller = w.state, w.state.caller
+    if not state.sayings or state.reply is not None or state.cut is not None or state.ending:
+        return False
+    talks = caller.speaking and w.now - caller.voiced_at_ms < w.policy.noise_ms
+    if talks or caller.text.strip() or caller.digits:
+        return False
+    pause_ms = caller.voiced_until_ms + w.policy.verdict_ms
+    if caller.voiced_until_ms >= 0 and not caller.speaking and pause_ms > w.now:
+        w.arm(replies.SAY, pause_ms)
+        return False
+    say(w, state.sayings[0], state.sayings[1:])
+    return True
+
+
+def say(w: Work, saying: OperatorText, others: tuple[OperatorText, ...]) -> None:
+    """Have the agent's voice say this; ``others`` wait."""
+    w.set(sayings=others)
+    w.disarm(replies.SAY)
+    replies.announce(w, "say", saying.text, saying=saying)
+
+
+def say_timer(w: Work) -> None:
+    """No words followed the sound: say what waits."""
+    say_next(w)
 
 
 def arm_idle(w: Work) -> None:

@@ -138,6 +138,20 @@ class Clear(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class LendGate(Command):
+    """An operator's microphone has the gate: their audio passes, and nothing of the assistant up to this epoch."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class TakeGateBack(Command):
+    """Nothing of the operator's audio passes any more."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunTool(Command):
     """Run a function once. ``key`` is its idempotency key, unique over all calls."""
 
@@ -199,6 +213,22 @@ class StaleDropped(Command):
 
 
 @dataclass(frozen=True, slots=True)
+class Intervened(Command):
+    """What became of an operator's request; only told. ``turn`` is the one in which it took effect, or in which it did not.
+
+    ``whisper``: ``shown`` to the model, ``dropped``. ``say``: ``said`` (heard to its end), ``cut`` (heard in part), ``failed`` (the
+    voice did), ``dropped``. ``take_over``: ``taken``, ``refused``. ``hand_back``: ``done``, ``refused``, ``lost`` (nobody did, the
+    operator's connection was gone).
+    """
+
+    action: str
+    outcome: str
+    key: str
+    by: str
+    turn: int
+
+
+@dataclass(frozen=True, slots=True)
 class SpokenWord:
     """One word of a reply on its way to the caller, on the call's clock; ``-1`` for one that was never sent.
 
@@ -216,8 +246,9 @@ class SpokenWord:
 class TurnClosed(Command):
     """A turn has its one outcome; everything the archive needs of it.
 
-    ``outcome``: ``answered``, ``interrupted``, ``superseded``, ``failed_to_fallback``, ``call_ended``. ``kind``:
-    ``greeting``, ``answer``, ``prompt``, ``notice``. Times on the call's clock, ``-1`` where it did not happen.
+    ``outcome``: ``answered``, ``interrupted``, ``superseded``, ``failed_to_fallback``, ``call_ended``, ``overridden`` (an operator
+    took the floor), ``with_operator`` (the caller spoke to an operator). ``kind``: ``greeting``, ``answer``, ``prompt``, ``notice``,
+    ``say`` (an operator's sentence), ``operator`` (a turn of a take-over), ``return`` (how the assistant goes on after one). Times on the call's clock, ``-1`` where it did not happen.
     ``speech_ended_ms``: last voiced frame of the caller; ``first_audio_ms``: first agent frame sent, ``answer_audio_ms``: the
     first since words of the model were given to the voice, fillers and phrases left out. ``words``: what
     became of each word, in the order it was spoken. ``causes``: what failed in the turn, in order, mended or not: who and

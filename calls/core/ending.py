@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from calls.core import answering, closing, hearing, recalling, replies, speech, tooling, wording
+from calls.core import answering, closing, hearing, operating, recalling, replies, speech, tooling, wording
 from calls.core.commands import CancelTool, EndCall, StaleDropped
 from calls.core.phrases import NAME_PLACE
 from calls.core.state import Phase
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from calls.core.events import CallStarted, CarrierGone, ErrorRaised, Event, HangUpAsked, TimerFired, ToolSettled
     from calls.core.work import Work
 
-MAX_CALL = "max_call"
+#: How soon to look again whether a call whose time is up is still an operator's.
+OVERTIME_MS = 30_000
 
 #: Who ends a call with a last sentence, and which. Asked again, or while the call ends already, it ends at once.
 LAST_WORDS = {"drain": "closing"}
@@ -36,7 +37,7 @@ def call_started(w: Work, event: CallStarted) -> None:
         today=event.today,
         recall_ms=event.recall_ms,
     )
-    w.arm(MAX_CALL, w.now + w.policy.max_call_ms)
+    w.arm(replies.MAX_CALL, w.now + w.policy.max_call_ms)
     greeting = _greeting(w)
     if greeting.strip():
         replies.announce(w, "greeting", greeting, interruptible=w.policy.greeting_interruptible)
@@ -69,6 +70,8 @@ def idle_timer(w: Work) -> None:
     caller, agent = w.state.caller, w.agent
     if caller.text.strip() or (caller.speaking and w.now - caller.voiced_at_ms < w.policy.noise_ms):
         closing.arm_idle(w)
+    elif closing.say_next(w):
+        return
     elif w.state.ear_away and caller.idle_count < w.policy.idle_prompts:
         w.set_caller(idle_count=caller.idle_count + 1)
         closing.arm_idle(w)
@@ -84,8 +87,11 @@ def idle_timer(w: Work) -> None:
 
 
 def max_call_timer(w: Work) -> None:
-    """The longest call: say so, then hang up."""
-    closing.last_words(w, "max_duration", "time_limit")
+    """The longest call: say so, then hang up. A person of ours is not cut short: the time is up when they have handed back."""
+    if w.state.operator:
+        w.arm(replies.MAX_CALL, w.now + OVERTIME_MS)
+    else:
+        closing.last_words(w, "max_duration", "time_limit")
 
 
 def goodbye_timer(w: Work) -> None:
@@ -108,7 +114,11 @@ def hangup_timer(w: Work) -> None:
 
 def hang_up_asked(w: Work, event: HangUpAsked) -> None:
     """Somebody on our side ends the call: now, or after a last sentence where there is one and nothing ends it yet."""
+    operating.release(w)
     phrase = LAST_WORDS.get(event.by, "")
+    if event.text.strip() and w.state.ending != event.by:
+        closing.last_sentence(w, event.by, " ".join(event.text.split()))
+        return
     if phrase and not w.state.ending:
         closing.last_words(w, event.by, phrase)
         return
@@ -119,6 +129,7 @@ def hang_up_asked(w: Work, event: HangUpAsked) -> None:
 def carrier_gone(w: Work, event: CarrierGone) -> None:
     """The stream is gone. Where we had asked for that, our reason stands."""
     reason = w.state.ending if w.state.phase is Phase.ENDING else GONE_REASONS[event.how]
+    operating.release(w)
     closing.stop_everything(w, "call_ended")
     finish(w, reason)
 
@@ -131,6 +142,7 @@ def ended_early(w: Work, event: HangUpAsked) -> None:
 def finish(w: Work, reason: str) -> None:
     """The call has ended: cancel what still runs, for its one reason."""
     w.disarm(*(timer.name for timer in w.state.timers))
+    operating.drop_all(w)
     w.emit(*(CancelTool(call_id) for call_id in w.state.running_tools))
     w.set(phase=Phase.ENDED, ending=reason)
     w.emit(EndCall(reason))
@@ -165,8 +177,10 @@ TIMERS = {
     tooling.FILLER: tooling.bridge,
     replies.PATIENCE: tooling.patience,
     replies.IDLE: idle_timer,
+    replies.SAY: closing.say_timer,
+    operating.GRACE: operating.grace_timer,
     hearing.EAR_AWAY: hearing.ear_away_timer,
     replies.GOODBYE: goodbye_timer,
     replies.HANGUP: hangup_timer,
-    MAX_CALL: max_call_timer,
+    replies.MAX_CALL: max_call_timer,
 }

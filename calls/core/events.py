@@ -300,9 +300,70 @@ class TimerFired(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HangUpAsked(Event):
-    """Somebody on our side wants the call over: ``by`` is ``operator``, ``drain``, ``overload``."""
+    """Somebody on our side wants the call over: ``by`` is ``operator``, ``drain``, ``overload``.
+
+    An operator has a name, a reason, and may have a closing sentence, ``text``, that the agent's voice says first.
+    """
 
     by: str
+    operator: str = ""
+    why: str = ""
+    text: str = ""
+
+
+# --- operators: people of ours who watch the call. ``by`` is their name, ``key`` the request's own, told again in its outcome ----
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorListening(Event):
+    """An operator begins or ceases to listen. It stands in the record; the call does not change by it."""
+
+    by: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorWhispered(Event):
+    """A note for the model, shown with its next request; the caller hears nothing of it."""
+
+    key: str
+    by: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorSaid(Event):
+    """A sentence that the agent's voice is to say word for word. ``when``: ``now``, or at the ``next_pause``."""
+
+    key: str
+    by: str
+    text: str
+    when: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorTookOver(Event):
+    """An operator takes the floor: their microphone is the voice from here on, and the assistant is silent."""
+
+    key: str
+    by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorConnected(Event):
+    """The connection of the operator who has the floor is lost, or there again."""
+
+    by: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OperatorHandedBack(Event):
+    """The operator gives the floor back; ``summary`` is what the assistant must know of what was said meanwhile."""
+
+    key: str
+    by: str
+    summary: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -81,16 +81,21 @@ def speech_ended(w: Work, event: SpeechEnded) -> None:
     w.set_caller(speaking=False, voiced_until_ms=event.voiced_until_ms)
     if w.state.reply is not None and w.state.reply.tools and w.reply.model is not Stage.RUNNING:
         answering.go_on(w)
-    if w.policy.endpointing == "silence":
-        w.arm(SILENCE, max(w.now, event.voiced_until_ms + w.policy.silence_end_ms))
-    if w.state.caller.text:
-        w.arm(TURN_END, w.now + w.policy.turn_end_ms)
+    _await_end(w, event)
     if w.state.cut is not None and _acknowledges(w, w.state.caller.text):
         _resume(w)
     elif w.state.cut is not None and _is_short(w, event) and not w.state.caller.text:
         w.arm_earlier(VERDICT, w.now + w.policy.short_verdict_ms)
     elif w.state.reply is None and w.state.cut is None and not w.state.caller.text:
-        closing.arm_idle(w)
+        closing.be_idle(w)
+
+
+def _await_end(w: Work, event: SpeechEnded) -> None:
+    """From here on count the recogniser's end of the turn, and our own silence."""
+    if w.policy.endpointing == "silence":
+        w.arm(SILENCE, max(w.now, event.voiced_until_ms + w.policy.silence_end_ms))
+    if w.state.caller.text:
+        w.arm(TURN_END, w.now + w.policy.turn_end_ms)
 
 
 def _is_short(w: Work, event: SpeechEnded) -> bool:
@@ -155,6 +160,30 @@ def _silence_pending(w: Work, *, verdict: bool) -> None:
         replies.hold(w)
         if verdict:
             w.arm(VERDICT, w.now + w.policy.verdict_ms)
+
+
+# --- while an operator has the floor: nothing is stopped and nothing begun, but every word is noted --------------------------------
+
+
+def speech_for_operator(w: Work, event: SpeechStarted) -> None:
+    """The caller speaks to an operator."""
+    _speaking(w, event)
+
+
+def speech_ended_for_operator(w: Work, event: SpeechEnded) -> None:
+    """The caller is silent: what they said must come to its end."""
+    w.set_caller(speaking=False, voiced_until_ms=event.voiced_until_ms)
+    _await_end(w, event)
+
+
+def eager_end_for_operator(w: Work, event: EagerEnd) -> None:
+    """A guess, of which only the words count."""
+    _note(w, event.text)
+
+
+def ear_failed_for_operator(w: Work, event: EarFailed) -> None:
+    """The recogniser is away: the two go on talking, and what that means for the call is seen when it is the assistant's again."""
+    w.set(ear_away=event.kind, ear_is_gone=event.final)
 
 
 # --- words --------------------------------------------------------------------------------------------------------
@@ -286,11 +315,20 @@ def turn_ended_over_speech(w: Work, event: TurnEnded) -> None:
         commit(w, text)
 
 
+def turn_ended_for_operator(w: Work, event: TurnEnded) -> None:
+    """The turn is over, and a person of ours answers it: it is recorded."""
+    if event.text.strip() and event.text.strip() == w.state.caller.ended:
+        w.stale(event)
+    elif text := _take_turn(w, event.text):
+        closing.with_operator(w, text)
+
+
 #: The end of a turn, by mode: the rows of the table, and what a time-out or the keypad stands in for.
 TURN_ENDED = {
     Mode.LISTENING: turn_ended_in_silence,
     Mode.THINKING: turn_ended_over_thinking,
     Mode.SPEAKING: turn_ended_over_speech,
+    Mode.OPERATOR: turn_ended_for_operator,
 }
 
 
@@ -324,6 +362,7 @@ def _supersede(w: Work, reply: Reply, text: str) -> None:
     w.set(reply=None)
     if reply.kind == "answer" and not reply.tools:
         w.set(turn=reply.turn - 1, waste=reply.wasted(0))
+        replies.give_notes_back(w, reply)
         commit(w, wording.joined(reply.user_text, text))
     else:
         closing.close(w, reply, "superseded", 0)
@@ -334,7 +373,7 @@ def _nothing_said(w: Work) -> None:
     if w.state.cut is not None:
         _resume(w)
     else:
-        closing.arm_idle(w)
+        closing.be_idle(w)
 
 
 def _keep(w: Work, text: str) -> None:

@@ -17,9 +17,17 @@ from calls.core.commands import Message, ToolCallItem
 
 if TYPE_CHECKING:
     from calls.core.events import Recalled
-    from calls.core.state import Card, Part, Reply, State
+    from calls.core.state import Card, OperatorText, Part, Reply, State
 
 INTERRUPTED_NOTE = "(The caller interrupted here and did not hear anything after this.)"
+OVERRIDDEN_NOTE = "(A colleague of yours spoke instead from here on; the caller did not hear anything after this.)"
+WHISPER_NOTE = (
+    "A note from a colleague who follows this call, for your next reply. The caller does not hear it: act on it, and do not "
+    "mention it."
+)
+TAKEN_OVER_NOTE = "(From here on a colleague of yours spoke with the caller; what the colleague said is not shown.)"
+HANDED_BACK_NOTE = "(Your colleague has given the call back to you. Go on from here, in a sentence or two. What you must know: {summary})"
+LOST_NOTE = "(Your colleague's connection was lost; the call is yours again, and what the colleague said is not known.)"
 CONTINUE_NOTE = "(A noise stopped you in the middle of your reply. Go on exactly where your text ends, without repeating any of it.)"
 #: Characters of an ISO time that are its date.
 _DATE = 10
@@ -82,8 +90,13 @@ def _quoted(value: dict[str, Any]) -> str:
     return json.dumps(value, ensure_ascii=False).translate(_MARKS)
 
 
-def of_reply(reply: Reply, until: int, *, interrupted: bool) -> tuple[Message, ...]:
-    """A reply as messages, its text cut at offset ``until``; every tool call stands with its output."""
+def of_notes(notes: tuple[OperatorText, ...]) -> tuple[Message, ...]:
+    """What operators whispered, each as a message of its own."""
+    return tuple(Message("developer", f"{WHISPER_NOTE}\n{note.text}") for note in notes)
+
+
+def of_reply(reply: Reply, until: int, *, note: str = "") -> tuple[Message, ...]:
+    """A reply as messages, its text cut at offset ``until``; every tool call stands with its output. ``note``: why it ends there."""
     messages: list[Message] = []
     if reply.user_text:
         messages.append(Message("user", reply.user_text))
@@ -91,8 +104,8 @@ def of_reply(reply: Reply, until: int, *, interrupted: bool) -> tuple[Message, .
     for part in reply.parts:
         messages.extend(_of_part(part, max(0, until - offset)))
         offset += len(part.text)
-    if interrupted:
-        messages.append(Message("developer", INTERRUPTED_NOTE))
+    if note:
+        messages.append(Message("developer", note))
     return tuple(messages)
 
 
@@ -110,6 +123,6 @@ def request(state: State, reply: Reply, *, resumed: bool = False) -> tuple[Messa
     """The whole request for ``reply``: a stopped reply that its words end stands before it, cut at what was heard."""
     messages = opening(state) + state.history
     if state.cut is not None and not resumed:
-        messages += of_reply(state.cut, state.cut.cut_at, interrupted=True)
-    messages += of_recalled(reply.recalled) + of_reply(reply, len(reply.text), interrupted=False)
+        messages += of_reply(state.cut, state.cut.cut_at, note=INTERRUPTED_NOTE)
+    messages += of_recalled(reply.recalled) + of_notes(reply.notes) + of_reply(reply, len(reply.text))
     return (*messages, Message("developer", CONTINUE_NOTE)) if resumed else messages

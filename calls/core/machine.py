@@ -3,11 +3,11 @@
 Theory of operation
 -------------------
 A call is CONNECTING until its stream is ours, ACTIVE while it lasts, ENDING once the carrier was asked to end it, and
-ENDED. While it is ACTIVE, somebody has the floor: LISTENING, THINKING or SPEAKING (``calls.core.state`` says what
+ENDED; in OPERATOR a person of ours speaks with the caller. While it is ACTIVE, somebody has the floor: LISTENING, THINKING or SPEAKING (``calls.core.state`` says what
 each means). One row of ``TABLE`` says what an event does in a mode and which modes may follow; ``step`` looks the row
 up, runs its handler on a workbench, derives the mode anew and checks it against the row. A handler is a small function
 in ``hearing`` (the caller's sounds and words), ``recalling`` (what is known of the caller), ``answering`` (what model, tools
-and voice do to a reply) or ``ending`` (the call around the turns); they stand on ``replies`` and ``closing`` (how a reply begins, goes on and ends) and ``tooling``
+and voice do to a reply), ``operating`` (what our own people do) or ``ending`` (the call around the turns); they stand on ``replies`` and ``closing`` (how a reply begins, goes on and ends) and ``tooling``
 (its functions). None reads a clock, draws a number or waits: time is in the event, a timer is a command out and an
 event in. ``docs/scenarios.md`` says for every known scenario which function decides it.
 
@@ -29,7 +29,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from calls.core import answering, ending, hearing, recalling
+from calls.core import answering, ending, hearing, operating, recalling
 from calls.core import events as e
 from calls.core.state import END_REASONS, Mode, Phase, State, mode_of
 from calls.core.work import Work
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from calls.core.events import Event
 
 Handler = Callable[[Work, Any], None]
-L, T, S = Mode.LISTENING, Mode.THINKING, Mode.SPEAKING
+L, T, S, OP = Mode.LISTENING, Mode.THINKING, Mode.SPEAKING, Mode.OPERATOR
 
 
 class IllegalEvent(ValueError):
@@ -112,6 +112,12 @@ ALWAYS: dict[type[Event], Row] = {
     e.HangUpAsked: row(ending.hang_up_asked, L, T),
     e.CarrierGone: row(ending.carrier_gone, L),
     e.ErrorRaised: row(ending.error_raised, L, T, S),
+    e.OperatorListening: row(ending.recorded_only, L, T, S),
+    e.OperatorWhispered: row(operating.whispered, L, T, S),
+    e.OperatorSaid: row(operating.said, L, T, S),
+    e.OperatorTookOver: row(operating.took_over, OP, L, T, S),
+    e.OperatorConnected: row(ending.late, L, T, S),
+    e.OperatorHandedBack: row(operating.not_theirs, L, T, S),
 }
 for _rows in TABLE.values():
     _rows.update(ALWAYS)
@@ -125,12 +131,37 @@ AROUND: dict[Phase, dict[type[Event], Row]] = {
         e.EarReady: row(ending.recorded_only, L),
         e.CardLoaded: row(recalling.card_loaded, L),
         e.ErrorRaised: row(ending.error_raised, L),
+        e.OperatorListening: row(ending.recorded_only, L),
+    },
+    Phase.OPERATOR: {
+        e.SpeechStarted: row(hearing.speech_for_operator, OP),
+        e.SpeechEnded: row(hearing.speech_ended_for_operator, OP),
+        e.TurnOpened: row(hearing.turn_opened_in_silence, OP),
+        e.WordsHeard: row(hearing.words_in_silence, OP),
+        e.EagerEnd: row(hearing.eager_end_for_operator, OP),
+        e.TurnEnded: row(hearing.turn_ended_for_operator, OP),
+        e.DtmfPressed: row(hearing.dtmf, OP),
+        e.EarFailed: row(hearing.ear_failed_for_operator, OP),
+        e.EarReady: row(hearing.ear_ready, OP),
+        e.CardLoaded: row(recalling.card_loaded, OP),
+        e.ToolSettled: row(ending.late_tool, OP),
+        e.TimerFired: row(ending.timer_fired, OP, T),
+        e.HangUpAsked: row(ending.hang_up_asked, L, T),
+        e.CarrierGone: row(ending.carrier_gone, L),
+        e.ErrorRaised: row(ending.error_raised, OP),
+        e.OperatorListening: row(ending.recorded_only, OP),
+        e.OperatorWhispered: row(operating.whispered, OP),
+        e.OperatorSaid: row(operating.not_now, OP),
+        e.OperatorTookOver: row(operating.took_over_again, OP),
+        e.OperatorConnected: row(operating.connected, OP),
+        e.OperatorHandedBack: row(operating.handed_back, L, T, OP),
     },
     Phase.ENDING: {
         e.CarrierGone: row(ending.carrier_gone, L),
         e.TimerFired: row(ending.timer_fired, L),
         e.ToolSettled: row(ending.late_tool, L),
         e.ErrorRaised: row(ending.error_raised, L),
+        e.OperatorListening: row(ending.recorded_only, L),
     },
     Phase.ENDED: {},
 }
@@ -141,6 +172,7 @@ VALUES: dict[type[Event], tuple[str, Container[str]]] = {
     e.CarrierGone: ("how", ending.GONE_REASONS),
     e.HangUpAsked: ("by", END_REASONS),
     e.ToolSettled: ("outcome", {"ok", "error", "timeout", "cancelled"}),
+    e.OperatorSaid: ("when", {"now", "next_pause"}),
     e.DtmfPressed: ("digit", {*"0123456789*#ABCD"}),
     e.MemoryRecalled: ("outcome", {"full", "words", "late", "empty", "failed"}),
 }

@@ -71,6 +71,14 @@ FILLERS: dict[str, str] = {
     "fr": "Un instant, s'il vous plaît. ",
 }
 
+#: What the agent's own voice says when an operator who had taken over is cut off for good. Version 1.
+RETURNS: dict[str, str] = {
+    "en": "I'm sorry, my colleague was cut off. I'm with you again: how can I go on helping you?",
+    "de": "Es tut mir leid, die Verbindung zu meinem Kollegen ist abgebrochen. Ich bin wieder für Sie da: Wie kann ich weiterhelfen?",
+    "es": "Perdone, se ha cortado la conexión con mi compañero. Vuelvo a estar con usted: ¿cómo puedo seguir ayudándole?",
+    "fr": "Excusez-moi, mon collègue a été coupé. Je suis de nouveau avec vous : comment puis-je continuer à vous aider ?",
+}
+
 #: What stands for a caller's name in a greeting.
 NAME_PLACE = "{name}"
 
@@ -78,6 +86,11 @@ NAME_PLACE = "{name}"
 def filler_text(language: str) -> str:
     """The words for a moment's patience; English where the language has none."""
     return FILLERS.get(language.split("-")[0], FILLERS["en"])
+
+
+def return_text(language: str) -> str:
+    """The words with which the agent is back; English where the language has none."""
+    return RETURNS.get(language.split("-")[0], RETURNS["en"])
 
 
 def phrase_language(language: str) -> str:

@@ -29,6 +29,7 @@ class TurnPolicy:
     ``filler_ms``: how long a function may keep the caller in silence before a few words bridge it, 0 for never.
     ``noise_ms``: how long a sound without a word may stop a reply. A sound up to ``short_sound_ms`` long waits for
     words only ``short_verdict_ms``: a cough.
+    ``operator_grace_ms``: how long the connection of an operator who has taken over may be lost before the assistant goes on.
     ``min_words`` decides the verdict over an interruption, never the stop. ``greeting_interruptible`` is off where the
     greeting is a notice that the caller must hear to its end; what is said over it is answered after it.
     """
@@ -51,6 +52,7 @@ class TurnPolicy:
     max_call_ms: int = 1_800_000
     goodbye_ms: int = 15_000
     hangup_grace_ms: int = 4000
+    operator_grace_ms: int = 10_000
     dtmf_pause_ms: int = 1800
     tool_timeout_ms: int = 8000
     filler_ms: int = 2500
@@ -79,7 +81,7 @@ class TurnPolicy:
 
 _POSITIVE = (
     "verdict_ms turn_end_ms first_token_ms first_audio_ms playback_slack_ms min_words idle_ms max_call_ms "
-    "noise_ms short_verdict_ms goodbye_ms hangup_grace_ms dtmf_pause_ms tool_timeout_ms silence_end_ms first_clause_chars clause_chars"
+    "noise_ms short_verdict_ms goodbye_ms hangup_grace_ms operator_grace_ms dtmf_pause_ms tool_timeout_ms silence_end_ms first_clause_chars clause_chars"
 ).split()
 _NOT_NEGATIVE = (
     "filler_ms",

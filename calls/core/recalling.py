@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from calls.core import history
-from calls.core.commands import AskModel, Recall
+from calls.core.commands import AskModel, Intervened, Recall
 from calls.core.state import Card
 from calls.core.state import Work as Stage
 
 if TYPE_CHECKING:
     from calls.core.events import CardLoaded, MemoryRecalled
+    from calls.core.state import OperatorText
     from calls.core.work import Work
 
 RECALL = "recall"
@@ -38,11 +39,20 @@ def ask(w: Work, *, resumed: bool = False) -> None:
     The time that a request before this one has used without a word is gone.
     """
     spend(w)
-    w.set_reply(silent=True, token_ms=w.now)
+    notes = w.state.notes
+    w.set(notes=())
+    w.set_reply(silent=True, token_ms=w.now, notes=(*w.reply.notes, *notes))
     reply = w.reply
     messages = history.request(w.state, reply, resumed=resumed and reply.is_answering)
     speculative = not reply.confirmed
     w.emit(AskModel(reply.turn, reply.epoch, messages, speculative, within_ms=reply.budget_ms, avoid=reply.avoid))
+    if reply.confirmed:
+        notes_shown(w, notes)
+
+
+def notes_shown(w: Work, notes: tuple[OperatorText, ...]) -> None:
+    """These notes of operators take effect with the turn of the reply."""
+    w.emit(*(Intervened("whisper", "shown", note.key, note.by, w.reply.turn) for note in notes))
 
 
 def spend(w: Work) -> None:

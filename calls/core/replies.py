@@ -20,7 +20,7 @@ from calls.core.commands import (
 )
 from calls.core.phrases import phrase_text
 from calls.core.speech import Playback
-from calls.core.state import Part, Reply, ToolRun, Waste
+from calls.core.state import OperatorText, Part, Reply, ToolRun, Waste
 from calls.core.state import Work as Stage
 from calls.core.wording import speakable_until
 
@@ -32,8 +32,10 @@ PATIENCE = "patience"
 VERDICT = "verdict"
 IDLE = "idle"
 HANGUP = "hangup"
+MAX_CALL = "max_call"
 GOODBYE = "goodbye"
 TURN_END = "turn_end"
+SAY = "say"
 
 #: How much later than its time-out a tool's outcome may come before it is given up.
 SETTLE_MS = 500
@@ -49,17 +51,20 @@ LAST = frozenset({*DEFERRED, TONES})
 # --- beginning ----------------------------------------------------------------------------------------------------
 
 
-def answer(w: Work, user_text: str, *, confirmed: bool = True) -> None:
-    """Begin the reply to a caller's turn. An unconfirmed one is held by the gate and takes no turn number yet."""
+def answer(w: Work, user_text: str, *, confirmed: bool = True, kind: str = "answer") -> None:
+    """Begin the reply to a caller's turn. An unconfirmed one is held by the gate and takes no turn number yet.
+
+    One to nothing that the caller said has its own ``kind``, and nothing is recalled for it.
+    """
     turn, epoch = w.state.turn + 1, w.state.epoch + 1
     reply = Reply(
         turn=turn,
         epoch=epoch,
-        kind="answer",
+        kind=kind,
         user_text=user_text,
         confirmed=confirmed,
         model=Stage.RUNNING,
-        speech_ended_ms=w.state.caller.voiced_until_ms,
+        speech_ended_ms=w.state.caller.voiced_until_ms if user_text else -1,
         committed_ms=w.now if confirmed else -1,
         progress_ms=w.now,
         token_ms=w.now,
@@ -67,7 +72,10 @@ def answer(w: Work, user_text: str, *, confirmed: bool = True) -> None:
         waste=w.state.waste,
     )
     w.set(reply=reply, epoch=epoch, turn=turn if confirmed else w.state.turn, waste=Waste())
-    recalling.begin(w)
+    if user_text:
+        recalling.begin(w)
+    else:
+        recalling.ask(w)
     if confirmed:
         w.emit(OpenGate(turn, epoch))
         watch(w)
@@ -86,6 +94,7 @@ def confirm(w: Work) -> None:
         speech_ended_ms=w.state.caller.voiced_until_ms,
     )
     w.emit(OpenGate(reply.turn, reply.epoch))
+    recalling.notes_shown(w, reply.notes)
     watch(w)
 
 
@@ -94,11 +103,17 @@ def discard_draft(w: Work) -> None:
     reply = w.reply
     stop_work(w)
     cancel_tools(w, reply)
+    give_notes_back(w, reply)
     w.set(reply=None, waste=reply.wasted(0))
 
 
-def announce(w: Work, kind: str, text: str, *, interruptible: bool = True) -> None:
-    """Say something of our own: greeting, idle prompt, notice."""
+def give_notes_back(w: Work, reply: Reply) -> None:
+    """Nothing came of this reply: what operators whispered for it is for the next one."""
+    w.set(notes=(*reply.notes, *w.state.notes))
+
+
+def announce(w: Work, kind: str, text: str, *, interruptible: bool = True, saying: OperatorText | None = None) -> None:
+    """Say something of our own: greeting, idle prompt, notice, or what an operator has the agent say."""
     epoch = w.state.epoch + 1
     turn = w.state.turn if kind == "greeting" else w.state.turn + 1
     reply = Reply(
@@ -109,6 +124,7 @@ def announce(w: Work, kind: str, text: str, *, interruptible: bool = True) -> No
         parts=(Part(text),),
         committed_ms=w.now,
         progress_ms=w.now,
+        saying=saying,
     )
     w.set(reply=reply, epoch=epoch, turn=turn)
     w.emit(OpenGate(turn, epoch))

@@ -1,6 +1,6 @@
 """The state of one call, frozen, and what its parts mean.
 
-``Mode`` is derived, never set: SPEAKING means that unheard audio of the reply is at the carrier; THINKING that a
+``Mode`` is derived, never set: OPERATOR means that a person of ours has taken over; SPEAKING means that unheard audio of the reply is at the carrier; THINKING that a
 confirmed reply is being made; LISTENING everything else, a stopped reply awaiting its verdict and a speculative
 one included.
 """
@@ -22,6 +22,7 @@ class Mode(StrEnum):
     LISTENING = "LISTENING"
     THINKING = "THINKING"
     SPEAKING = "SPEAKING"
+    OPERATOR = "OPERATOR"
 
 
 class Phase(StrEnum):
@@ -29,6 +30,7 @@ class Phase(StrEnum):
 
     CONNECTING = "connecting"
     ACTIVE = "active"
+    OPERATOR = "operator"
     ENDING = "ending"
     ENDED = "ended"
 
@@ -103,6 +105,15 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class OperatorText:
+    """A note or a sentence of an operator, under its request's key."""
+
+    key: str
+    by: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Waste:
     """What was generated and never heard. A piece of the model's stream counts as a token."""
 
@@ -120,7 +131,9 @@ class Reply:
     ``silent``: the request has given nothing yet, and may do so for ``budget_ms`` from ``token_ms``, which is when it was
     made or last gave something; ``asked_again``: its rest was asked for once already, for
     the endpoint ``avoid`` had failed. ``bridged``: offset behind the words that
-    bridged a slow model, ``-1`` without. ``answer_audio_ms``: when audio of the model's own words was first sent."""
+    bridged a slow model, ``-1`` without. ``answer_audio_ms``: when audio of the model's own words was first sent.
+
+    ``notes``: operators' notes that its requests show; ``saying``: the operator's sentence that it says."""
 
     turn: int
     epoch: int
@@ -160,6 +173,8 @@ class Reply:
     avoid: str = ""
     bridged: int = -1
     answer_audio_ms: int = -1
+    notes: tuple[OperatorText, ...] = ()
+    saying: OperatorText | None = None
 
     @property
     def text(self) -> str:
@@ -233,7 +248,9 @@ class Timer:
 class State:
     """Everything the core knows. ``cut`` is a stopped reply awaiting its verdict; ``ending`` a reason to hang up
     once the reply has been heard, ``waste`` what discarded guesses generated for the turn that is open. ``ear_away``: how the recogniser failed that is away
-    now; empty while it listens."""
+    now; empty while it listens; ``ear_is_gone``: for good, while an operator has the floor.
+
+    ``operator``: who has taken over. ``notes`` wait for the next request to the model, ``sayings`` for the next pause."""
 
     phase: Phase = Phase.CONNECTING
     mode: Mode = Mode.LISTENING
@@ -255,10 +272,16 @@ class State:
     recall_ms: int = 0
     card: Card = Card()
     ear_away: str = ""
+    ear_is_gone: bool = False
+    operator: str = ""
+    notes: tuple[OperatorText, ...] = ()
+    sayings: tuple[OperatorText, ...] = ()
 
 
 def mode_of(state: State) -> Mode:
-    """The mode that follows from the reply."""
+    """The mode that follows from who has the floor, and from the reply."""
+    if state.phase is Phase.OPERATOR:
+        return Mode.OPERATOR
     reply = state.reply
     if reply is None or not reply.confirmed:
         return Mode.LISTENING

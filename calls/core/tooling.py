@@ -61,9 +61,9 @@ def is_repeated(reply: Reply, event: ModelToolCall) -> bool:
 
 def fresh_id(w: Work, call_id: str) -> str:
     """The call's id, told apart from an earlier one of the same name: some servers count anew in every response."""
-    shown = (*w.state.history, *history.of_reply(w.reply, 0, interrupted=False))
+    shown = (*w.state.history, *history.of_reply(w.reply, 0))
     if w.state.cut is not None:
-        shown += history.of_reply(w.state.cut, 0, interrupted=False)
+        shown += history.of_reply(w.state.cut, 0)
     used = {message.call_id for message in shown} | {*w.state.running_tools}
     number, fresh = 1, call_id
     while fresh in used:

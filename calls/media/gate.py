@@ -1,4 +1,4 @@
-"""The gate between the voice and the carrier: only the open epoch's audio passes.
+"""The gate between the voice and the carrier: only the open epoch's audio passes, or a person's who has taken over.
 
 Audio of a later epoch waits (a speculative reply, one the caller talks into), audio of a dropped one is counted and
 forgotten. What passes goes out at once, in pieces, each followed by a mark that names turn, epoch and piece, and each
@@ -45,6 +45,7 @@ class Gate:
         self._open_epoch = 0
         self._dead_epoch = 0
         self._sent_epoch = 0
+        self._lent_epoch = 0
         self._piece = 0
         self._held: dict[int, _Held] = {}
 
@@ -72,6 +73,22 @@ class Gate:
         else:
             self._held.setdefault(epoch, _Held(turn)).finished = True
 
+    # --- an operator's side
+
+    def operator_audio(self, payload: bytes) -> bool:
+        """An operator's voice, µ-law at 8 kHz: to the carrier and the recorder while the gate is lent. Whether it passed.
+
+        It has no marks: how much of it was heard the core need not know.
+        """
+        if not self._lent_epoch:
+            self._count_dropped(len(payload))
+            return False
+        self._sent_epoch = max(self._sent_epoch, self._lent_epoch)
+        self._carrier.media(payload)
+        if self._recorder is not None:
+            self._recorder.played(payload)
+        return True
+
     # --- the core's side
 
     def open(self, turn: int, epoch: int) -> None:
@@ -90,6 +107,16 @@ class Gate:
     def close(self) -> None:
         """Hold everything from here on."""
         self._open_epoch = 0
+
+    def lend(self, epoch: int) -> None:
+        """An operator's audio passes from here on, and nothing of this and earlier epochs."""
+        self.drop(epoch)
+        self.close()
+        self._lent_epoch = epoch
+
+    def take_back(self) -> None:
+        """An operator's audio no longer passes. What the carrier has of it plays out."""
+        self._lent_epoch = 0
 
     def drop(self, epoch: int) -> None:
         """Nothing of this and earlier epochs passes any more."""

@@ -148,6 +148,8 @@ class Turn(models.Model):
         SUPERSEDED = "superseded", "superseded"
         FAILED = "failed_to_fallback", "failed to fallback"
         CALL_ENDED = "call_ended", "call ended"
+        OVERRIDDEN = "overridden", "overridden by an operator"
+        WITH_OPERATOR = "with_operator", "with an operator"
 
     call = models.ForeignKey(Call, on_delete=models.CASCADE, related_name="turns")
     number = models.PositiveIntegerField()

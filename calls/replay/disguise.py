@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 KEPT = frozenset(
     "AgentProfile.language TurnPolicy.endpointing TurnPolicy.chunking ToolSpec.name ToolSpec.effect CarrierGone.how "
     "EarFailed.kind ModelToolCall.name ModelFinished.reason ModelFailed.kind ModelFailed.endpoint ModelAttemptFailed.kind ModelAttemptFailed.endpoint ToolSettled.outcome VoiceFailed.kind "
-    "Recalled.level Recalled.kind Recalled.why_not Recalled.role MemoryRecalled.outcome TimerFired.timer HangUpAsked.by ErrorRaised.where ErrorRaised.error".split()
+    "Recalled.level Recalled.kind Recalled.why_not Recalled.role MemoryRecalled.outcome TimerFired.timer HangUpAsked.by OperatorSaid.when ErrorRaised.where ErrorRaised.error".split()
 )
 #: Fields that hold JSON: names and form stay, values are replaced.
 JSON_VALUES = frozenset({"ModelToolCall.arguments", "ToolSettled.output"})

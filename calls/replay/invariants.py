@@ -71,6 +71,7 @@ def inspect(
         _turns(ledger, before, after)
         _history(ledger, before, after)
         _alive(ledger, after)
+        _operators(ledger, before, event, after)
     if before.phase is not Phase.ENDED and (ledger.ended or after.phase is Phase.ENDED):
         _end(ledger, commands, after)
     return ledger.books(), tuple(ledger.found)
@@ -103,7 +104,9 @@ def _recalled(
 
 def _card(ledger: Ledger, before: State, event: e.CardLoaded, commands: tuple[Command, ...], after: State) -> None:
     """A card changes what is known of the caller, and nothing of the conversation."""
-    if before.phase in (Phase.CONNECTING, Phase.ACTIVE) and (commands or replace(after, card=before.card) != before):
+    if before.phase in (Phase.CONNECTING, Phase.ACTIVE, Phase.OPERATOR) and (
+        commands or replace(after, card=before.card) != before
+    ):
         ledger.broken(Invariant.TURN_ISOLATION, f"{event} led to {commands}")
 
 
@@ -122,8 +125,10 @@ def _caller_is_heard(
     ledger: Ledger, before: State, event: e.TurnEnded, commands: tuple[Command, ...], after: State
 ) -> None:
     """What the caller said is answered, or kept for later, unless it only acknowledged over our speech."""
-    if before.phase is not Phase.ACTIVE or before.agent is None:
+    if before.phase not in (Phase.ACTIVE, Phase.OPERATOR) or before.agent is None:
         return
+    if before.phase is Phase.OPERATOR and event.text.strip() == before.caller.ended:
+        return  # told twice
     said = wording.plain(event.text)
     texts = [after.reply.user_text if after.reply else "", after.caller.kept]
     texts += [command.user_text for command in commands if isinstance(command, c.TurnClosed)]
@@ -135,12 +140,53 @@ def _caller_is_heard(
         ledger.broken(Invariant.EXACTLY_ONCE, f"{event.text!r} was lost; there is {kept!r}")
 
 
+def _listens(
+    ledger: Ledger, before: State, event: e.OperatorListening, commands: tuple[Command, ...], after: State
+) -> None:
+    """Nobody's listening changes a call."""
+    if before.phase is not Phase.ENDED and (commands or after != before):
+        ledger.broken(Invariant.TURN_ISOLATION, f"{event} led to {commands}")
+
+
+def _taken_over(
+    ledger: Ledger, before: State, event: e.OperatorTookOver, commands: tuple[Command, ...], after: State
+) -> None:
+    """Who takes the floor has it in the same step: what the caller would hear of us is stopped. Two never have it."""
+    if before.operator and after.operator != before.operator:
+        ledger.broken(Invariant.EXACTLY_ONCE, f"{event} took the floor from {before.operator}")
+    if before.phase is Phase.ACTIVE and after.phase is Phase.OPERATOR and before.mode is Mode.SPEAKING:
+        kinds = {type(command) for command in commands}
+        if not kinds >= {c.CancelModel, c.CancelVoice, c.Clear, c.LendGate}:
+            ledger.broken(Invariant.IMMEDIATE_BARGE_IN, f"{event} led to {commands}")
+
+
+def _operators(ledger: Ledger, before: State, event: Event, after: State) -> None:
+    """Nothing that an operator asked for is lost without a word, and while one has the floor the assistant does nothing."""
+    asked = _waiting(before) | ({event.key} if isinstance(event, e.OperatorWhispered | e.OperatorSaid) else set())
+    if asked and (lost := asked - _waiting(after) - ledger.told) and before.phase not in (Phase.ENDING, Phase.ENDED):
+        ledger.broken(Invariant.EXACTLY_ONCE, f"{lost} of operators are lost")
+    if bool(after.operator) is not (after.phase is Phase.OPERATOR):
+        ledger.broken(Invariant.EXACTLY_ONCE, f"{after.operator!r} has the floor in {after.phase}")
+    if after.operator and (after.reply is not None or after.cut is not None or after.sayings):
+        ledger.broken(Invariant.IMMEDIATE_BARGE_IN, f"a reply while {after.operator} has the floor")
+
+
+def _waiting(state: State) -> set[str]:
+    """Keys of notes that no turn has shown yet, and of sentences that are not said."""
+    found = {text.key for text in (*state.notes, *state.sayings)}
+    if state.reply is not None and not state.reply.confirmed:
+        found |= {note.key for note in state.reply.notes}
+    return found | {reply.saying.key for reply in (state.reply, state.cut) if reply is not None and reply.saying}
+
+
 _ON_EVENT: dict[type[Event], Callable[[Ledger, State, Any, tuple[Command, ...], State], None]] = {
     e.SpeechStarted: _barge_in,
     e.TurnOpened: _barge_in,
     e.TurnEnded: _caller_is_heard,
     e.CardLoaded: _card,
     e.MemoryRecalled: _recalled,
+    e.OperatorListening: _listens,
+    e.OperatorTookOver: _taken_over,
     e.ModelText: _isolation,
     e.ModelToolCall: _isolation,
     e.ModelFinished: _isolation,
@@ -216,9 +262,11 @@ def _deadlines(state: State) -> Iterable[tuple[str, frozenset[str]]]:
     """What would last for ever but for one of these timers."""
     if state.phase is Phase.ENDING:
         yield "hanging up", frozenset({"hangup"})
-    if state.phase is not Phase.ACTIVE:
+    if state.phase not in (Phase.ACTIVE, Phase.OPERATOR):
         return
-    yield "active", frozenset({"max_call"})
+    yield state.phase, frozenset({"max_call", "goodbye"})
+    if state.phase is Phase.OPERATOR:
+        return
     if state.cut is not None:
         yield "a stopped reply", _WORDS_AWAITED
     if state.reply is None:

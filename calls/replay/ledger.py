@@ -64,15 +64,17 @@ class VoiceText(NamedTuple):
     complete: bool = False
 
 
-OUTCOMES = frozenset({"answered", "interrupted", "superseded", "failed_to_fallback", "call_ended"})
+OUTCOMES = frozenset(
+    {"answered", "interrupted", "superseded", "failed_to_fallback", "call_ended", "overridden", "with_operator"}
+)
 
 
 class Ledger:
     """The account of one step. What a step does not touch is not built: most steps touch next to nothing."""
 
     __slots__ = (
-        "at_ms", "before", "cleared_epoch", "closed", "dead_epoch", "ended", "found", "keys", "last_closed", "recalling",
-        "requested", "running", "spoken", "state", "timers",
+        "at_ms", "before", "cleared_epoch", "closed", "dead_epoch", "ended", "found", "keys", "last_closed", "lent", "recalling",
+        "requested", "running", "spoken", "state", "timers", "told",
     )  # fmt: skip
 
     def __init__(self, books: Books, before: State, event: Event, after: State) -> None:
@@ -83,6 +85,8 @@ class Ledger:
         self.found: list[Violation] = []
         self.closed: tuple[c.TurnClosed, ...] = ()
         self.ended = before.phase is Phase.ENDED
+        self.lent = before.phase is Phase.OPERATOR
+        self.told: set[str] = set()
         self.requested = request_of(before.reply)
         self.recalling = recall_of(before.reply)
         self.running: set[str] | None = None
@@ -147,6 +151,8 @@ class Ledger:
     def agrees(self) -> None:
         """At the end of the step the core must believe the same."""
         before, after = self.before, self.state
+        if self.lent is not (after.phase is Phase.OPERATOR):
+            self.broken(Invariant.IMMEDIATE_BARGE_IN, f"the gate is lent: {self.lent}, in {after.phase}")
         if self.requested != (wanted := request_of(after.reply)):
             self.broken(Invariant.NO_DEAD_STATE, f"{self.requested} is in flight, the core believes {wanted}")
         if self.recalling != (awaited := recall_of(after.reply)):
@@ -184,6 +190,16 @@ class Ledger:
 
     def _cancel_voice(self, command: c.CancelVoice) -> None:
         self.dead_epoch = max(self.dead_epoch, command.epoch)
+
+    def _lend_gate(self, command: c.LendGate) -> None:
+        self._clear(c.Clear(command.epoch))
+        self.lent = True
+
+    def _take_gate_back(self, _command: c.TakeGateBack) -> None:
+        self.lent = False
+
+    def _intervened(self, command: c.Intervened) -> None:
+        self.told.add(command.key)
 
     def _must_live(self, command: Any) -> None:
         if command.epoch <= self.dead_epoch:
@@ -279,6 +295,9 @@ _OVER: dict[type[Event], Callable[[Ledger, Any], None]] = {
 _LOOK: dict[type[Command], Callable[[Ledger, Any], None]] = {
     c.Clear: Ledger._clear,
     c.CancelVoice: Ledger._cancel_voice,
+    c.LendGate: Ledger._lend_gate,
+    c.TakeGateBack: Ledger._take_gate_back,
+    c.Intervened: Ledger._intervened,
     c.OpenGate: Ledger._must_live,
     c.PlayPhrase: Ledger._must_live,
     c.PlayTones: Ledger._must_live,

@@ -53,7 +53,7 @@ def clear_forgotten(w: Work) -> None:
 
 
 def put_in_row(monkeypatch: pytest.MonkeyPatch, event: type[e.Event], handler: Any) -> None:
-    for mode in Mode:
+    for mode in machine.TABLE:
         row = machine.TABLE[mode][event]
         if mode is Mode.THINKING or event is not e.TurnEnded:
             monkeypatch.setitem(machine.TABLE[mode], event, row._replace(handler=handler))

@@ -133,6 +133,42 @@ WITH_MEMORY: tuple[tuple[int, Callable[[World, Random], None]], ...] = (
 )
 
 
+def _key(w: World) -> str:
+    return f"k{len(w.steps)}"
+
+
+def _whisper(w: World, rng: Random) -> None:
+    w.feed(e.OperatorWhispered(key=_key(w), by="ada", text=rng.choice(TEXTS)))
+
+
+def _say_exactly(w: World, rng: Random) -> None:
+    text, when = rng.choice(("We are closed on Mondays.", " ")), rng.choice(("now", "next_pause"))
+    w.feed(e.OperatorSaid(key=_key(w), by="ada", text=text, when=when))
+
+
+def _take_over(w: World, rng: Random) -> None:
+    w.feed(e.OperatorTookOver(key=_key(w), by=rng.choice(("ada", "bob"))))
+
+
+def _hand_back(w: World, rng: Random) -> None:
+    w.feed(e.OperatorHandedBack(key=_key(w), by=rng.choice(("ada", "bob")), summary="It is settled."))
+
+
+def _line(w: World, rng: Random) -> None:
+    w.feed(e.OperatorConnected(by=rng.choice(("ada", "bob")), on=rng.random() < 0.3))
+
+
+#: What people of ours can do besides.
+OPERATORS: tuple[tuple[int, Callable[[World, Random], None]], ...] = (
+    (4, _whisper),
+    (4, _say_exactly),
+    (3, _take_over),
+    (3, _hand_back),
+    (2, _line),
+    (1, lambda w, r: w.feed(e.OperatorListening(by="ada", on=r.random() < 0.5))),
+)
+
+
 def random_agent(rng: Random) -> AgentProfile:
     """An agent with some of everything that a policy can say."""
     return agent(
@@ -184,16 +220,18 @@ class Watched(World):
         return all(piece.word for piece in self.played[turn.turn])
 
 
-def random_call(seed: int, steps: int = 120, recall_ms: int = 0) -> World:
+def random_call(seed: int, steps: int = 120, recall_ms: int = 0, operators: bool = False) -> World:
     """One random call, then nobody does anything any more: it ends all the same. Raises ``Violation``."""
     rng = Random(seed)
     w = Watched(random_agent(rng), recall_ms)
-    actions = WITH_MEMORY if recall_ms else ACTIONS
+    actions = (WITH_MEMORY if recall_ms else ACTIONS) + (OPERATORS if operators else ())
     weights = [weight for weight, _ in actions]
     for _ in range(steps):
         rng.choices(actions, weights)[0][1](w, rng)
         if w.over:
             return w
+    if w.state.operator:
+        w.feed(e.OperatorConnected(by=w.state.operator, on=False))
     if rng.random() < 0.3:
         w.feed(e.HangUpAsked(by=rng.choice(("drain", "operator"))))
         w.wait(60_000)

@@ -55,6 +55,12 @@ USUAL: dict[type[e.Event], e.Event] = {
         e.VoiceFailed(turn=1, epoch=1, kind="cut"),
         e.TimerFired(timer="idle", key=1),
         e.HangUpAsked(by="operator"),
+        e.OperatorListening(by="ada", on=True),
+        e.OperatorWhispered(key="k1", by="ada", text="Offer the terrace."),
+        e.OperatorSaid(key="k2", by="ada", text="We are open.", when="now"),
+        e.OperatorTookOver(key="k3", by="ada"),
+        e.OperatorConnected(by="ada", on=False),
+        e.OperatorHandedBack(key="k4", by="ada", summary="It is settled."),
         e.ErrorRaised(where="Say", error="OSError"),
     )
 }
@@ -146,6 +152,12 @@ def _notice() -> World:
     return w
 
 
+def _with_operator() -> World:
+    w = _speaking()
+    w.feed(e.OperatorTookOver(key="k0", by="ada"))
+    return w
+
+
 def _ending() -> World:
     w = World()
     w.feed(e.HangUpAsked(by="operator"))
@@ -171,6 +183,7 @@ PLACES: dict[str, Callable[[], World]] = {
     "stopped": _stopped,
     "resumed": _resumed,
     "a notice": _notice,
+    "an operator's": _with_operator,
     "ending": _ending,
     "ended": _ended,
 }
@@ -192,7 +205,8 @@ def unchanged(w: World, event: e.Event) -> None:
 
 def test_the_places_are_what_they_are_called() -> None:
     phases = {name: place().state.phase for name, place in PLACES.items()}
-    assert {phases[name] for name in ACTIVE} == {Phase.ACTIVE}
+    assert {phases[name] for name in ACTIVE} == {Phase.ACTIVE, Phase.OPERATOR}
+    assert [name for name in ACTIVE if phases[name] is Phase.OPERATOR] == ["an operator's"]
     assert [phases[name] for name in ("connecting", "ending", "ended")] == [Phase.CONNECTING, Phase.ENDING, Phase.ENDED]
     modes = {name: place().state.mode for name, place in ACTIVE.items()}
     assert [name for name, mode in modes.items() if mode is Mode.SPEAKING] == ["speaking", "a notice"]
@@ -211,8 +225,16 @@ def test_every_kind_of_event_is_tried() -> None:
 
 #: What a phase admits; everything else is tried there.
 ADMITTED = {
-    "connecting": {e.CallStarted, e.CardLoaded, e.CarrierGone, e.HangUpAsked, e.EarReady, e.ErrorRaised},
-    "ending": {e.CarrierGone, e.ErrorRaised},
+    "connecting": {
+        e.CallStarted,
+        e.CardLoaded,
+        e.CarrierGone,
+        e.HangUpAsked,
+        e.EarReady,
+        e.ErrorRaised,
+        e.OperatorListening,
+    },
+    "ending": {e.CarrierGone, e.ErrorRaised, e.OperatorListening},
     "ended": set[type[e.Event]](),
 }
 NOT_ADMITTED = [(name, kind) for name, admitted in ADMITTED.items() for kind in USUAL if kind not in admitted]
@@ -327,6 +349,7 @@ TWICE: dict[str, tuple[Callable[[], World], Callable[[World], e.Event]]] = {
     "the end of a turn over a notice": (_notice, lambda _: e.TurnEnded(text="is there a table")),
     "the end of a turn that was guessed": (_guessing, lambda _: e.TurnEnded(text="is there a table")),
     "the end of a turn over a reply": (_speaking, lambda _: e.TurnEnded(text="and outside?")),
+    "the end of a turn with an operator": (_with_operator, lambda _: e.TurnEnded(text="and outside?")),
     "the start of the call": (_connecting, lambda _: USUAL[e.CallStarted]),
     "the end of the stream": (_speaking, lambda _: e.CarrierGone(how="stop")),
     "a request to hang up": (_speaking, lambda _: e.HangUpAsked(by="operator")),

@@ -41,11 +41,11 @@ def test_a_reply_is_cut_at_its_offset_across_its_parts() -> None:
     tool = Message("tool", "{}", call_id="c1")
     user = Message("user", "hello")
     whole = (user, Message("assistant", "One moment."), CALL, tool, Message("assistant", "There is."))
-    assert of_reply(reply(*parts), 100, interrupted=False) == whole
-    assert of_reply(reply(*parts), 17, interrupted=False)[-1] == Message("assistant", "There")
+    assert of_reply(reply(*parts), 100) == whole
+    assert of_reply(reply(*parts), 17)[-1] == Message("assistant", "There")
     note = Message("developer", INTERRUPTED_NOTE)
-    assert of_reply(reply(*parts), 3, interrupted=True) == (user, Message("assistant", "One"), CALL, tool, note)
-    assert of_reply(reply(*parts), 0, interrupted=False) == (user, CALL, tool)
+    assert of_reply(reply(*parts), 3, note=INTERRUPTED_NOTE) == (user, Message("assistant", "One"), CALL, tool, note)
+    assert of_reply(reply(*parts), 0) == (user, CALL, tool)
 
 
 def test_every_call_stands_with_an_output() -> None:
@@ -55,13 +55,13 @@ def test_every_call_stands_with_an_output() -> None:
         (replace(asked, started=True), PENDING_RESULT),
         (replace(asked, started=True, outcome="ok", output="{}"), "{}"),
     ):
-        messages = of_reply(reply(Part(tool=tool)), 0, interrupted=False)
+        messages = of_reply(reply(Part(tool=tool)), 0)
         assert messages[1:] == (CALL, Message("tool", output, call_id="c1"))
 
 
 def test_a_reply_of_our_own_has_no_user_message() -> None:
     own = replace(reply(Part("Hello.")), user_text="")
-    assert of_reply(own, 6, interrupted=False) == (Message("assistant", "Hello."),)
+    assert of_reply(own, 6) == (Message("assistant", "Hello."),)
 
 
 def test_a_stopped_reply_stands_before_the_guess_that_its_words_began() -> None:

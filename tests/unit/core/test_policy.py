@@ -11,7 +11,7 @@ from calls.core.policy import AgentProfile, PolicyError, TurnPolicy
 
 POSITIVE = (
     "verdict_ms turn_end_ms first_token_ms first_audio_ms playback_slack_ms min_words idle_ms max_call_ms goodbye_ms "
-    "hangup_grace_ms dtmf_pause_ms tool_timeout_ms silence_end_ms first_clause_chars clause_chars noise_ms short_verdict_ms"
+    "hangup_grace_ms operator_grace_ms dtmf_pause_ms tool_timeout_ms silence_end_ms first_clause_chars clause_chars noise_ms short_verdict_ms"
 ).split()
 NOT_NEGATIVE = (
     "filler_ms",

@@ -13,7 +13,7 @@ from tests.unit.core.fuzz import random_call
 
 pytestmark = pytest.mark.search
 
-SEEDS = 300
+SEEDS = 200
 BATCH = 25
 
 
@@ -29,10 +29,16 @@ def test_whatever_happens_in_a_call_with_a_memory_the_invariants_hold(first: int
         random_call(seed, recall_ms=30 if seed % 2 else 300)
 
 
+@pytest.mark.parametrize("first", range(40_000, 40_000 + SEEDS, BATCH))
+def test_whatever_people_of_ours_do_the_invariants_hold(first: int) -> None:
+    for seed in range(first, first + BATCH):
+        random_call(seed, recall_ms=0 if seed % 2 else 30, operators=True)
+
+
 @pytest.mark.parametrize("seed", range(1000, 1030))
 @pytest.mark.parametrize("recall_ms", [0, 300])
 def test_the_record_of_a_call_replays_to_the_same_states_and_commands(seed: int, recall_ms: int) -> None:
-    w = random_call(seed, recall_ms=recall_ms)
+    w = random_call(seed, recall_ms=recall_ms, operators=seed % 2 == 1)
     lines = [record.dumps(event) for _, event, _, _ in w.steps]
     state = State()
     for line, (_, event, commands, after) in zip(lines, w.steps, strict=True):

@@ -114,6 +114,21 @@ class Call(RuleBasedStateMachine):
     def card_is_loaded(self, name: str) -> None:
         self.w.feed(e.CardLoaded(name=name, text="vegetarian"))
 
+    # --- people of ours
+
+    @rule(
+        kind=st.sampled_from((e.OperatorWhispered, e.OperatorSaid, e.OperatorTookOver, e.OperatorHandedBack)),
+        by=st.sampled_from(("ada", "bob")),
+        when=st.sampled_from(("now", "next_pause")),
+    )
+    def intervenes(self, kind: Any, by: str, when: str) -> None:
+        own = {
+            e.OperatorWhispered: {"text": "Offer the terrace."},
+            e.OperatorSaid: {"text": "We are closed on Mondays.", "when": when},
+            e.OperatorHandedBack: {"summary": "It is settled."},
+        }
+        self.w.feed(kind(key=f"k{len(self.w.steps)}", by=by, **own.get(kind, {})))
+
     # --- time
 
     @rule(ms=st.sampled_from((1, 20, 100, 400, 1500, 4000)))
@@ -140,6 +155,8 @@ class Call(RuleBasedStateMachine):
     def teardown(self) -> None:
         """Whatever happened: when nobody does anything any more, the call ends."""
         if hasattr(self, "w") and not self.w.over:
+            if self.w.state.operator:
+                self.w.feed(e.OperatorConnected(by=self.w.state.operator, on=False))
             self.w.feed(e.SpeechEnded(voiced_until_ms=self.w.now))
             self.w.wait(LONGEST_END_MS)
             assert self.w.over, f"still {self.w.state.phase}, {self.w.state.mode}: {self.w.state.timers}"

@@ -22,6 +22,7 @@ from calls.core.commands import (
     Command,
     EndCall,
     EndSay,
+    LendGate,
     OpenGate,
     PlayPhrase,
     PlayTones,
@@ -294,6 +295,9 @@ class World:
             case Clear(epoch):
                 self._drop(epoch)
                 self._clear()
+            case LendGate(epoch):
+                self._drop(epoch)
+                self.open_epoch = 0
             case SetTimer(timer, _, _):
                 self.timers[timer] = command
             case CancelTimer(timer):

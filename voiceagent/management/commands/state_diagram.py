@@ -29,6 +29,10 @@ PHASES: tuple[tuple[Phase, str, Phase], ...] = (
     (Phase.CONNECTING, "CarrierGone, HangUpAsked", Phase.ENDED),
     (Phase.ACTIVE, "HangUpAsked, last word heard", Phase.ENDING),
     (Phase.ACTIVE, "CarrierGone", Phase.ENDED),
+    (Phase.ACTIVE, "OperatorTookOver", Phase.OPERATOR),
+    (Phase.OPERATOR, "OperatorHandedBack, grace timer", Phase.ACTIVE),
+    (Phase.OPERATOR, "HangUpAsked", Phase.ENDING),
+    (Phase.OPERATOR, "CarrierGone", Phase.ENDED),
     (Phase.ENDING, "CarrierGone, hangup timer", Phase.ENDED),
 )
 
@@ -51,7 +55,7 @@ head of that file, what each state means in `calls/core/state.py`.
 def page() -> str:
     """The whole document."""
     sections = [HEAD, _diagram(), "## By mode\n"]
-    for mode in Mode:
+    for mode in TABLE:
         own = {event: row for event, row in TABLE[mode].items() if event not in ALWAYS}
         sections.append(f"### {mode}\n\n{_rows(own)}")
     sections.append(f"## In every mode\n\n{_rows(ALWAYS)}")
