@@ -118,7 +118,7 @@ def beside_turns(call: Call) -> list[CallEvent]:
     """What belongs beside the words of a conversation, in order: tools, keys and failures; when the caller spoke and
     when words went to the voice. Only what the page reads of them; the first 10,000."""
     found = CallEvent.objects.filter(call=call, type__in=(*_NOTABLE, *_COURSE)).order_by("seq")
-    return list(found.only("type", "at_ms", "turn", "data")[:_MOST_BESIDE])
+    return list(found.only("kind", "type", "at_ms", "turn", "data")[:_MOST_BESIDE])
 
 
 # --- the lists ----------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
-from django.contrib import admin
 
 
 class VoiceagentConfig(AppConfig):
@@ -14,6 +13,3 @@ class VoiceagentConfig(AppConfig):
     def ready(self) -> None:
         """Import them, which registers them."""
         from voiceagent import celery, checks, taskmetrics  # noqa: F401
-        from voiceagent.login import LoginForm
-
-        admin.site.login_form = LoginForm

@@ -8,6 +8,7 @@ voiceagent.E004     an outside issuer's keys would be fetched unencrypted
 voiceagent.W001     the model has a shutdown date
 voiceagent.W002     callers' words and numbers go into the logs (deployment)
 voiceagent.W003     ``.env`` has a variable that looks like one of ours and is none
+voiceagent.W004     people sign in by password alone (deployment)
 ==================  ===================================================================
 """
 
@@ -141,6 +142,20 @@ def quiet_logs(**_: Any) -> list[CheckMessage]:
             "LOG_PII is on: what callers say, and their numbers, go into the logs.",
             hint="Switch it off when the search for the fault is over.",
             id="voiceagent.W002",
+        )
+    ]
+
+
+@register(Tags.security, "voiceagent", deploy=True)
+def two_factors(**_: Any) -> list[CheckMessage]:
+    """W004: a password that somebody learnt opens everything."""
+    if settings.TWO_FACTORS:
+        return []
+    return [
+        Warning(
+            "TWO_FACTORS is off: a password alone lets people in.",
+            hint="Remove it from the environment: it is on by default.",
+            id="voiceagent.W004",
         )
     ]
 

@@ -74,6 +74,7 @@ class SiteConf:
     database_url: str = field(repr=False)
     database_pool_size: int
     environment: str
+    two_factors: bool
     debug: bool
     bind_host: str
     port: int
@@ -134,6 +135,7 @@ def site_conf(env: Env) -> SiteConf:
         database_url=database_url(env),
         database_pool_size=env.integer("DATABASE_POOL_SIZE", 10, 0, 1000),
         environment=env.word("ENVIRONMENT", "production"),
+        two_factors=env.flag("TWO_FACTORS", default=True),
         debug=debug,
         bind_host=env.host("BIND_HOST", "127.0.0.1"),
         port=env.integer("PORT", DEFAULT_PORT, 1, 65535),

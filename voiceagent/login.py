@@ -1,4 +1,4 @@
-"""How operators come in: by password, and not by trying many.
+"""How operators come in: by password, and not by trying many; ``voiceagent.secondfactor`` has what follows.
 
 An attempt is counted before the password is looked at, so that many at once are as many as one after the other; a right
 one clears its count. Counted are a user at an address and an address over all users. Not a user over all addresses:
@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 from asgiref.sync import sync_to_async
-from django.contrib.admin.forms import AdminAuthenticationForm
 from django.contrib.auth.backends import ModelBackend
+from django.contrib.auth.forms import AuthenticationForm
 from django.core.exceptions import PermissionDenied, ValidationError
 from prometheus_client import Counter
 
@@ -61,8 +61,8 @@ class LimitedBackend(ModelBackend):
         return await sync_to_async(self.authenticate)(request, username, password, **kwargs)
 
 
-class LoginForm(AdminAuthenticationForm):
-    """The admin's form, which says that it is too many attempts where it is not the password."""
+class LoginForm(AuthenticationForm):
+    """Django's form, which says that it is too many attempts where it is not the password."""
 
     def clean(self) -> dict[str, Any]:
         """As the form it is made of."""

@@ -6,7 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-from voiceagent import health
+from voiceagent import health, login_views
 from voiceagent.inside import inside
 
 urlpatterns = [
@@ -16,6 +16,11 @@ urlpatterns = [
     path("twilio/", include("calls.urls")),
     path("", RedirectView.as_view(pattern_name="console:board")),
     path("console/", include("voiceagent.console.urls")),
+    path("login/", login_views.login, name="login"),
+    path("login/code/", login_views.second_factor, name="second-factor"),
+    path("login/setup/", login_views.setup, name="second-factor-setup"),
+    path("logout/", login_views.logout, name="logout"),
+    path("admin/login/", login_views.admin_login),  # before the admin's own, whose name it has
     path("admin/", admin.site.urls),
     path("calls/", include("calls.timeline_urls")),
 ]

@@ -9,16 +9,20 @@ from asgiref.sync import iscoroutinefunction
 from channels.auth import AuthMiddlewareStack
 from django.conf import settings
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import redirect_to_login
+from django.contrib.sessions.backends.db import SessionStore
 from django.shortcuts import render
 from django.views.decorators.cache import never_cache
+from django_otp import DEVICE_ID_SESSION_KEY
+from django_otp.models import Device
 from django_permissions_policy.decorators import permissions_policy_override
 
 from voiceagent.console import threads
 from voiceagent.console.roles import PERMISSIONS, ROLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from django.http import HttpRequest, HttpResponse
 
@@ -35,10 +39,17 @@ def may(user: Any, permission: str) -> bool:
 
 async def amay(user: Any, permission: str) -> bool:
     """The same as it is now in the database: what was taken from somebody since the handshake counts."""
-    return await threads.run(_may_now, user.pk, permission)
+    return await threads.run(_may_now, user.pk, permission, "")
 
 
-def _may_now(user_id: Any, permission: str) -> bool:
+async def amay_here(scope: Mapping[str, Any], permission: str) -> bool:
+    """The same for a socket, whose session must still be there: who has signed out is nobody in every tab."""
+    return await threads.run(_may_now, scope["user"].pk, permission, scope["session"].session_key)
+
+
+def _may_now(user_id: Any, permission: str, session_key: str | None) -> bool:
+    if session_key is None or (session_key and not SessionStore().exists(session_key)):
+        return False
     user = get_user_model().objects.filter(pk=user_id).first()
     return user is not None and may(user, permission)
 
@@ -92,5 +103,22 @@ def forbidden(request: HttpRequest, permission: str) -> HttpResponse:
 #: For pages that ask for the microphone: everywhere else no script can.
 microphone = permissions_policy_override({**settings.PERMISSIONS_POLICY, "microphone": ["self"]})
 
-#: Sockets of pages: the session says who it is. It is looked up once, at the handshake.
-signed_in = AuthMiddlewareStack
+
+def signed_in(app: Any) -> Any:
+    """Sockets of pages: the session says who it is, with both factors. It is looked up once, at the handshake."""
+
+    async def complete(scope: Any, receive: Any, send: Any) -> None:
+        if not await threads.run(_is_complete, scope):
+            scope = {**scope, "user": AnonymousUser()}
+        await app(scope, receive, send)
+
+    return AuthMiddlewareStack(complete)
+
+
+def _is_complete(scope: Mapping[str, Any]) -> bool:
+    """Whether the session has shown the second factor, as ``OTPMiddleware`` finds it for requests."""
+    if not settings.TWO_FACTORS:
+        return True
+    shown = scope["session"].get(DEVICE_ID_SESSION_KEY)
+    device = Device.from_persistent_id(shown) if shown else None
+    return device is not None and device.confirmed and device.user_id == scope["user"].pk

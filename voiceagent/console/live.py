@@ -79,7 +79,7 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
 
     async def may(self, permission: str) -> bool:
         """Whether the user may do it now."""
-        return await access.amay(self.user, permission)
+        return await access.amay_here(self.scope, permission)
 
     async def tell(self, kind: str, **fields: Any) -> None:
         """A message without a number."""

@@ -28,7 +28,7 @@ _GENERATED = (
     "OPENAI_API_KEY",
 )
 #: Somebody sits in front of it: lines to be read, and a Ctrl-C that does not take half a minute.
-_COMFORTS = {"LOG_FORMAT": "console", "DRAIN_SECONDS": "5", "ENVIRONMENT": "local"}
+_COMFORTS = {"LOG_FORMAT": "console", "DRAIN_SECONDS": "5", "ENVIRONMENT": "local", "TWO_FACTORS": "off"}
 #: Where worker and scheduler are scraped: a free port each, so that several products run beside each other.
 _METRICS_PORTS = {"WORKER_METRICS_PORT": "worker_metrics", "SCHEDULER_METRICS_PORT": "scheduler_metrics"}
 _TWILIO = ("TWILIO_ACCOUNT_SID", "TWILIO_AUTH_TOKEN")

@@ -31,6 +31,7 @@ os.environ.update(
     REDIS_URL="redis://127.0.0.1:9/0",
     DATABASE_POOL_SIZE="0",
     ENVIRONMENT="test",
+    TWO_FACTORS="off",
     # Tests ring from one number and one address as often as they need to.
     CALLS_PER_NUMBER_PER_MINUTE="0",
     UNSIGNED_PER_MINUTE="0",
