@@ -95,8 +95,8 @@ def has_factor(user: Any) -> bool:
 
 def check(user: Any, code: str) -> Answer:
     """Try a code: six digits are the app's, anything else a recovery code, which is spent by it."""
-    code = "".join(code.split()).lower()
-    kind = TOTPDevice if code.isascii() and code.isdigit() else StaticDevice
+    code = _plain(code)
+    kind = TOTPDevice if code.isdigit() else StaticDevice
     wait_s = 0
     with transaction.atomic():
         for device in kind.objects.select_for_update().filter(user=user, confirmed=True):
@@ -108,6 +108,11 @@ def check(user: Any, code: str) -> Answer:
                 return Answer(device)
     LOGINS.labels("code_locked" if wait_s else "code_failed").inc()
     return Answer(wait_s=wait_s)
+
+
+def _plain(code: str) -> str:
+    """What is typed, without the spaces between and whatever no code has."""
+    return "".join(letter for letter in code[:40].lower() if letter.isascii() and letter.isalnum())
 
 
 def _seconds(why: dict[str, Any]) -> int:
@@ -131,7 +136,7 @@ def confirm(user: Any, code: str) -> TOTPDevice | None:
     """Take the app into use if it shows the right code; it replaces the one before."""
     with transaction.atomic():
         device = TOTPDevice.objects.select_for_update().filter(user=user, confirmed=False).first()
-        if device is None or not device.verify_token("".join(code.split())):
+        if device is None or not device.verify_token(_plain(code)):
             return None
         TOTPDevice.objects.filter(user=user, confirmed=True).delete()
         device.confirmed = True

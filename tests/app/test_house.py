@@ -74,9 +74,9 @@ def test_every_scheduled_task_exists() -> None:
     assert {entry["task"] for entry in app.conf.beat_schedule.values()} <= set(app.tasks)
 
 
-def test_the_bare_address_leads_to_the_admin(client: Client) -> None:
+def test_the_bare_address_leads_to_the_console(client: Client) -> None:
     answer = client.get("/")
-    assert (answer.status_code, answer.headers["Location"]) == (302, "/admin/")
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/console/")
 
 
 @pytest.mark.django_db
