@@ -50,6 +50,7 @@ CLOSE_CODES = {
     "bad_ticket": 4401,
     "wrong_call": 4403,
     "already_streaming": 4409,
+    "not_allowed": 4407,
     "over": 4410,
     "no_slot": 4429,
     "draining": 4430,
@@ -151,24 +152,31 @@ class MediaStreamConsumer(AsyncConsumer):
     # --- the socket ---------------------------------------------------------------------------------------------------
 
     async def connect(self) -> None:
-        """Accept a signed upgrade, and only that (HTTP 403 otherwise). The stream then has to start in time."""
+        """Accept an upgrade that is ``admitted``, and only that (HTTP 403 otherwise). The stream then has to start in time."""
         self.runtime = await current()
+        if why := await self.admitted():
+            await self._unwanted(why)
+            return
+        await self.send({"type": "websocket.accept"})
+        deadline_s = self.runtime.conf.limits.start_deadline_ms / 1000
+        self._deadline = asyncio.get_running_loop().call_later(deadline_s, self._start_overdue)
+
+    async def admitted(self) -> str:
+        """Why this upgrade is not the carrier's; empty where it is signed."""
         headers = dict(self.scope["headers"])
         origin = headers.get(b"origin")
         if origin is not None and not is_own_page(origin.decode("latin-1")):
-            await self._unwanted("origin")  # a browser on somebody's page; the carrier names none
-            return
+            return "origin"  # a browser on somebody's page; the carrier names none
         signature, settings = (
             headers.get(name, b"").decode("latin-1") or None
             for name in (b"x-twilio-signature", b"x-twilio-webhooks-signature-settings")
         )
         verdict = self.runtime.signatures.check_upgrade(signature, settings)
-        if not verdict.ok:
-            await self._unwanted(f"signature_{verdict.value}")
-            return
-        await self.send({"type": "websocket.accept"})
-        deadline_s = self.runtime.conf.limits.start_deadline_ms / 1000
-        self._deadline = asyncio.get_running_loop().call_later(deadline_s, self._start_overdue)
+        return "" if verdict.ok else f"signature_{verdict.value}"
+
+    async def ticket_of(self, start: Start) -> Ticket | None:
+        """The ticket that the stream shows, which is spent thereby; ``None`` for none that counts."""
+        return await self.runtime.tickets.take(start.parameters.get("token", ""))
 
     async def receive(self, message: dict[str, Any]) -> None:
         """One frame of the socket."""
@@ -222,16 +230,16 @@ class MediaStreamConsumer(AsyncConsumer):
         elif isinstance(inbound, Start):
             await self._start(inbound)
         else:
-            await self._close("wrong_first_message")
+            await self.close("wrong_first_message")
 
     async def _start(self, start: Start) -> None:
         if not start.is_phone_audio:
-            await self._close("wrong_format")
+            await self.close("wrong_format")
             return
-        ticket = await self.runtime.tickets.take(start.parameters.get("token", ""))
+        ticket = await self.ticket_of(start)
         reason = self._not_ours(ticket, start)
         if ticket is None or reason:
-            await self._close(reason)
+            await self.close(reason)
             return
         await self.runtime.await_phrases(ticket.agent)
         if self._closing:
@@ -240,7 +248,7 @@ class MediaStreamConsumer(AsyncConsumer):
         session = self.runtime.begin(ticket, carrier)
         if session is None:
             carrier.gone()
-            await self._close(self.runtime.registry.refusal(ticket.call_sid))
+            await self.close(self.runtime.registry.refusal(ticket.call_sid))
             return
         self._carrier, self.session, self._stream_sid = carrier, session, start.stream_sid
         if self._deadline is not None:
@@ -260,7 +268,7 @@ class MediaStreamConsumer(AsyncConsumer):
             return
         if self.session is not None:
             self.session.gone("protocol")
-        await self._close("too_many_bad_messages")
+        await self.close("too_many_bad_messages")
 
     # --- refusing -----------------------------------------------------------------------------------------------------
 
@@ -273,9 +281,10 @@ class MediaStreamConsumer(AsyncConsumer):
 
     def _start_overdue(self) -> None:
         if self.session is None and not self._closing:
-            self._late = asyncio.ensure_future(self._close("no_start"))
+            self._late = asyncio.ensure_future(self.close("no_start"))
 
-    async def _close(self, why: str) -> None:
+    async def close(self, why: str) -> None:
+        """Close for this reason, a key of ``CLOSE_CODES``."""
         if self._closing:
             return
         self._closing = True

@@ -26,6 +26,7 @@ from calls.calllog import CallLog
 from calls.calltrace import CallTrace
 from calls.codecs.twilio import Dtmf, Mark, Media, parse_mark_name
 from calls.core.events import CarrierGone, DtmfPressed, MarkReturned, SpeechEnded, SpeechStarted
+from calls.listening import Listening
 from calls.liverow import identity_of
 from calls.mailbox import Clock, Mailbox
 from calls.media.gate import Gate
@@ -34,6 +35,7 @@ from calls.media.recorder import Recorder
 from calls.media.vad import SpeechDetector
 from calls.memoryfeed import MemoryFeed
 from calls.metrics import CallMetrics
+from calls.streamcontrol import StreamControl
 from calls.tracing import id_of, to_text
 from calls.version import SOFTWARE
 
@@ -105,13 +107,15 @@ class Session:
             runtime.disk,
             lambda at_ms: self._log.add_fact("sound_from_ms", str(at_ms)),
         )
+        self.listening = Listening(ticket.call_sid, self._recorder, runtime.redis)
         gate = Gate(carrier, mailbox.post, self._recorder, metrics.STALE_AUDIO.inc)
         self._ear = runtime.make_ear(ticket.agent, mailbox.post)
         self._voice = runtime.make_voice(ticket.agent, gate, mailbox.post)
         self._detector = SpeechDetector(self._detected, runtime.vad, runtime.windows)
         memory = runtime.open_memory(ticket)
         self._memory = MemoryFeed(memory, bus, mailbox.post, ticket.call_sid) if memory is not None else None
-        parts = Parts(self._ear, self._voice, runtime.model, runtime.control, carrier, gate, runtime.run_tool, memory)
+        control = StreamControl(carrier) if ticket.is_test else runtime.control
+        parts = Parts(self._ear, self._voice, runtime.model, control, carrier, gate, runtime.run_tool, memory)
         today = datetime.now(UTC).strftime("%A, %d %B %Y")
         recall_ms = runtime.conf.limits.recall_ms
         self.actor = SessionActor(ticket.call_sid, ticket.agent, parts, mailbox, clock, bus, today, recall_ms)
@@ -151,9 +155,9 @@ class Session:
         delay_ms = now_ms - media.timestamp_ms
         if delay_ms < self._least_delay_ms:
             self._least_delay_ms = delay_ms
+        late_ms = delay_ms - self._least_delay_ms
         if not self.ticket.is_test:  # its network is what the operator set it to be
-            late_ms = delay_ms - self._least_delay_ms
-        metrics.FRAME_LATENESS.observe(late_ms)
+            metrics.FRAME_LATENESS.observe(late_ms)
         self._frames.arrived(late_ms)
         self._ear.feed(media.payload)
         self._recorder.heard(media.timestamp_ms, media.payload)
@@ -216,7 +220,12 @@ class Session:
             self._carrier.close()
         if self._remembering is not None:
             self._remembering.cancel()
-        for closing in (self._ear.aclose, self._voice.aclose, *([self._memory.aclose] if self._memory else [])):
+        for closing in (
+            self.listening.aclose,
+            self._ear.aclose,
+            self._voice.aclose,
+            *([self._memory.aclose] if self._memory else []),
+        ):
             try:
                 await closing()
             except Exception as error:  # noqa: BLE001 - closing one part must not keep the others open

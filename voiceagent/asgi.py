@@ -72,7 +72,8 @@ def own_pages(app: Any) -> Any:
 
 #: Sockets of our own pages.
 PAGES_SOCKETS = [
-    path("console/", signed_in(URLRouter([*sockets, re_path("", not_found)]))),  # type: ignore[arg-type]  # as below
+    # An expression, since ``path`` would take what is wrapped for an end and match nothing below.
+    re_path("^console/", signed_in(URLRouter([*sockets, re_path("", not_found)]))),  # type: ignore[arg-type]  # as below
     re_path("", not_found),  # type: ignore[arg-type]  # Channels routes applications, not views
 ]
 

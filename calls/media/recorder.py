@@ -56,6 +56,8 @@ class Recorder:
         self._playing = bytearray()
         self._playing_from = 0
         self._created = False
+        #: What was written last, each side with its first sample: whoever reads along may be that late.
+        self._written: tuple[int, bytes, int, bytes] = (0, b"", 0, b"")
 
     def heard(self, timestamp_ms: int, audio: bytes) -> None:
         """A frame of the caller, with the carrier's timestamp."""
@@ -88,6 +90,26 @@ class Recorder:
         if keep < len(self._playing):
             del self._playing[max(0, keep) :]
 
+    # --- for who listens along ----------------------------------------------------------------------------------------
+
+    @property
+    def now_sample(self) -> int:
+        """Where the call is on the recording's clock."""
+        return self._now_sample()
+
+    def heard_since(self, sample: int) -> tuple[int, bytes]:
+        """The caller's audio that has come, from this sample on. Gives where it begins: later than asked for where that was
+        let go of, a second or two ago."""
+        start, written, _, _ = self._written
+        return _since(sample, start, written + self._heard)
+
+    def played_since(self, sample: int) -> tuple[int, bytes]:
+        """The agent's audio that the caller has heard by now, from this sample on, silence included; as ``heard_since``."""
+        _, _, start, written = self._written
+        now = self._now_sample()
+        at, audio = _since(sample, start, (written + self._playing)[: max(0, now - start)])
+        return at, audio + SILENCE_BYTE * (now - at - len(audio))
+
     def close(self) -> Future[None]:
         """Write the rest, up to now: what would have played later was not heard. Done when it is on disk."""
         self.cleared()
@@ -101,8 +123,9 @@ class Recorder:
             out_bytes = min(len(self._playing), max(0, self._now_sample() - self._playing_from))
         out = bytes(self._playing[:out_bytes])
         del self._playing[:out_bytes]
-        self._playing_from += out_bytes
         heard = bytes(self._heard)
+        self._written = (self._heard_written, heard, self._playing_from, out)
+        self._playing_from += out_bytes
         self._heard_written += len(heard)
         self._heard.clear()
         first, self._created = not self._created, True
@@ -115,3 +138,8 @@ class Recorder:
         for path, audio in ((self._in_path, heard), (self._out_path, out)):
             with path.open(mode) as file:
                 file.write(audio)
+
+
+def _since(sample: int, start: int, audio: bytes | bytearray) -> tuple[int, bytes]:
+    at = max(sample, start)
+    return at, bytes(audio[at - start :])

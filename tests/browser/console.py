@@ -44,8 +44,13 @@ class Loop:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self.loop.run_forever, name="console-server", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name="console-server", daemon=True)
         self._thread.start()
+
+    def _serve(self) -> None:
+        """Until it is stopped. Closed here too: the channel layer ends its connections then, which needs this thread."""
+        self.loop.run_forever()
+        self.loop.close()
 
     def run[T](self, coroutine: Coroutine[Any, Any, T], timeout_s: float = 50.0) -> T:
         """Its result, from the server's loop. The page goes on meanwhile."""
@@ -56,7 +61,6 @@ class Loop:
         self.run(_end_threads())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
-        self.loop.close()
 
 
 async def _end_threads() -> None:

@@ -142,16 +142,13 @@ SESSION_COOKIE_HTTPONLY = True
 X_FRAME_OPTIONS = "DENY"
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_CROSS_ORIGIN_OPENER_POLICY = "same-origin"
-#: Pages of ours may ask for a microphone, to speak in a call. None asks for anything else.
+#: No page asks the browser for any of these, but those of the console that are marked for its microphone.
 PERMISSIONS_POLICY: dict[str, list[str]] = {
-    "microphone": ["self"],
-    **{
-        feature: []
-        for feature in (
-            "accelerometer", "camera", "display-capture", "encrypted-media", "geolocation", "gyroscope",
-            "magnetometer", "midi", "payment", "usb",
-        )
-    },
+    feature: []
+    for feature in (
+        "accelerometer", "camera", "display-capture", "encrypted-media", "geolocation", "gyroscope",
+        "magnetometer", "microphone", "midi", "payment", "usb",
+    )
 }  # fmt: skip
 SECURE_CSP = {
     "default-src": [CSP.SELF],

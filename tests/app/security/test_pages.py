@@ -57,7 +57,7 @@ def test_every_page_is_told_what_it_may(place: str, status: int, admin_client: C
         "form-action 'self'",
     ):
         assert rule in policy
-    assert "microphone=(self)" in headers["Permissions-Policy"]
+    assert "microphone=()" in headers["Permissions-Policy"]
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == headers["Cross-Origin-Opener-Policy"] == "same-origin"
     if not place.startswith("/static/"):

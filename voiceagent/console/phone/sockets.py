@@ -4,4 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-sockets: list[Any] = []
+from django.urls import path, re_path
+
+from voiceagent.console.phone.stream import TestStream
+from voiceagent.console.phone.watch import TestWatch
+
+_SID = r"(?P<call_sid>[A-Za-z0-9]{2,64})"
+
+sockets: list[Any] = [
+    path("phone/stream", TestStream.as_asgi()),
+    re_path(rf"^phone/watch/{_SID}$", TestWatch.as_asgi()),
+]

@@ -1,0 +1,102 @@
+"""The test call in a real browser: a microphone fed from a file, the real consumer, the vendors' stand-ins."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.sync_api import expect
+
+from calls.codecs import mulaw
+from calls.models import Call
+from calls.phrasebook import wav
+from tests.browser.conftest import FAKE_MICROPHONE
+from tests.browser.console import Console, assert_clean, assert_fits, axe
+from tests.line.conftest import speech
+from voiceagent.console.models import AuditEntry
+from voiceagent.console.phone.views import INTERRUPT_OBJECTIVE_MS
+from voiceagent.sandbox.control import Reply
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
+    from tests.line.conftest import Line
+
+LONG = (
+    "First there is the pasta, then there is the fish, and after that a very long list of desserts, cheeses and wines."
+)
+#: What the browser allows the machine, which runs other things: the voice's stop is told by the frames, not by this.
+PATIENT_MS = 30_000
+
+
+@pytest.fixture(scope="module")
+def browser_args(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
+    """A microphone that hears nothing for five seconds, then somebody who asks something."""
+    heard = tmp_path_factory.mktemp("microphone") / "question.wav"
+    heard.write_bytes(wav(mulaw.silence(5000) + speech(1200) + mulaw.silence(60_000)))
+    return (*FAKE_MICROPHONE, f"--use-file-for-fake-audio-capture={heard}%noloop")
+
+
+def opened(console: Console, role: str = "operator") -> Page:
+    page = console.open("/console/phone/", role)
+    page.get_by_role("button", name="Call", exact=True).wait_for()
+    return page
+
+
+def test_a_conversation_by_microphone_and_an_interruption(line_console: Console, line: Line) -> None:
+    line.ears.utterances("What do you have?", "Sorry, I did not hear that.")
+    line.answers(("have", Reply(text=LONG)), ("sorry", Reply(text="Never mind. Goodbye.")))
+    page = opened(line_console)
+    page.get_by_role("button", name="Call", exact=True).click()
+
+    transcript = page.locator("#transcript")
+    expect(transcript).to_contain_text("Hello there, this is the test line.", timeout=PATIENT_MS)
+    expect(transcript).to_contain_text("What do you have?", timeout=PATIENT_MS)
+    expect(transcript).to_contain_text("First there is the pasta", timeout=PATIENT_MS)
+    axe(page)
+    page.wait_for_function("document.querySelector('#state').dataset.state === 'SPEAKING'")
+    page.get_by_role("button", name="Interrupt now").click()
+    said = page.locator("#interrupt-said")
+    expect(said).to_have_attribute("data-ms", re.compile(r"^\d+$"), timeout=PATIENT_MS)
+    took_ms = int(said.get_attribute("data-ms") or -1)
+    expect(transcript.locator("s")).not_to_be_empty()
+    expect(transcript).to_contain_text("Never mind.", timeout=PATIENT_MS)
+    expect(page.locator("#last-response")).to_have_text(re.compile(r"ms|s"))
+    page.get_by_role("button", name="Hang up").click()
+
+    expect(page.get_by_role("heading", name="The call is over")).to_be_visible()
+    expect(page.locator("#outcome")).to_contain_text("the caller hung up")
+    expect(page.locator("#after-cuts")).to_have_text("1")
+    link = page.get_by_role("link", name="Open the call").get_attribute("href") or ""
+    call = Call.objects.get()
+    assert link == f"/console/calls/{call.call_sid}/"
+    assert call.is_test
+    assert call.from_number == "anonymous"
+    assert AuditEntry.objects.get(action="call.tested").call_sid == call.call_sid
+    assert 0 < took_ms <= INTERRUPT_OBJECTIVE_MS, f"silent after {took_ms} ms"
+    assert_clean(line_console)
+
+
+def test_a_script_speaks_and_the_keypad_is_heard(line_console: Console, line: Line) -> None:
+    line.ears.utterances("Two people, please.")
+    line.answers(("two people", Reply(text="Very well.")))
+    page = opened(line_console)
+    page.get_by_label("Scratch caller").check()
+    page.get_by_label("Written script").check()
+    page.get_by_label("One sentence on each line").fill("Two people, please.")
+    page.get_by_role("button", name="Call", exact=True).click()
+
+    expect(page.locator("#transcript")).to_contain_text("Very well.", timeout=PATIENT_MS)
+    page.get_by_role("button", name="5", exact=True).click()
+    expect(page.get_by_role("heading", name="The call is over")).to_be_visible(timeout=PATIENT_MS)
+    assert Call.objects.get().from_number.startswith("client:operator-")
+    assert_clean(line_console)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_clean_and_accessible(console: Console, scheme: str) -> None:
+    page = console.open("/console/phone/", "operator", color_scheme=scheme)
+    axe(page)
+    assert_fits(page)
+    assert_clean(console)
