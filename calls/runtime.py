@@ -24,6 +24,7 @@ from calls import metrics, phrasebook
 from calls.actor import ToolRunner
 from calls.breakers import Breakers
 from calls.conf import CallsConf
+from calls.control import Control
 from calls.core.events import HangUpAsked
 from calls.core.policy import AgentProfile
 from calls.core.state import Phase
@@ -86,6 +87,7 @@ class Runtime:
     traces: Traces = field(default_factory=Traces)
     breakers: Breakers = field(default_factory=Breakers)
     feed: LiveFeed | None = None
+    operators: Control | None = None
     closers: tuple[Callable[[], Awaitable[object]], ...] = ()
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
@@ -101,6 +103,8 @@ class Runtime:
         self._background(self.log_writer.run(), "log-writer")
         if self.feed is not None:
             self._background(self.feed.run(), "live-feed")
+        if self.operators is not None:
+            self._background(self.operators.run(), "control")
         beat = partial(self.registry.observe, "loop_lag")
         self._background(LoopWatch(on_beat=beat).run(), "loop-watch")
         self.warm_model()
@@ -192,6 +196,11 @@ class Runtime:
                 _log.warning("phrases.not_loaded", count=1, error=type(error).__name__)
             audio = phrasebook.at_hand(digest)
         return audio
+
+    def operators_changed(self, call_sid: str) -> None:
+        """Operators did something to this call: their pages are told."""
+        if self.operators is not None:
+            self.operators.changed(call_sid)
 
     def open_memory(self, ticket: Ticket) -> CallMemory | None:
         """The memory of the caller whose call begins; ``None`` where there is none to be had."""

@@ -26,6 +26,7 @@ from calls.calllog import CallLog
 from calls.calltrace import CallTrace
 from calls.codecs.twilio import Dtmf, Mark, Media, parse_mark_name
 from calls.core.events import CarrierGone, DtmfPressed, MarkReturned, SpeechEnded, SpeechStarted
+from calls.desk import Desk
 from calls.listening import Listening
 from calls.liverow import identity_of
 from calls.mailbox import Clock, Mailbox
@@ -120,6 +121,9 @@ class Session:
         recall_ms = runtime.conf.limits.recall_ms
         self.actor = SessionActor(ticket.call_sid, ticket.agent, parts, mailbox, clock, bus, today, recall_ms)
         self.operator = OperatorLine(gate, bus, mailbox.post, lambda: self.actor.state, clock.now_ms)
+        self.desk = Desk(
+            bus, mailbox.post, lambda: self.actor.state, lambda: runtime.operators_changed(ticket.call_sid)
+        )
         self._log = runtime.log_writer.open(ticket.call_sid, self._meta())
         bus.subscribe(StepTaken, self._log.on_step)
         bus.subscribe(SpeechStarted, runtime.warm_model)

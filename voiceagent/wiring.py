@@ -19,6 +19,7 @@ from calls import phrasebook, runtime, surroundings
 from calls.breakers import Breakers
 from calls.breakersync import Sharing
 from calls.callermemory import CallerMemory
+from calls.control import Control
 from calls.eventlog import LogWriter
 from calls.livefeed import FeedConf, LiveFeed
 from calls.media import vad
@@ -103,6 +104,7 @@ def build_for(
         traces=telemetry.current(),
         process_name=process,
         breakers=breakers,
+        operators=Control(registry),
         feed=LiveFeed(client, _tell_group, process, lambda: _about(registry, breakers), _feed_conf()),
         closers=(cartesia.aclose, lambda: asyncio.to_thread(sharing.stop)),
     )

@@ -309,6 +309,7 @@ class HangUpAsked(Event):
     operator: str = ""
     why: str = ""
     text: str = ""
+    key: str = ""
 
 
 # --- operators: people of ours who watch the call. ``by`` is their name, ``key`` the request's own, told again in its outcome ----

@@ -277,7 +277,7 @@ WORDS = frozenset(
     "AgentProfile.greeting AgentProfile.voice AgentProfile.model AgentProfile.idle_texts AgentProfile.transfer_to "
     "AgentProfile.goodbye_text AgentProfile.returning_greeting AgentProfile.phrases ModelFinished.model ToolSpec.description CardLoaded.name CardLoaded.text "
     "Recalled.id Recalled.text Recalled.after Recalled.said_at Recalled.conversation Recalled.quote "
-    "HangUpAsked.operator HangUpAsked.why HangUpAsked.text OperatorListening.by OperatorConnected.by OperatorWhispered.key "
+    "HangUpAsked.operator HangUpAsked.why HangUpAsked.text HangUpAsked.key OperatorListening.by OperatorConnected.by OperatorWhispered.key "
     "OperatorWhispered.by OperatorWhispered.text OperatorSaid.key OperatorSaid.by OperatorSaid.text OperatorTookOver.key "
     "OperatorTookOver.by OperatorHandedBack.key OperatorHandedBack.by OperatorHandedBack.summary".split()
 )
