@@ -53,6 +53,9 @@ class CallLog:
             e.ErrorRaised: self._error,
             e.CarrierGone: self._gone,
             e.HangUpAsked: self._hang_up,
+            e.OperatorListening: self._listening,
+            e.OperatorConnected: self._connected,
+            c.Intervened: self._intervened,
             c.Transfer: self._transfer,
             c.EndCall: self._ended,
         }
@@ -170,7 +173,24 @@ class CallLog:
         self._line("carrier.gone", step, level, how=event.how)
 
     def _hang_up(self, event: e.HangUpAsked, step: StepTaken) -> None:
-        self._line("call.end_asked", step, by=event.by)
+        self._line("call.end_asked", step, by=event.by, pii_operator=event.operator, pii_why=event.why)
+
+    def _listening(self, event: e.OperatorListening, step: StepTaken) -> None:
+        self._line("operator.listening", step, on=event.on, pii_operator=event.by)
+
+    def _connected(self, event: e.OperatorConnected, step: StepTaken) -> None:
+        self._line("operator.connection", step, "info" if event.on else "warning", on=event.on, pii_operator=event.by)
+
+    def _intervened(self, command: c.Intervened, step: StepTaken) -> None:
+        self._line(
+            "operator.intervened",
+            step,
+            action=command.action,
+            outcome=command.outcome,
+            for_turn=command.turn,
+            key=command.key,
+            pii_operator=command.by,
+        )
 
     def _transfer(self, command: c.Transfer, step: StepTaken) -> None:
         self._line("call.transferred", step, pii_to=command.to)

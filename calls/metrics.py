@@ -11,13 +11,21 @@ from typing import TYPE_CHECKING
 from prometheus_client import Counter, Gauge, Histogram
 
 from calls.bus import Bus, StepTaken
-from calls.core.commands import AskModel, CancelModel, CancelVoice, Clear, EndCall, StaleDropped, TurnClosed
-from calls.core.events import MemoryRecalled, ModelFinished, SpeechStarted, TimerFired, TurnOpened
+from calls.core.commands import AskModel, CancelModel, CancelVoice, Clear, EndCall, Intervened, StaleDropped, TurnClosed
+from calls.core.events import (
+    HangUpAsked,
+    MemoryRecalled,
+    ModelFinished,
+    OperatorListening,
+    SpeechStarted,
+    TimerFired,
+    TurnOpened,
+)
 from calls.core.recalling import RECALL
 from calls.core.replies import WATCH
 from calls.core.state import END_REASONS
 from calls.latency import answer_latency_ms
-from calls.replay.ledger import Invariant
+from calls.replay.ledger import OUTCOMES, Invariant
 from calls.strain import MEASURES
 
 if TYPE_CHECKING:
@@ -85,6 +93,9 @@ MAILBOX_WAITING = Gauge(
     "mailbox_waiting_events", "Events in the mailboxes of all calls, not yet taken", multiprocess_mode="livesum"
 )
 TURNS = Counter("turns", "Turns by outcome", ["outcome"])
+INTERVENTIONS = Counter(
+    "operator_interventions", "What operators did to calls, by what became of it", ["action", "outcome"]
+)
 WASTED = Counter("wasted_characters", "Characters generated and never heard")
 WASTED_TOKENS = Counter("wasted_tokens", "Pieces of the model's stream whose text was never heard")
 BREAKER_STATE = Gauge(
@@ -129,8 +140,17 @@ for _why in ("no_database", "no_agent", "drain", "overload", "rate"):
     CALLS_REFUSED.labels(_why)
 for _measure in ("no_slot", *MEASURES):
     CALLS_OVERLOADED.labels(_measure)
-for _outcome in ("answered", "interrupted", "superseded", "failed_to_fallback", "call_ended"):
+for _outcome in OUTCOMES:
     TURNS.labels(_outcome)
+for _action, _became in (
+    *(("whisper", became) for became in ("shown", "dropped")),
+    *(("say", became) for became in ("said", "cut", "failed", "dropped")),
+    *(("take_over", became) for became in ("taken", "refused")),
+    *(("hand_back", became) for became in ("done", "refused", "lost")),
+    ("listen", "done"),
+    ("end", "done"),
+):
+    INTERVENTIONS.labels(_action, _became)
 for _invariant in Invariant:
     INVARIANT_VIOLATIONS.labels(_invariant.name.lower())
 
@@ -167,6 +187,9 @@ class CallMetrics:
         bus.subscribe(EndCall, lambda end, _: CALLS_ENDED.labels(end.reason).inc())
         bus.subscribe(MemoryRecalled, self._recalled)
         bus.subscribe(ModelFinished, self._replied)
+        bus.subscribe(Intervened, lambda done, _: INTERVENTIONS.labels(done.action, done.outcome).inc())
+        bus.subscribe(OperatorListening, lambda begun, _: INTERVENTIONS.labels("listen", "done").inc(begun.on))
+        bus.subscribe(HangUpAsked, lambda asked, _: INTERVENTIONS.labels("end", "done").inc(asked.by == "operator"))
 
     def _step(self, step: StepTaken, _: StepTaken) -> None:
         MAILBOX_DELAY.observe(step.waited_us / 1000)

@@ -22,6 +22,7 @@ DETAIL = ("AudioSent", "WordsTimed", "MarkReturned", "ModelText", "SetTimer", "C
 _NOTABLE = (
     "CardLoaded", "RunTool", "ToolSettled", "DtmfPressed", "PlayTones", "Transfer", "PlayPhrase", "EarFailed", "ModelFailed", "ModelAttemptFailed",
     "VoiceFailed", "ErrorRaised", "HangUpAsked", "CarrierGone", "EndCall",
+    "OperatorListening", "OperatorWhispered", "OperatorSaid", "OperatorTookOver", "OperatorConnected", "OperatorHandedBack", "Intervened",
 )  # fmt: skip
 #: What tells when the caller spoke and what an answer waited for.
 _COURSE = ("TurnOpened", "SpeechStarted", "Say")

@@ -31,7 +31,27 @@ _OUTER_REASONS = {
     "no_agent": "no agent answers this number",
     "overload": "the process was full, or could not keep up with the call",
 }
-_KINDS = {"greeting": "Greeting", "prompt": "Silence prompt", "notice": "Notice"}
+_KINDS = {
+    "greeting": "Greeting",
+    "prompt": "Silence prompt",
+    "notice": "Notice",
+    "say": "An operator's sentence",
+    "operator": "With an operator",
+    "return": "After an operator",
+}
+_INTERVENED = {
+    ("whisper", "shown"): "The note was shown to the model",
+    ("whisper", "dropped"): "The note never reached the model",
+    ("say", "said"): "The operator's sentence was heard",
+    ("say", "cut"): "The operator's sentence was cut short",
+    ("say", "failed"): "The voice failed at the operator's sentence",
+    ("say", "dropped"): "The operator's sentence was not said",
+    ("take_over", "taken"): "The operator has the floor",
+    ("take_over", "refused"): "The take-over was refused",
+    ("hand_back", "done"): "The assistant has the floor again",
+    ("hand_back", "refused"): "The hand-back was refused",
+    ("hand_back", "lost"): "The operator was cut off; the assistant goes on",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,10 +191,39 @@ _NOTES: dict[str, tuple[Callable[[dict[str, Any]], str], bool]] = {
     "ModelAttemptFailed": (lambda d: f"The model failed, and was asked again: {d.get('kind')}", True),
     "VoiceFailed": (lambda d: f"The voice failed: {d.get('kind')}", True),
     "ErrorRaised": (lambda d: f"An error of our own in {d.get('where')}: {d.get('error')}", True),
-    "HangUpAsked": (lambda d: f"End of the call asked for by {d.get('by')}", False),
+    "HangUpAsked": (
+        lambda d: f"End of the call asked for by {d.get('operator') or d.get('by')}{_because(d.get('why'))}",
+        False,
+    ),
+    "OperatorListening": (
+        lambda d: f"{d.get('by')} {'listens' if d.get('on') else 'does not listen any more'}",
+        False,
+    ),
+    "OperatorWhispered": (lambda d: f"{d.get('by')} whispered: {d.get('text')}", False),
+    "OperatorSaid": (lambda d: f"{d.get('by')} had said, {_when(d.get('when'))}: {d.get('text')}", False),
+    "OperatorTookOver": (lambda d: f"{d.get('by')} takes the call over", False),
+    "OperatorConnected": (
+        lambda d: f"The connection of {d.get('by')} is {'there again' if d.get('on') else 'lost'}",
+        False,
+    ),
+    "OperatorHandedBack": (lambda d: f"{d.get('by')} hands the call back: {d.get('summary')}", False),
+    "Intervened": (
+        lambda d: _INTERVENED.get(
+            (str(d.get("action")), str(d.get("outcome"))), f"{d.get('action')}: {d.get('outcome')}"
+        ),
+        False,
+    ),
     "CarrierGone": (lambda d: f"The carrier's stream ended: {d.get('how')}", False),
     "EndCall": (lambda d: f"The call ended: {reason_text(str(d.get('reason', '')))}", False),
 }
+
+
+def _because(why: Any) -> str:
+    return f": {why}" if why else ""
+
+
+def _when(when: Any) -> str:
+    return str(when).replace("_", " ")
 
 
 def _plain(text: Any) -> str:

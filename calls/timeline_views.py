@@ -53,6 +53,7 @@ def timeline(request: HttpRequest, call_sid: str) -> HttpResponse:
     types = selectors.event_types(call)
     duration_ms = call.duration_ms or 0
     recording = getattr(call, "recording", None)
+    changes = selectors.mode_changes(call)
     context = {
         "call": call,
         "end_reason": timeline_page.end_reason(call),
@@ -64,7 +65,8 @@ def timeline(request: HttpRequest, call_sid: str) -> HttpResponse:
         "objective": timeline_format.milliseconds(OBJECTIVE_MS),
         "exchanges": timeline_page.exchanges(turns, selectors.beside_turns(call)),
         "most_turns": selectors.MOST_TURNS if len(turns) == selectors.MOST_TURNS else 0,
-        "ribbon": timeline_ribbon.ribbon(selectors.mode_changes(call), duration_ms),
+        "ribbon": timeline_ribbon.ribbon(changes, duration_ms),
+        "ribbon_has_operator": any(mode == "OPERATOR" for _, mode in changes),
         "stops": timeline_ribbon.stops(selectors.stops(call), duration_ms),
         "events": [timeline_page.event_line(event) for event in page.events],
         "event_types": types,
