@@ -127,6 +127,11 @@ class StageNotes:
         for cls, subscriber in heard.items():
             bus.subscribe(cls, subscriber)
 
+    def newest(self) -> tuple[int, TurnStages] | None:
+        """The newest turn of which something is noted, with its number; it stays here."""
+        number = max(self._turns, default=None)
+        return None if number is None else (number, self._turns[number])
+
     def take(self, number: int) -> TurnStages:
         """The stages of this turn, which is closed; nothing more is noted of it."""
         return self._turns.pop(number, None) or TurnStages()

@@ -237,11 +237,17 @@ def _plain(text: Any) -> str:
     return ", ".join(f"{str(name).replace('_', ' ')}: {value}" for name, value in values.items())
 
 
-def _note(event: CallEvent) -> Note | None:
-    if event.type not in _NOTES or not isinstance(event.data, dict):
+def note_text(kind: str, data: dict[str, Any]) -> tuple[str, bool] | None:
+    """An entry of this type as a line beside the words, and whether it tells of a failure; ``None`` for what needs no line."""
+    if kind not in _NOTES:
         return None
-    say, is_error = _NOTES[event.type]
-    return Note(clock(event.at_ms), _short(say(event.data).strip()), is_error)
+    say, is_error = _NOTES[kind]
+    return _short(say(data).strip()), is_error
+
+
+def _note(event: CallEvent) -> Note | None:
+    found = note_text(event.type, event.data) if isinstance(event.data, dict) else None
+    return Note(clock(event.at_ms), *found) if found else None
 
 
 def event_line(event: CallEvent) -> EventLine:

@@ -8,6 +8,7 @@ it is asked for at the handshake and again for every message; what is sent to so
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -16,6 +17,7 @@ import structlog
 from channels.consumer import AsyncConsumer, get_handler_name
 from channels.exceptions import StopConsumer
 from django.utils import timezone
+from redis.exceptions import RedisError
 
 from voiceagent.console import access
 
@@ -26,6 +28,8 @@ _log = structlog.get_logger(__name__)
 
 #: Close codes of ours, in the range that is free for applications. The page does not come back after these.
 SIGNED_OUT, FORBIDDEN, NOT_FOUND = 4401, 4403, 4404
+#: The page does come back after this.
+COME_BACK = 1013
 #: How long somebody who lost a permission may still be sent changes.
 RECHECK_S = 30.0
 #: A page's message is a command with a few fields.
@@ -48,6 +52,18 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
         self._serials: dict[str, int] = {}
         self._checked_at = 0.0
         self._accepted = False
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        """Serve one page. A channel layer that is lost ends the socket; the page comes back by itself."""
+        try:
+            await super().__call__(scope, receive, send)
+        except (RedisError, OSError) as error:
+            _log.info("console.layer_lost", error=type(error).__name__)
+            if self._accepted:
+                with suppress(Exception):  # it may be closed already
+                    await send({"type": "websocket.close", "code": COME_BACK})
+        finally:
+            await self.left()
 
     @property
     def user(self) -> Any:
@@ -73,7 +89,7 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
         return {}
 
     async def left(self) -> None:
-        """The socket is closed."""
+        """The socket is closed, or lost; may be told twice."""
 
     # What a screen uses.
 

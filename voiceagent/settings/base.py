@@ -46,6 +46,8 @@ DEBUG = _site.debug
 ENVIRONMENT = _site.environment
 #: How long a call that has ended stays on the live board, in seconds.
 BOARD_LINGER_S = 30
+#: How often the transcript of a call that somebody has open there is looked at, in milliseconds.
+BOARD_DRAWER_MS = 250
 #: Shown by scrapers from outside; empty: there are none.
 METRICS_TOKEN = _site.metrics_token
 DATA_DIR = _calls.data_dir

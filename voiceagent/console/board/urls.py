@@ -8,4 +8,5 @@ from voiceagent.console.board import views
 
 urlpatterns = [
     path("", views.board, name="board"),
+    path("live/empty/", views.empty, name="board-empty"),
 ]

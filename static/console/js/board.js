@@ -1,0 +1,451 @@
+// The live board: rows kept true by the socket, in an order that stands still while somebody is inside the list.
+import { connect } from "./live.js";
+import { announce } from "./say.js";
+import { localTimes } from "./times.js";
+import { drawer } from "./board-drawer.js";
+import { clock, milliseconds } from "./board-text.js";
+
+const board = document.getElementById("board");
+const body = document.getElementById("rows");
+const region = document.getElementById("calls-region");
+const applyPill = document.getElementById("apply");
+const pauseButton = document.getElementById("pause");
+const emptyPanel = document.getElementById("empty");
+const noneMatch = document.getElementById("none-match");
+const template = document.getElementById("row-template").content.firstElementChild;
+const RIBBON_MS = 60_000;
+const FRESH_MS = 5_000;
+const ANNOUNCE_MS = 3_000;
+const FAR_MS = 1e9; // the last stretch of a ribbon lasts until now, whenever that is
+
+// As voiceagent/console/board/rows.py has them.
+const FILTERS = {
+  all: () => true,
+  slow: (row) => row.slow !== "",
+  attention: (row) => row.score > 0,
+  long: (row) => row.kinds.includes("long"),
+  errors: (row) => row.kinds.includes("error"),
+  fallback: (row) => row.kinds.includes("fallback") || row.kinds.includes("error"),
+};
+const ended = (row) => (row.ended > 0 ? 1 : 0);
+const ORDERS = {
+  attention: (a, b) => ended(a) - ended(b) || b.score - a.score || a.zero - b.zero,
+  newest: (a, b) => ended(a) - ended(b) || b.zero - a.zero,
+  longest: (a, b) => ended(a) - ended(b) || a.zero - b.zero,
+};
+const WHO = { caller: "Caller: ", assistant: "Assistant: ", "": "" };
+
+const calls = new Map(); // id → { row, tr, parts, rects }
+let order = board.dataset.order;
+let filter = board.dataset.filter;
+let skewMs = 0; // the server's clock minus ours
+let frozenAt = null; // when what is shown was true, once it is no longer kept so
+let pointerInside = false;
+let started = 0;
+let finished = 0;
+let announcing = 0;
+let first = true;
+
+/** Now, on the server's clock; while nothing comes, when something came last. */
+export const now = () => frozenAt ?? Date.now() + skewMs;
+
+// --- one row
+
+function make(id) {
+  const tr = template.cloneNode(true);
+  const parts = { tr, state: tr.querySelector(".state"), svg: tr.querySelector("svg"), open: tr.querySelector("[data-open]") };
+  for (const part of tr.querySelectorAll("[data-f]")) parts[part.dataset.f] = part;
+  tr.dataset.call = id;
+  parts.open.href = `?call=${encodeURIComponent(id)}`;
+  return { row: {}, tr, parts, rects: [], cuts: [] };
+}
+
+const text = (part, value) => { if (part.textContent !== value) part.textContent = value; };
+const TEXTS = ["letter", "word", "number", "name", "history", "line", "test", "turn", "words", "answer", "memory", "outcome"];
+
+function fill(call, fields) {
+  const { row, parts, tr } = call;
+  Object.assign(row, fields);
+  for (const name of TEXTS) if (name in fields) text(parts[name], fields[name]);
+  if ("state" in fields) parts.state.dataset.state = fields.state;
+  if ("who" in fields || "interim" in fields) {
+    text(parts.who, WHO[row.who] ?? "");
+    parts.words.className = `said words ${row.interim} by-${row.who}`;
+  }
+  if ("slow" in fields) parts.answer.className = fields.slow;
+  if ("trend" in fields) {
+    text(parts.trend, fields.trend[0]);
+    parts.trend.title = fields.trend[1];
+  }
+  if ("chips" in fields) parts.chips.replaceChildren(...fields.chips.map(chip));
+  if ("operators" in fields) parts.operators.replaceChildren(...fields.operators.map(operator));
+  if ("ended" in fields) tr.classList.toggle("over-row", fields.ended > 0);
+  if ("ribbon" in fields || "cuts" in fields) ribbon(call);
+}
+
+function chip([, words, tone, counts]) {
+  const item = document.createElement("li");
+  item.className = tone ? `chip chip-${tone}` : "chip";
+  if (counts) {
+    const mark = document.createElement("span");
+    mark.setAttribute("aria-hidden", "true");
+    mark.textContent = "▲ ";
+    const why = document.createElement("span");
+    why.className = "visually-hidden";
+    why.textContent = "Needs attention: ";
+    item.append(mark, why);
+  }
+  item.append(words);
+  return item;
+}
+
+function operator([name, does]) {
+  const item = document.createElement("li");
+  item.className = "chip";
+  item.textContent = name;
+  item.title = `${name}: ${does}`;
+  return item;
+}
+
+function ribbon({ row, parts, rects, cuts }) {
+  row.ribbon.forEach(([at, letter], place) => {
+    const next = row.ribbon[place + 1]?.[0] ?? FAR_MS;
+    piece(parts.svg, rects, place, letter, at, next - at);
+  });
+  while (rects.length > row.ribbon.length) rects.pop().remove();
+  row.cuts.forEach((at, place) => piece(parts.svg, cuts, place, "cut", at, 600));
+  while (cuts.length > row.cuts.length) cuts.pop().remove();
+}
+
+function piece(svg, all, place, kind, x, width) {
+  let rect = all[place];
+  if (!rect) {
+    rect = all[place] = document.createElementNS("http://www.w3.org/2000/svg", "rect");
+    rect.setAttribute("height", "16");
+    kind === "cut" ? svg.append(rect) : svg.insertBefore(rect, svg.querySelector(".r-cut"));
+  }
+  const name = `r-${kind}`;
+  if (rect.getAttribute("class") !== name) rect.setAttribute("class", name);
+  if (rect.getAttribute("x") !== String(x)) rect.setAttribute("x", x);
+  if (rect.getAttribute("width") !== String(width)) rect.setAttribute("width", width);
+}
+
+function tick(call, at) {
+  const { row, parts } = call;
+  const until = row.ended || at;
+  text(parts.elapsed, clock(until - row.zero));
+  text(parts.since, row.ended ? "" : `${Math.max(0, Math.floor((at - row.since) / 1000))} s`);
+  parts.svg.setAttribute("viewBox", `${until - row.zero - RIBBON_MS} 0 ${RIBBON_MS} 16`);
+}
+
+// --- all rows
+
+function put(id, fields) {
+  let call = calls.get(id);
+  if (!call) {
+    call = make(id);
+    calls.set(id, call);
+    parts(call, fields);
+    if (!first) {
+      started += 1;
+      call.tr.classList.add("fresh");
+      setTimeout(() => call.tr.classList.remove("fresh"), FRESH_MS);
+    }
+    return;
+  }
+  if (!call.row.ended && fields.ended) finished += 1;
+  parts(call, fields);
+}
+
+function parts(call, fields) {
+  fill(call, fields);
+  if ("zero" in fields || "ended" in fields || "since" in fields) tick(call, now());
+}
+
+function drop(id) {
+  const call = calls.get(id);
+  calls.delete(id);
+  if (call && !inside()) call.tr.remove();
+}
+
+/** Whether somebody is inside the list: then nothing moves there. */
+const inside = () => pointerInside || body.contains(document.activeElement);
+
+function wanted() {
+  return [...calls.values()].filter((call) => FILTERS[filter](call.row)).sort((a, b) => ORDERS[order](a.row, b.row));
+}
+
+/** How many rows would come, go or move. */
+function waiting(list) {
+  const there = new Map([...body.children].map((tr, place) => [tr, place]));
+  const places = list.map((call) => there.get(call.tr)).filter((place) => place !== undefined);
+  const tails = []; // of increasing runs: what need not move
+  for (const place of places) {
+    let low = 0;
+    for (let high = tails.length; low < high;) {
+      const middle = (low + high) >> 1;
+      if (tails[middle] < place) low = middle + 1;
+      else high = middle;
+    }
+    tails[low] = place;
+  }
+  return list.length - places.length + (there.size - places.length) + (places.length - tails.length);
+}
+
+function arrange({ force = false } = {}) {
+  const list = wanted();
+  const changes = inside() && !force ? waiting(list) : 0;
+  applyPill.hidden = changes === 0 && !paused;
+  if (changes) text(applyPill, changes === 1 ? "1 change, apply" : `${changes} changes, apply`);
+  if (!inside() || force) place(list);
+  const live = [...calls.values()].filter((call) => !call.row.ended).length;
+  const count = list.length === calls.size ? `${live}` : `${list.length} of ${calls.size}`;
+  text(document.getElementById("shown-count"), count);
+  const holds = body.childElementCount > 0;
+  region.hidden = !holds;
+  noneMatch.hidden = holds || calls.size === 0;
+  if (emptyPanel.hidden && calls.size === 0 && !holds) renewEmpty();
+  emptyPanel.hidden = calls.size > 0 || holds;
+}
+
+function place(list) {
+  const keep = new Set(list.map((call) => call.tr));
+  for (const tr of [...body.children]) if (!keep.has(tr)) tr.remove();
+  let next = body.firstElementChild;
+  for (const { tr } of list) {
+    if (tr === next) next = next.nextElementSibling;
+    else body.insertBefore(tr, next);
+  }
+}
+
+async function renewEmpty() {
+  const answer = await fetch(emptyPanel.dataset.address).catch(() => null);
+  if (!answer?.ok) return;
+  emptyPanel.innerHTML = await answer.text();
+  localTimes(emptyPanel);
+}
+
+function tell() {
+  if (announcing || !(started || finished)) return;
+  announcing = setTimeout(() => {
+    const said = [];
+    if (started) said.push(started === 1 ? "A call started" : `${started} calls started`);
+    if (finished) said.push(finished === 1 ? "a call ended" : `${finished} calls ended`);
+    announce(said.join(", "));
+    started = finished = announcing = 0;
+  }, ANNOUNCE_MS);
+}
+
+// --- the strip
+
+let longestSince = 0;
+
+function figures(strip) {
+  for (const [name, figure] of Object.entries(strip)) {
+    const box = document.querySelector(`.figure[data-filter="${name}"]`);
+    if (!box) continue;
+    if (name === "long") longestSince = figure.since ?? 0;
+    if (figure.value || name !== "long") text(box.querySelector("[data-f=value]"), figure.value);
+    text(box.querySelector("[data-f=target]"), figure.target);
+    text(box.querySelector("[data-f=note]"), figure.note);
+    box.querySelector("[data-f=value]").className = `figure-value tabular ${figure.off}`;
+    box.title = figure.hover ?? "";
+  }
+}
+
+function everySecond() {
+  const at = now();
+  for (const call of calls.values()) if (call.tr.isConnected) tick(call, at);
+  if (longestSince) text(document.querySelector('.figure[data-filter="long"] [data-f=value]'), clock(at - longestSince));
+  const stale = live.state === "lost" && live.shownAt ? Math.floor((Date.now() + skewMs - frozenAt) / 1000) : 0;
+  board.dataset.age = stale > 0 ? `as it was ${stale} s ago` : "";
+}
+
+// --- what the socket says
+
+let paused = false;
+
+function heard(message) {
+  skewMs = new Date(message.at).getTime() - Date.now();
+  frozenAt = null;
+}
+
+function onSnapshot(message) {
+  if (message.away) return;
+  heard(message);
+  const there = new Set(message.rows.map((row) => row.id));
+  for (const row of message.rows) put(row.id, row);
+  for (const id of [...calls.keys()]) if (!there.has(id)) drop(id);
+  if (first) body.replaceChildren(); // what the server drew is drawn anew, from the same template
+  first = false;
+  figures(message.strip);
+  document.getElementById("away")?.remove();
+  arrange({ force: !body.childElementCount });
+  detail.follow();
+  detail.show(calls.get(detail.id)?.row);
+  tell();
+}
+
+function onChange(message) {
+  heard(message);
+  for (const [id, fields] of Object.entries(message.rows ?? {})) put(id, fields);
+  for (const id of message.gone ?? []) drop(id);
+  if (message.strip) figures(message.strip);
+  arrange();
+  if (detail.id && message.rows?.[detail.id]) detail.show(calls.get(detail.id).row);
+  tell();
+}
+
+function onState(state) {
+  if (state === "lost" || state === "paused") frozenAt ??= now();
+  else if (state === "live") frozenAt = null;
+  board.dataset.connection = state;
+}
+
+function onKept(count) {
+  applyPill.hidden = false;
+  text(applyPill, count === 1 ? "1 change, apply" : `${count} changes, apply`);
+}
+
+const live = connect("/console/live/", {
+  onSnapshot, onChange, onState, onKept,
+  onMessage: (message) => { if (message.type === "drawer") detail.take(message); },
+});
+const detail = drawer({ live, now, closed: (id) => calls.get(id)?.tr.focus() });
+
+// --- what people do
+
+pauseButton.hidden = false;
+pauseButton.addEventListener("click", () => pause(!paused));
+
+function pause(on) {
+  paused = on;
+  pauseButton.setAttribute("aria-pressed", String(on));
+  text(pauseButton, on ? "Go live" : "Pause");
+  on ? live.pause() : live.resume();
+  if (!on) applyPill.hidden = true;
+}
+
+applyPill.addEventListener("click", () => {
+  if (paused) pause(false);
+  arrange({ force: true });
+});
+
+region.addEventListener("pointerenter", () => { pointerInside = true; });
+region.addEventListener("pointerleave", () => { pointerInside = false; arrange(); });
+region.addEventListener("focusout", () => queueMicrotask(arrange));
+
+function address(changes) {
+  const to = new URL(location.href);
+  for (const [name, value] of Object.entries(changes)) value ? to.searchParams.set(name, value) : to.searchParams.delete(name);
+  history.pushState(null, "", to);
+}
+
+function choose(next) {
+  order = next.order ?? order;
+  filter = next.filter ?? filter;
+  for (const link of document.querySelectorAll(".figure")) current(link, link.dataset.filter === filter);
+  for (const link of document.querySelectorAll(".orders a")) current(link, link.dataset.order === order);
+  for (const head of document.querySelectorAll("[data-sorts]")) {
+    const by = head.dataset.sorts.split(" ").includes(order);
+    by ? head.setAttribute("aria-sort", order === "newest" ? "ascending" : "descending") : head.removeAttribute("aria-sort");
+  }
+  arrange({ force: true });
+}
+
+function current(link, is) {
+  is ? link.setAttribute("aria-current", "true") : link.removeAttribute("aria-current");
+}
+
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-filter], a[data-order]");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  event.preventDefault();
+  const { filter: to, order: by } = link.dataset;
+  const next = to ? { filter: to === filter ? "all" : to } : { order: by };
+  choose(next);
+  address({ filter, order });
+});
+
+body.addEventListener("click", (event) => {
+  const tr = event.target.closest("tr");
+  const other = event.target.closest("a:not([data-open]), button, summary, input");
+  if (!tr || other || event.ctrlKey || event.metaKey || String(getSelection())) return;
+  event.preventDefault();
+  open(tr.dataset.call);
+});
+
+function open(id) {
+  const call = calls.get(id);
+  if (!call) return;
+  for (const marked of body.querySelectorAll(".selected")) marked.classList.remove("selected");
+  call.tr.classList.add("selected");
+  if (detail.id !== id) address({ call: id });
+  detail.open(call.row);
+}
+
+function close() {
+  if (!detail.id) return false;
+  for (const marked of body.querySelectorAll(".selected")) marked.classList.remove("selected");
+  detail.close();
+  address({ call: "" });
+  return true;
+}
+
+document.getElementById("drawer-close").addEventListener("click", close);
+
+function move(by) {
+  const all = [...body.children];
+  if (!all.length) return;
+  const here = all.indexOf(document.activeElement.closest?.("tr"));
+  const next = all[here < 0 ? (by > 0 ? 0 : all.length - 1) : Math.min(all.length - 1, Math.max(0, here + by))];
+  next.focus();
+}
+
+const KEYS = { j: () => move(1), k: () => move(-1), ArrowDown: () => move(1), ArrowUp: () => move(-1) };
+
+document.addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input, textarea, select, dialog, [contenteditable]")) return;
+  const tr = event.target.closest("#rows tr");
+  const isArrow = event.key.startsWith("Arrow");
+  if (event.key === "Escape") {
+    if (!close() && tr) document.activeElement.blur();
+  } else if (event.key === "Enter" && event.target === tr) {
+    event.preventDefault();
+    open(tr.dataset.call);
+  } else if (KEYS[event.key] && (!isArrow || tr) && (isArrow || lettersOn())) {
+    event.preventDefault();
+    KEYS[event.key]();
+  }
+});
+
+/** Single letters can be switched off (WCAG 2.1.4). */
+function lettersOn() {
+  return document.documentElement.dataset.letters !== "off";
+}
+
+addEventListener("popstate", () => fromAddress());
+
+function fromAddress() {
+  const query = new URLSearchParams(location.search);
+  choose({
+    filter: query.get("filter") in FILTERS ? query.get("filter") : "all",
+    order: query.get("order") in ORDERS ? query.get("order") : "attention",
+  });
+  const id = query.get("call");
+  if (id && calls.has(id)) open(id);
+  else if (!id && detail.id) detail.close();
+}
+
+// The address may name a call: it is opened once it is known, and only the first time.
+const named = new URLSearchParams(location.search).get("call");
+if (named) {
+  const wait = setInterval(() => {
+    if (first) return;
+    clearInterval(wait);
+    if (calls.has(named)) open(named);
+  }, 50);
+}
+setInterval(everySecond, 1000);
+choose({});
