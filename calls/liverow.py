@@ -82,7 +82,8 @@ class LiveRow:
         self._written = 0
         self._remembering: set[str] = set()
         self._last: tuple[str, str] = ("", "")
-        self.operators: dict[str, str] = {}
+        self._listening: set[str] = set()
+        self._speaks = ""
 
     @property
     def is_over(self) -> bool:
@@ -149,7 +150,7 @@ class LiveRow:
             "score": score,
             "recalled": len(self._recalled),
             "written": self._written,
-            "operators": sorted(self.operators.items()),
+            "operators": self._operators(),
             "reason": self.reason,
             "ended_at": self.ended_at,
         }
@@ -172,6 +173,13 @@ class LiveRow:
                 return "caller", _end_of(reply.user_text), False
         who, text = self._last
         return who, _end_of(text), False
+
+    def _operators(self) -> list[list[str]]:
+        """Who of us is there, and what they do."""
+        if self.is_over:
+            return []
+        listening = [[name, "listening"] for name in sorted(self._listening - {self._speaks})]
+        return [[self._speaks, "speaking"], *listening] if self._speaks else listening
 
     # --- what is noted ----------------------------------------------------------------------------------------------
 
@@ -258,6 +266,12 @@ class LiveRow:
     def _raised(self, event: e.ErrorRaised, _: StepTaken) -> None:
         self._fail(event.at_ms, "internal")
 
+    def _listens(self, event: e.OperatorListening, _: StepTaken) -> None:
+        (self._listening.add if event.on else self._listening.discard)(event.by)
+
+    def _took_over(self, _event: e.OperatorTookOver | e.OperatorHandedBack, step: StepTaken) -> None:
+        self._speaks = step.state.operator
+
     def _ended(self, command: c.EndCall, step: StepTaken) -> None:
         self.end(command.reason, step.wall_ms)
 
@@ -277,6 +291,9 @@ _NOTES: Final[Mapping[type, Callable[[LiveRow, Any, StepTaken], None]]] = {
     e.ModelAttemptFailed: LiveRow._attempt_failed,
     **dict.fromkeys(_VENDORS, LiveRow._vendor_failed),
     e.ErrorRaised: LiveRow._raised,
+    e.OperatorListening: LiveRow._listens,
+    e.OperatorTookOver: LiveRow._took_over,
+    e.OperatorHandedBack: LiveRow._took_over,
     c.EndCall: LiveRow._ended,
 }
 

@@ -192,3 +192,18 @@ def test_a_row_is_plain_json_however_long_and_odd_its_words_are() -> None:
     facts = facts_at(talk)
     assert facts["words"].endswith("the end") and len(facts["words"]) <= 161
     assert orjson.loads(orjson.dumps(facts)) == facts
+
+
+def test_operators_are_named_with_what_they_do_and_the_state_is_theirs() -> None:
+    talk = greeted()
+    talk.post(e.OperatorListening(by="ana", on=True))
+    talk.post(e.OperatorListening(by="bo", on=True))
+    assert facts_at(talk)["operators"] == [["ana", "listening"], ["bo", "listening"]]
+    talk.post(e.OperatorTookOver(key="k1", by="ana"))
+    facts = facts_at(talk)
+    assert (facts["state"], facts["ribbon"][-1][1]) == ("operator", "O")
+    assert facts["operators"] == [["ana", "speaking"], ["bo", "listening"]]
+    talk.post(e.OperatorHandedBack(key="k2", by="ana", summary="Promised a table."))
+    talk.post(e.OperatorListening(by="bo", on=False))
+    facts = facts_at(talk)
+    assert facts["operators"] == [["ana", "listening"]] and facts["state"] != "operator"

@@ -32,6 +32,7 @@ def test_the_roles_are_groups_each_with_what_the_one_before_may() -> None:
     assert before == set(roles.PERMISSIONS)
 
 
+@pytest.mark.django_db(transaction=True)
 def test_the_start_is_the_console_and_asks_who_comes(as_role: Callable[[str], Client]) -> None:
     assert Client().get("/").headers["Location"] == "/console/"
     there = Client().get("/console/?order=newest")
