@@ -79,6 +79,11 @@ app.conf.update(
             "schedule": HOUSEKEEPING_SECONDS,
             "options": {"expires": HOUSEKEEPING_SECONDS},
         },
+        "drop-exports": {
+            "task": "console.calls.drop_exports",
+            "schedule": HOUSEKEEPING_SECONDS,
+            "options": {"expires": HOUSEKEEPING_SECONDS},
+        },
     },
 )
 app.autodiscover_tasks()

@@ -37,6 +37,12 @@ def may(user: Any, permission: str) -> bool:
     return bool(user.is_authenticated and user.is_active and user.has_perm(permission))
 
 
+def granted(user: Any) -> frozenset[str]:
+    """The codenames of ``console`` that a user has."""
+    held = user.get_all_permissions() if user.is_authenticated and user.is_active else ()
+    return frozenset(name.removeprefix(_APP) for name in held if name.startswith(_APP))
+
+
 async def amay(user: Any, permission: str) -> bool:
     """The same as it is now in the database: what was taken from somebody since the handshake counts."""
     return await threads.run(_may_now, user.pk, permission, "")

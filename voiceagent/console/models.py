@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any, ClassVar, NoReturn
+from uuid import uuid4
 
 from django.conf import settings
 from django.db import models
@@ -92,6 +93,29 @@ class SavedView(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class ListExport(models.Model):
+    """A list too long to be streamed, written by the worker for its owner to fetch; file and row go after a day."""
+
+    id = models.UUIDField(primary_key=True, default=uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    query = models.TextField(blank=True)
+    show = models.CharField(max_length=8)
+    sort = models.CharField(max_length=16, blank=True)
+    format = models.CharField(max_length=8)
+    asked_at = models.DateTimeField(db_default=Now())
+    ready_at = models.DateTimeField(null=True, blank=True)
+    size_bytes = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        ordering: ClassVar = ["-asked_at"]
+        default_permissions = ()
+        verbose_name = "export of a list"
+        verbose_name_plural = "exports of lists"
+
+    def __str__(self) -> str:
+        return f"{self.show} as {self.format}"
 
 
 class _OfCall(models.Model):

@@ -100,7 +100,7 @@ _SOURCES: dict[str, _Source] = {
     ),
     "error": _Source("Error", "error_kinds", _whole_words),
     "fallback": _Source("Fallback", "fallbacks", lambda value: value or (), FALLBACKS, ordered=True),
-    "lang": _Source("Language", "language", _one),
+    "lang": _Source("Language", "language", lambda value: {value, value.partition("-")[0]} if value else ()),
     "who": _Source("Caller", _WHO, lambda place: [] if place is None else [list(WHO)[place]], WHO, ordered=True),
     "operator": _Source("Operator involved", "has_operator", _yes_no),
     "recording": _Source("Recording", "has_recording", _yes_no),

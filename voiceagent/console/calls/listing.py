@@ -119,6 +119,9 @@ def _read(sort: Sort, mark: str, length: int) -> list[Any]:
         name, value, *keys = signing.loads(mark, salt=_SALT)
         if name != sort.name or len(keys) != length - 1:
             raise ForgedMark(mark)
-        return [datetime.fromisoformat(value) if isinstance(value, str) else value, *keys]
+        is_moment = sort.column == "started_at"
+        if not all(isinstance(number, int) for number in (*keys, 0 if is_moment or value is None else value)):
+            raise ForgedMark(mark)
+        return [datetime.fromisoformat(value) if is_moment else value, *keys]
     except (signing.BadSignature, ValueError, TypeError) as error:
         raise ForgedMark(mark) from error

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from calls.models import Turn
     from voiceagent.console.calls.parsing import Term
@@ -39,6 +39,18 @@ class Snippet:
     def text(self) -> str:
         """The words alone."""
         return "".join(piece.text for piece in self.pieces)
+
+
+def covering(may: Collection[str]) -> Callable[[str], str]:
+    """What hides of a text what somebody with these permissions may not see."""
+    return str if "see_unredacted" in may else _covered
+
+
+_SECRET = re.compile(r"\S+@\S+|\+?\d[\d\s().-]*\d|\d")
+
+
+def _covered(text: str) -> str:
+    return _SECRET.sub(lambda found: "•" * len(found[0]), text)
 
 
 def finder(terms: Iterable[Term]) -> re.Pattern[str] | None:

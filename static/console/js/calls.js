@@ -1,0 +1,119 @@
+// The list of calls: a range dragged on the histogram, rows by keyboard.
+const form = document.getElementById("query-form");
+const box = document.getElementById("query");
+
+// --- the histogram: dragging over bars asks for their time
+
+const figure = document.getElementById("histogram");
+const chosen = document.getElementById("histogram-chosen");
+
+function minute(moment) {
+  // As the language writes it, in the reader's own zone of the server: the offset is cut off, the clock stays.
+  return moment.slice(0, 16);
+}
+
+function ask(start, end) {
+  const rest = box.value.replace(/(?:^|\s)-?date:\S+/g, " ").trim();
+  box.value = `${rest} date:>=${minute(start)} date:<${minute(end)}`.trim();
+  form.requestSubmit();
+}
+
+if (figure) {
+  const picture = figure.querySelector("svg");
+  const bars = [...figure.querySelectorAll(".bar")];
+  const width = picture.viewBox.baseVal.width;
+  let first = -1;
+  let last = -1;
+
+  const place = (event) => {
+    const area = picture.getBoundingClientRect();
+    const share = (event.clientX - area.left) / area.width;
+    return Math.min(bars.length - 1, Math.max(0, Math.floor(share * bars.length)));
+  };
+  const mark = () => {
+    const [from, to] = [Math.min(first, last), Math.max(first, last)];
+    chosen.setAttribute("x", String((from * width) / bars.length));
+    chosen.setAttribute("width", String(first < 0 ? 0 : ((to - from + 1) * width) / bars.length));
+  };
+  const take = () => {
+    const [from, to] = [Math.min(first, last), Math.max(first, last)];
+    ask(bars[from].dataset.start, bars[to].dataset.end);
+  };
+
+  picture.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
+    picture.setPointerCapture(event.pointerId);
+    first = last = place(event);
+    mark();
+  });
+  picture.addEventListener("pointermove", (event) => {
+    if (first < 0) return;
+    last = place(event);
+    mark();
+  });
+  picture.addEventListener("pointerup", () => {
+    if (first >= 0) take();
+  });
+  picture.addEventListener("pointercancel", () => {
+    first = last = -1;
+    mark();
+  });
+  // The same by keyboard: arrows move, Shift widens, Enter takes.
+  picture.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
+      const step = event.key === "ArrowRight" ? 1 : -1;
+      last = first < 0 ? bars.length - 1 : Math.min(bars.length - 1, Math.max(0, last + step));
+      if (!event.shiftKey || first < 0) first = last;
+      mark();
+      event.preventDefault();
+    } else if (event.key === "Enter" && first >= 0) {
+      take();
+    } else if (event.key === "Escape") {
+      first = last = -1;
+      mark();
+    }
+  });
+}
+
+// --- rows: j and k or arrows, Enter opens, x chooses
+
+const rows = [...document.querySelectorAll("#results tbody tr")];
+let at = -1;
+
+function move(step) {
+  if (!rows.length) return;
+  rows[at]?.removeAttribute("aria-current");
+  at = Math.min(rows.length - 1, Math.max(0, at + step));
+  rows[at].setAttribute("aria-current", "true");
+  rows[at].querySelector("th a")?.focus({ preventScroll: true });
+  rows[at].scrollIntoView({ block: "nearest" });
+}
+
+const DOES = {
+  j: () => move(1),
+  k: () => move(-1),
+  ArrowDown: () => move(1),
+  ArrowUp: () => move(-1),
+  x: () => rows[at]?.querySelector("input[type=checkbox]")?.click(),
+  Escape: () => {
+    rows[at]?.removeAttribute("aria-current");
+    at = -1;
+    document.activeElement?.blur();
+  },
+};
+
+document.addEventListener("keydown", (event) => {
+  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (event.target.closest("input:not([type=checkbox]), select, textarea, dialog, svg, details[open]")) return;
+  const does = DOES[event.key];
+  if (!does) return;
+  does();
+  event.preventDefault();
+});
+document.getElementById("results")?.addEventListener("focusin", (event) => {
+  const row = rows.indexOf(event.target.closest("tr"));
+  if (row < 0 || row === at) return;
+  rows[at]?.removeAttribute("aria-current");
+  at = row;
+  rows[at].setAttribute("aria-current", "true");
+});
