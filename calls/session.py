@@ -220,6 +220,7 @@ class Session:
         if self._runtime.feed is not None:
             self._runtime.feed.close(self.ticket.call_sid, end_reason)
         self.operator.close()
+        self._runtime.operators_changed(self.ticket.call_sid)
         with suppress(Exception):
             self._carrier.close()
         if self._remembering is not None:

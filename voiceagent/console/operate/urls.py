@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from django.urls import path
 
-urlpatterns: list[Any] = []
+from voiceagent.console.operate import views
+
+urlpatterns = [
+    path(f"operate/<slug:call_sid>/{action}", views.view(action), name=f"operate-{action.replace('_', '-')}")
+    for action in views.ACTIONS
+]

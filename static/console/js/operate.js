@@ -1,0 +1,257 @@
+// Stepping in to a call: whisper, say, take over, hand back, end. One for every [data-operate] on the page; data-call may change.
+//
+// The microphone of a take-over is another module's (data-microphone), where there is one:
+//   check(place)            asks for the microphone and shows in `place` that it hears; throws with words for the operator
+//   -> { speak(callSid), stop() }   its sound goes into the call; no more of it
+import { connect } from "./live.js";
+import { announce, toast } from "./say.js";
+
+const PRESENT_EVERY_MS = 2000;
+const SHOWN = 5;
+// What became of a request: of one's own, of somebody else's, and whether it needs a look.
+const OUTCOMES = {
+  "whisper shown": (one, whose) => [`${whose} note took effect with turn ${one.turn}`],
+  "whisper dropped": (one, whose) => [`${whose} note never reached the assistant`, true],
+  "say said": (one, whose) => [`${whose} sentence was heard`],
+  "say cut": (one, whose) => [`${whose} sentence was cut short by the caller or a colleague`, true],
+  "say failed": (one, whose) => [`The voice failed at ${whose.toLowerCase()} sentence`, true],
+  "say dropped": (one, whose) => [`${whose} sentence was not said`, true],
+  "take_over taken": (one, whose, who) => [`${who} took the call over`],
+  "take_over refused": (one, whose, who) => [`${who} could not take the call over`, true],
+  "hand_back done": (one, whose, who) => [`${who} handed the call back`],
+  "hand_back refused": (one, whose, who) => [`${who} could not hand the call back`, true],
+  "hand_back lost": (one, whose, who) => [`The connection of ${who} was lost; the assistant goes on`, true],
+};
+
+/** Of one request, however often it is sent. */
+function freshKey() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+class Panel {
+  constructor(root) {
+    this.root = root;
+    this.me = root.dataset.me;
+    this.call = "";
+    this.live = null;
+    this.status = null;
+    this.texts = new Map(); // key of a request of this page -> its words
+    this.told = new Set();
+    this.microphone = null;
+    this.present = 0;
+    for (const button of root.querySelectorAll("[data-do]")) button.addEventListener("click", () => this.open(button.dataset.do));
+    for (const dialog of root.querySelectorAll("dialog")) this.prepare(dialog);
+    new MutationObserver(() => this.watch(root.dataset.call)).observe(root, { attributeFilter: ["data-call"] });
+    addEventListener("pagehide", () => this.release());
+    this.watch(root.dataset.call);
+  }
+
+  find(selector) { return this.root.querySelector(selector); }
+
+  // --- the call ---------------------------------------------------------------------------------------------------------
+
+  watch(call) {
+    if (call === this.call) return;
+    this.live?.close();
+    this.release();
+    this.call = call;
+    this.live = null;
+    this.told.clear();
+    this.show(null, call ? "Looking who has this call…" : "No call is open.");
+    if (!call) return;
+    const take = (message) => this.call === call && this.show(message.status, message.why, message.type === "snapshot");
+    this.live = connect(`/console/operate/${encodeURIComponent(call)}`, { badge: false, onSnapshot: take, onChange: take });
+  }
+
+  show(status, why, first = false) {
+    this.status = status;
+    const open = status && (status.phase === "active" || status.phase === "operator");
+    const holder = status?.holder ?? "";
+    const mine = holder === this.me && holder !== "";
+    const line = this.find("[data-holder]");
+    line.dataset.held = mine ? "me" : holder ? "other" : "";
+    line.textContent = !status ? why : !open ? (status.phase === "connecting" ? "The call is being connected." : "This call is over.") : this.holding(holder, mine, status.listeners ?? []);
+    this.allow("whisper", open);
+    this.allow("say", open && !holder);
+    this.allow("take_over", open && !holder, mine);
+    this.allow("hand_back", open && mine, !mine);
+    this.allow("end", open && (!holder || mine));
+    this.showWaiting(status);
+    this.showOutcomes(status?.outcomes ?? [], first);
+    if (mine && open) this.hold();
+    else if (this.present) this.release();
+  }
+
+  holding(holder, mine, listeners) {
+    const others = listeners.filter((one) => one !== this.me);
+    const listening = others.length ? ` Listening: ${others.join(", ")}.` : "";
+    if (mine) return `You have this call. The assistant is silent until you hand back.${listening}`;
+    return (holder ? `${holder} has taken this call over.` : "The assistant has this call.") + listening;
+  }
+
+  allow(action, enabled, hidden = false) {
+    const button = this.find(`[data-do="${action}"]`);
+    if (!button) return;
+    button.disabled = !enabled;
+    button.hidden = hidden;
+  }
+
+  showWaiting(status) {
+    const notes = status?.notes?.length ?? 0;
+    const sayings = status?.sayings?.length ?? 0;
+    const parts = [];
+    if (notes) parts.push(notes === 1 ? "1 note waits for the next reply" : `${notes} notes wait for the next reply`);
+    if (sayings) parts.push(sayings === 1 ? "1 sentence waits for a pause" : `${sayings} sentences wait for a pause`);
+    const place = this.find("[data-waiting]");
+    place.textContent = parts.length ? `${parts.join("; ")}.` : "";
+    place.hidden = !parts.length;
+  }
+
+  showOutcomes(outcomes, first) {
+    const items = outcomes.slice(-SHOWN).reverse().map((one) => {
+      const [text, bad] = this.words(one);
+      const item = document.createElement("li");
+      item.textContent = text;
+      item.dir = "auto";
+      if (bad) item.dataset.bad = "";
+      return item;
+    });
+    this.find("[data-outcomes]").replaceChildren(...items);
+    for (const one of outcomes) {
+      const id = `${one.key} ${one.action} ${one.outcome} ${one.turn} ${one.at_ms}`;
+      if (this.told.has(id)) continue;
+      this.told.add(id);
+      if (!first) announce(this.words(one)[0]);
+    }
+  }
+
+  words(one) {
+    const mine = one.by === this.me;
+    const make = OUTCOMES[`${one.action} ${one.outcome}`];
+    if (!make) return [`${one.action}: ${one.outcome}`];
+    const [text, bad] = make(one, mine ? "Your" : `${one.by}'s`, mine ? "You" : one.by);
+    const said = this.texts.get(one.key);
+    return [said ? `${text}: “${said}”` : `${text}.`, bad];
+  }
+
+  // --- a take-over --------------------------------------------------------------------------------------------------------
+
+  hold() {
+    if (this.present) return;
+    const tell = () => this.live?.send({ type: "present" });
+    tell();
+    this.present = setInterval(tell, PRESENT_EVERY_MS);
+  }
+
+  release() {
+    clearInterval(this.present);
+    this.present = 0;
+    this.microphone?.stop();
+    this.microphone = null;
+  }
+
+  // --- the dialogs ----------------------------------------------------------------------------------------------------------
+
+  async open(action) {
+    const dialog = this.find(`[data-dialog="${action}"]`);
+    if (!dialog || dialog.open || !this.call) return;
+    dialog.querySelector("form").reset();
+    dialog.dataset.key = freshKey();
+    this.fail(dialog, "");
+    dialog.showModal();
+    if (action === "take_over") await this.check(dialog);
+  }
+
+  prepare(dialog) {
+    const form = dialog.querySelector("form");
+    dialog.querySelector("[data-cancel]").addEventListener("click", () => dialog.close());
+    dialog.addEventListener("close", () => this.forget(dialog));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.send(dialog, form);
+    });
+    form.addEventListener("keydown", (event) => {
+      if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) form.requestSubmit();
+    });
+  }
+
+  /** Before a take-over the microphone is tried: nobody is left with a silent line. */
+  async check(dialog) {
+    const address = this.root.dataset.microphone;
+    if (!address) return;
+    const submit = dialog.querySelector("[type=submit]");
+    submit.disabled = true;
+    try {
+      const { check } = await import(address);
+      dialog.checked = await check(dialog.querySelector("[data-microphone-place]"));
+      if (!dialog.open) this.forget(dialog);
+      submit.disabled = !dialog.checked;
+    } catch (error) {
+      this.fail(dialog, error.message);
+    }
+  }
+
+  forget(dialog) {
+    dialog.checked?.stop();
+    dialog.checked = null;
+  }
+
+  fail(dialog, why) {
+    const place = dialog.querySelector("[data-error]");
+    place.textContent = why;
+    place.hidden = !why;
+  }
+
+  async send(dialog, form) {
+    const submit = form.querySelector("[type=submit]");
+    const action = dialog.dataset.dialog;
+    const fields = new FormData(form);
+    fields.set("key", dialog.dataset.key);
+    submit.disabled = true;
+    this.fail(dialog, "");
+    try {
+      const answer = await this.post(action, fields);
+      if (!answer.accepted) {
+        this.fail(dialog, answer.why);
+        return;
+      }
+      if (fields.get("text")) this.texts.set(dialog.dataset.key, fields.get("text").trim());
+      if (action === "take_over") this.took(dialog);
+      dialog.close();
+      toast({ whisper: "Whispered: it waits for the assistant's next reply.", say: "The assistant will say it.", take_over: "You have the call.", hand_back: "Handed back.", end: "The call is ending." }[action]);
+    } catch {
+      this.fail(dialog, "The server could not be reached. Try again: the same request has one effect.");
+    } finally {
+      submit.disabled = false;
+    }
+  }
+
+  took(dialog) {
+    this.microphone = dialog.checked ?? null;
+    dialog.checked = null;
+    this.microphone?.speak(this.call);
+  }
+
+  async post(action, fields) {
+    const token = this.find("[data-csrf]").content.querySelector("input").value;
+    const response = await fetch(`/console/operate/${encodeURIComponent(this.call)}/${action}`, {
+      method: "POST",
+      body: new URLSearchParams(fields),
+      headers: { "X-CSRFToken": token, Accept: "application/json" },
+    });
+    if (!(response.headers.get("Content-Type") ?? "").startsWith("application/json")) {
+      return { accepted: false, why: response.status === 403 ? "You may not do this." : `The server refused this (${response.status}).` };
+    }
+    return response.json();
+  }
+}
+
+const panels = new Map();
+for (const root of document.querySelectorAll("[data-operate]")) panels.set(root, new Panel(root));
+
+/** Open the dialog of an action for a call, as a row's menu does. `root`: the page's [data-operate]. */
+export async function act(root, call, action) {
+  root.dataset.call = call;
+  panels.get(root).watch(call);
+  await panels.get(root).open(action);
+}
