@@ -1,4 +1,5 @@
-// Stepping in to a call: whisper, say, take over, hand back, end. One for every [data-operate] on the page; data-call may change.
+// Stepping in to a call: whisper, say, take over, hand back, end. One for every [data-operate] on the page. Its call is in data-call,
+// which may change; a `console:call` event of a part around it ({callSid}) changes it.
 //
 // The microphone of a take-over is another module's (data-microphone), where there is one:
 //   check(place)            asks for the microphone and shows in `place` that it hears; throws with words for the operator
@@ -42,6 +43,7 @@ class Panel {
     for (const button of root.querySelectorAll("[data-do]")) button.addEventListener("click", () => this.open(button.dataset.do));
     for (const dialog of root.querySelectorAll("dialog")) this.prepare(dialog);
     new MutationObserver(() => this.watch(root.dataset.call)).observe(root, { attributeFilter: ["data-call"] });
+    document.addEventListener("console:call", ({ target, detail }) => { if (target.contains(root)) root.dataset.call = detail.callSid; });
     addEventListener("pagehide", () => this.release());
     this.watch(root.dataset.call);
   }
