@@ -20,7 +20,7 @@ from django.db import connections
 from django.test import Client
 from playwright.sync_api import Browser, Page
 
-from tests.app.console.conftest import somebody
+from tests.app.console.conftest import close_connections, somebody
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
@@ -61,12 +61,15 @@ class Loop:
         self.run(_end_threads())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
+        close_connections()
 
 
 async def _end_threads() -> None:
     from asgiref.sync import sync_to_async
+    from channels.layers import get_channel_layer
 
     await sync_to_async(connections.close_all)()
+    await get_channel_layer().close_pools()
     await asyncio.get_running_loop().shutdown_default_executor()
 
 
@@ -164,6 +167,27 @@ def assert_still(page: Page) -> None:
         "document.getAnimations().filter((one) => one.playState === 'running').map((one) => one.effect?.target?.outerHTML.slice(0, 120))"
     )
     assert moving == []
+
+
+def lengthen(page: Page) -> None:
+    """Make all text 40% longer, as other languages do, in a pseudo-locale that can still be read (``[Cálls ~~]``)."""
+    page.evaluate(
+        """() => {
+          const accents = { a: "á", e: "é", i: "í", o: "ó", u: "ú", A: "Á", E: "É", I: "Í", O: "Ó", U: "Ú" };
+          const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+          const texts = [];
+          while (walker.nextNode()) if (walker.currentNode.data.trim()) texts.push(walker.currentNode);
+          for (const text of texts) {
+            const words = text.data.trim().replace(/[aeiouAEIOU]/g, (letter) => accents[letter]);
+            text.data = `[${words}${" ~~~".repeat(Math.ceil(words.length / 10))}]`;
+          }
+        }"""
+    )
+
+
+def right_to_left(page: Page) -> None:
+    """Turn the layout round, as Arabic and Hebrew do."""
+    page.evaluate("document.documentElement.dir = 'rtl'")
 
 
 def walk(page: Page, most: int = 200) -> list[str]:

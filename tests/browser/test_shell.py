@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.console import Console, assert_clean, assert_fits, axe
+from tests.browser.console import (
+    Console,
+    assert_clean,
+    assert_fits,
+    assert_still,
+    at_200_percent,
+    axe,
+    lengthen,
+    right_to_left,
+    walk,
+)
 
 if TYPE_CHECKING:
     from typing import Any
@@ -38,3 +48,80 @@ def test_a_real_line_can_be_looked_at(line_console: Console, line: Line) -> None
     expect(page.get_by_role("navigation", name="Screens")).to_be_visible()
     assert line.url == line_console.url
     assert_clean(line_console)
+
+
+def test_the_keyboard_has_a_map_and_letters_can_be_switched_off(console: Console) -> None:
+    page = console.open("/console/audit/", "admin")
+    keys = page.get_by_role("dialog", name="Keyboard")
+    page.keyboard.press("?")
+    expect(keys).to_be_visible()
+    expect(keys.get_by_role("row", name="Callers")).to_contain_text("g")
+    axe(page)
+    page.keyboard.press("Escape")
+    expect(keys).to_be_hidden()
+
+    page.keyboard.press("/")
+    expect(page.get_by_label("Search calls")).to_be_focused()
+    page.keyboard.type("g c?")
+    expect(page.get_by_label("Search calls")).to_have_value("g c?")
+    page.get_by_label("Search calls").blur()
+    page.keyboard.press("g")
+    page.keyboard.press("c")
+    page.wait_for_url("**/console/calls/")
+
+    page.keyboard.press("?")
+    page.get_by_label("Single letters do something").uncheck()
+    page.keyboard.press("Escape")
+    page.keyboard.press("g")
+    page.keyboard.press("l")
+    page.keyboard.press("?")  # would not open on a page that is about to go
+    expect(keys).to_be_visible()
+    assert page.url.endswith("/console/calls/")
+    page.reload()
+    page.keyboard.press("?")
+    expect(page.get_by_label("Single letters do something")).not_to_be_checked()
+    assert_clean(console)
+
+
+def test_a_theme_that_was_chosen_stays(console: Console) -> None:
+    page = console.open("/console/audit/", "admin", color_scheme="light")
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    switch = page.get_by_role("button", name="Theme:")
+    switch.click()
+    assert page.evaluate(ground) == light
+    switch.click()
+    expect(switch).to_have_text("Theme: dark")
+    dark = page.evaluate(ground)
+    assert dark != light
+    assert page.evaluate("getComputedStyle(document.body).getPropertyValue('--ground')") == dark
+    axe(page)
+    page.reload()
+    assert page.evaluate(ground) == dark
+    switch.click()
+    expect(switch).to_have_text("Theme: system")
+    assert page.evaluate(ground) == light
+    assert_clean(console)
+
+
+def test_every_stop_of_the_tab_key_is_seen_and_the_first_skips_the_frame(console: Console) -> None:
+    page = console.open("/console/audit/", "admin")
+    stops = walk(page)
+    assert stops[0] == "a Skip to the content"
+    assert {"a Live", "a Calls", "button Sign out", "button Filter"} <= set(stops)
+    page.keyboard.press("Tab")
+    page.locator(".skip-link").press("Enter")
+    assert page.evaluate("document.activeElement.id") == "main"
+
+
+def test_enlarged_and_still(console: Console) -> None:
+    page = at_200_percent(console, "/console/audit/", "admin", reduced_motion="reduce")
+    assert_fits(page)
+    assert_still(page)
+    page = console.open("/console/audit/", "admin", viewport={"width": 320, "height": 800})
+    assert_fits(page)
+    lengthen(page)
+    assert_fits(page)
+    right_to_left(page)
+    assert_fits(page)
+    assert_clean(console)

@@ -10,7 +10,9 @@ from channels.db import database_sync_to_async
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-_THREADS = ThreadPoolExecutor(2, thread_name_prefix="console")
+#: Few: what operators look at must not take the connections that calls need.
+COUNT = 2
+_THREADS = ThreadPoolExecutor(COUNT, thread_name_prefix="console")
 
 
 async def run[**P, R](function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:

@@ -1,6 +1,7 @@
 // What every page of the console has: theme, local times, the keyboard, results from the server.
 import "./times.js";
 import "./keys.js";
+import "./reveal.js";
 import { announce } from "./say.js";
 
 const THEMES = ["system", "light", "dark"];

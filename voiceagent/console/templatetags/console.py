@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+import orjson
 from django import template
 from django.conf import settings
 from django.templatetags.static import static
+from django.urls import reverse
 from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
 
 from voiceagent.console import masks
-
-if TYPE_CHECKING:
-    from django.utils.safestring import SafeString
 
 register = template.Library()
 
 register.filter("masked", masks.masked)
+
+
+@register.filter
+def as_json(value: object) -> str:
+    """A recorded value as people read it."""
+    return orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2).decode()
 
 
 @register.simple_tag
@@ -26,11 +30,17 @@ def environment() -> str:
 
 
 @register.simple_tag(takes_context=True)
-def current_if(context: template.Context, prefix: str) -> str:
-    """``page`` for the screen of this address, for ``aria-current``; ``prefix`` is its address without language or query."""
-    path = context["request"].path
-    here = path == prefix or (prefix != "/console/" and path.startswith(prefix))
-    return "page" if here else "false"
+def current_if(context: template.Context, prefix: str) -> SafeString:
+    """Marks the link to the screen that this page belongs to; ``prefix`` is the screen's address."""
+    here, board = context["request"].path, reverse("console:board")
+    is_current = here == prefix or (prefix != board and here.startswith(prefix))
+    return mark_safe('aria-current="page"') if is_current else SafeString()
+
+
+@register.simple_tag
+def two_factors() -> bool:
+    """Whether people have an app to change."""
+    return bool(settings.TWO_FACTORS)
 
 
 @register.simple_tag

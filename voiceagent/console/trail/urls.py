@@ -8,4 +8,5 @@ from voiceagent.console.trail import views
 
 urlpatterns = [
     path("audit/", views.trail, name="trail"),
+    path("audit/export/", views.export, name="trail-export"),
 ]
