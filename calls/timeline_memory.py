@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _CALL_ID = re.compile(r"CA[0-9a-f]{32}")
 
 #: Why something that was found is not before the model.
-_WHY_NOT = {
+WHY_NOT = {
     "floor": "fits too little",
     "budget": "no room",
     "duplicate": "before the model already",
@@ -81,7 +81,7 @@ def _memo(item: Mapping[str, Any]) -> Memo:
     return Memo(
         text=str(item.get("text", "")),
         about=", ".join(part for part in about if part),
-        left_out="" if item.get("in_prompt") is True else _WHY_NOT.get(why_not, why_not),
+        left_out="" if item.get("in_prompt") is True else WHY_NOT.get(why_not, why_not),
         quote=str(item.get("quote", "")),
         call_sid=conversation if _CALL_ID.fullmatch(conversation) else "",
         at=clock(audio_ms) if is_placed else "",

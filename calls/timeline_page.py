@@ -31,7 +31,7 @@ _OUTER_REASONS = {
     "no_agent": "no agent answers this number",
     "overload": "the process was full, or could not keep up with the call",
 }
-_KINDS = {
+KINDS = {
     "greeting": "Greeting",
     "prompt": "Silence prompt",
     "notice": "Notice",
@@ -39,7 +39,7 @@ _KINDS = {
     "operator": "With an operator",
     "return": "After an operator",
 }
-_INTERVENED = {
+INTERVENED = {
     ("whisper", "shown"): "The note was shown to the model",
     ("whisper", "dropped"): "The note never reached the model",
     ("say", "said"): "The operator's sentence was heard",
@@ -135,7 +135,7 @@ def _exchanges(turns: Iterable[Turn], course: Course) -> list[Exchange]:
     ended_ms, answers = -1, 0
     for turn in turns:
         answers += turn.kind == ANSWER
-        title = f"Turn {answers}" if turn.kind == ANSWER else _KINDS.get(turn.kind, turn.kind)
+        title = f"Turn {answers}" if turn.kind == ANSWER else KINDS.get(turn.kind, turn.kind)
         shown.append(_exchange(turn, title, course.began_ms(turn, ended_ms), course.waits(turn)))
         ended_ms = max(ended_ms, turn.speech_ended_ms or -1)
     return shown
@@ -208,7 +208,7 @@ _NOTES: dict[str, tuple[Callable[[dict[str, Any]], str], bool]] = {
     ),
     "OperatorHandedBack": (lambda d: f"{d.get('by')} hands the call back: {d.get('summary')}", False),
     "Intervened": (
-        lambda d: _INTERVENED.get(
+        lambda d: INTERVENED.get(
             (str(d.get("action")), str(d.get("outcome"))), f"{d.get('action')}: {d.get('outcome')}"
         ),
         False,

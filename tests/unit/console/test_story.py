@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING
 
 from calls.core.record import payload, tagged
@@ -113,7 +114,7 @@ def test_the_parts_of_every_waterfall_add_up_and_are_the_recorded_events() -> No
     for fall in falls.values():
         assert fall.counted_ms == fall.total_ms
         solid = [part for part in fall.parts if part.counted_ms]
-        for before, after in zip(solid, solid[1:], strict=False):
+        for before, after in itertools.pairwise(solid):
             assert before.counted_from_ms + before.counted_ms == after.counted_from_ms, "no gap and no overlap"
     parts = {part.stage: part.counted_ms for part in falls[1].parts}
     assert parts["wait"] == 260
@@ -171,3 +172,23 @@ def test_a_stretch_of_silence_is_found() -> None:
     story = Story().take_all(lines_of(talk))
     began = story.speech[0][0]
     assert story.silences() == [(quiet_from, began)]
+
+
+def test_an_operator_has_the_floor_from_the_taking_to_the_end_of_it() -> None:
+    """A refused take-over changes nothing; what became of each request is told."""
+    told = [
+        ("event", "CallStarted", 0, {"agent": {}}),
+        ("event", "OperatorTookOver", 1000, {"by": "ann", "key": "a"}),
+        ("command", "Intervened", 1000, {"by": "ann", "action": "take_over", "outcome": "refused", "turn": 0}),
+        ("event", "OperatorTookOver", 2000, {"by": "bo", "key": "b"}),
+        ("command", "Intervened", 2000, {"by": "bo", "action": "take_over", "outcome": "taken", "turn": 0}),
+        ("event", "SpeechStarted", 3000, {"voiced_at_ms": 2950}),
+        ("event", "OperatorHandedBack", 5000, {"by": "bo", "key": "c", "summary": "It is booked."}),
+        ("command", "Intervened", 5000, {"by": "bo", "action": "hand_back", "outcome": "done", "turn": 0}),
+    ]
+    story = Story().take_all(
+        Line(seq, kind, name, at, "LISTENING", 0, data) for seq, (kind, name, at, data) in enumerate(told, 1)
+    )
+    assert story.states == [(0, "LISTENING"), (2000, "OPERATOR"), (5000, "LISTENING")]
+    assert [mark.at_ms for mark in story.marks] == [1000, 1000, 2000, 2000, 5000, 5000]
+    assert "bo hands the call back: It is booked." in [mark.text for mark in story.marks]

@@ -11,6 +11,8 @@ from bisect import bisect_right
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from calls.timeline_page import INTERVENED
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
@@ -205,13 +207,17 @@ class Story:
     def _ended(self, line: Line) -> None:
         self.end_reason = str(line.data.get("reason") or "unknown")
 
-    def _taken_over(self, line: Line) -> None:
-        self._phase = OPERATOR
-        self._mark(line, "operator", f"{_by(line)} took the call over")
-
-    def _handed_back(self, line: Line) -> None:
-        self._phase = LISTENING
-        self._mark(line, "operator", f"{_by(line)} handed the call back")
+    def _intervened(self, line: Line) -> None:
+        """What became of an operator's request: a take-over and its end change who has the floor."""
+        what = str(line.data.get("action")), str(line.data.get("outcome"))
+        if what == ("take_over", "taken"):
+            self._phase = OPERATOR
+            self._enter(line.at_ms, OPERATOR)
+        elif what[0] == "hand_back" and what[1] in ("done", "lost") and self._phase == OPERATOR:
+            self._phase = LISTENING
+            self._enter(line.at_ms, line.mode or LISTENING)
+        if text := INTERVENED.get(what, ""):
+            self._mark(line, "operator", f"{text} ({_by(line)})")
 
     # --- the caller
 
@@ -420,7 +426,15 @@ class Story:
             self.speech[-1][1] = line.at_ms
 
     def _operator(self, line: Line) -> None:
-        self._mark(line, "operator", _OPERATORS[line.type].format(by=_by(line), text=str(line.data.get("text") or "")))
+        words = str(line.data.get("text") or line.data.get("summary") or "")
+        on = bool(line.data.get("on"))
+        values = {
+            "by": _by(line),
+            "text": words,
+            "on": "begins" if on else "ceases",
+            "there": "there again" if on else "lost",
+        }
+        self._mark(line, "operator", _OPERATORS[line.type].format(**values))
 
     def _hang_up(self, line: Line) -> None:
         if line.data.get("by") == "operator":
@@ -449,7 +463,7 @@ class Story:
 
 
 def _by(line: Line) -> str:
-    return str(line.data.get("by") or line.data.get("operator") or "an operator")
+    return str(line.data.get("by") or "an operator")
 
 
 def _ms(line: Line, name: str) -> int:
@@ -466,9 +480,12 @@ _FAILURES = {
     "ErrorRaised": "an error of our own",
 }
 _OPERATORS = {
+    "OperatorListening": "{by} {on} to listen",
     "OperatorWhispered": "{by} whispered: {text}",
-    "OperatorSaid": "{by} had this said: {text}",
-    "OperatorListening": "{by} listened",
+    "OperatorSaid": "{by} asked for this to be said: {text}",
+    "OperatorTookOver": "{by} takes the call over",
+    "OperatorConnected": "{by}'s connection is {there}",
+    "OperatorHandedBack": "{by} hands the call back: {text}",
 }
 
 
@@ -513,8 +530,7 @@ _HANDLERS: dict[str, Callable[[Story, Line], None]] = {
     "DtmfPressed": lambda story, line: story._mark(line, "key", f"key {line.data.get('digit')}"),
     "HangUpAsked": Story._hang_up,
     "ModelAttemptFailed": Story._attempt_failed,
-    "OperatorTookOver": Story._taken_over,
-    "OperatorHandedBack": Story._handed_back,
+    "Intervened": Story._intervened,
     **dict.fromkeys(_FAILURES, Story._failed),
     **dict.fromkeys(_OPERATORS, Story._operator),
 }

@@ -32,6 +32,7 @@ STAGES: dict[str, tuple[str, int | None]] = {
 }
 #: From so many turns on, percentiles are shown in place of the least and the most.
 _ENOUGH = 20
+_FEW = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +204,7 @@ def with_usual(found: Waterfall, others: Iterable[Waterfall]) -> Waterfall:
 
 def _usual(took: Mapping[str, list[int]], stage: str) -> tuple[int, int] | None:
     values = took.get(stage, [])
-    if len(values) < 3:  # noqa: PLR2004
+    if len(values) < _FEW:
         return None
     if len(values) < _ENOUGH:
         return min(values), max(values)

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString, mark_safe
 
-from voiceagent.console import masks
+from voiceagent.console import audit, masks
 
 register = template.Library()
 
@@ -21,6 +21,18 @@ register.filter("masked", masks.masked)
 def as_json(value: object) -> str:
     """A recorded value as people read it."""
     return orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2).decode()
+
+
+@register.filter
+def audited(action: str) -> str:
+    """What an action of the audit trail says."""
+    return audit.ACTIONS.get(action, action)
+
+
+@register.filter
+def seconds(at_ms: int) -> str:
+    """Milliseconds as an address has them: ``83.2``."""
+    return f"{max(0, at_ms) / 1000:.1f}"
 
 
 @register.simple_tag

@@ -1,0 +1,166 @@
+"""What the call page shows, put together: the summary's figures, the transcript, and what its scripts draw from."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+from statistics import quantiles
+from typing import Any
+
+from calls import selectors
+from calls.models import Call, Turn
+from calls.timeline_format import milliseconds
+from calls.timeline_turns import OBJECTIVE_MS, SLOW_MS
+from voiceagent.console.call import source
+from voiceagent.console.call.cards import ANSWER, Card, cards
+from voiceagent.console.call.story import MARKS, Story
+from voiceagent.console.redaction import redacted_text
+
+#: A call of two hours with a turn every ten seconds; what is beyond is in the exports.
+MOST_TURNS = 800
+#: From so many turns on there are percentiles.
+_ENOUGH = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number of the summary row. ``hint`` stands below it, ``means`` says what it counts; ``turn``: where it comes from."""
+
+    name: str
+    value: str
+    hint: str = ""
+    means: str = ""
+    turn: int | None = None
+    is_over: bool = False
+
+
+@dataclass(slots=True)
+class Told:
+    """A call with its story and its turns, as read for one page."""
+
+    call: Call
+    story: Story
+    turns: list[Turn] = field(default_factory=list)
+    #: Memories written from each turn.
+    written: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def duration_ms(self) -> int:
+        """Of the call's clock."""
+        return self.call.duration_ms or self.story.at_ms
+
+    def cards(self, *, plain: bool) -> list[Card]:
+        """The transcript."""
+        return cards(self.turns, self.story, plain=plain, written=self.written)
+
+
+def told(call: Call) -> Told:
+    """An archived call. Three queries over its log, one over its turns, whatever its length."""
+    turns = list(call.turns.order_by("number").defer("words")[:MOST_TURNS])
+    return Told(call, Story().take_all(source.archived(call)), turns)
+
+
+def figures(of: Told) -> list[Figure]:
+    """The summary row."""
+    story, turns = of.story, of.turns
+    answers = [turn for turn in turns if turn.kind == ANSWER]
+    caller_ms, agent_ms = story.talk_ms()
+    silences = story.silences()
+    cut = Counter(mark.kind for mark in story.marks)
+    talked_over = sum(_talks_over(turn, story) for turn in answers)
+    share = _share(caller_ms, agent_ms)
+    tokens = story.tokens
+    return [
+        Figure("Turns", str(len(answers)), means="Turns of the caller; greeting, prompts and notices are not counted"),
+        *_response(answers),
+        Figure("Interruptions", f"{cut['barge-in']} by the caller", f"{talked_over} by the assistant", "Barge-ins that stopped the assistant; answers that began while the caller was speaking"),
+        Figure("Silences over 3 s", str(len(silences)), _longest(silences), "Nobody was heard", is_over=len(silences) > 2),
+        Figure("Talk share", share, "caller · assistant", "Of the time in which somebody was heard"),
+        Figure("Memory", f"{sum(_used(turn) for turn in turns)} recalled", f"{sum(of.written.values())} written", "Memories that reached the model; facts that came of this call"),
+        Figure("Errors", str(story.errors), f"{story.retries} retries", is_over=story.errors > 0),
+        Figure("Tokens", f"{tokens['input'] + tokens['output']:,}" if tokens["input"] else "no data", f"{tokens['cached']:,} cached", f"{tokens['input']:,} in, {tokens['output']:,} out; what they cost is not known here"),
+    ]  # fmt: skip
+
+
+def _response(answers: list[Turn]) -> list[Figure]:
+    """p50, p95 and the worst; the values themselves where there are few."""
+    timed = sorted((turn.latency_ms, turn.number) for turn in answers if turn.latency_ms is not None)
+    if not timed:
+        return [Figure("Response", "no data", "No answer of the model was heard")]
+    worst, number = timed[-1]
+    values = [ms for ms, _ in timed]
+    objective = f"objective {milliseconds(OBJECTIVE_MS)}"
+    worst_figure = Figure("Slowest response", milliseconds(worst), objective, turn=number, is_over=worst > SLOW_MS)
+    if len(values) < _ENOUGH:
+        shown = " · ".join(f"{ms:,}" for ms in values[:6]) + (" …" if len(values) > 6 else "") + " ms"
+        return [Figure("Response times", shown, f"{len(values)} answers, from fastest; {objective}"), worst_figure]
+    cuts = quantiles(values, n=100, method="inclusive")
+    p50, p95 = round(cuts[49]), round(cuts[94])
+    shown = f"p50 {milliseconds(p50)} · p95 {milliseconds(p95)}"
+    return [
+        Figure("Response", shown, f"over {len(values)} answers; {objective}", is_over=p50 > OBJECTIVE_MS),
+        worst_figure,
+    ]
+
+
+def _talks_over(turn: Turn, story: Story) -> bool:
+    at = turn.first_audio_ms
+    return at is not None and any(start < at < end for start, end in story.speech)
+
+
+def _used(turn: Turn) -> int:
+    items = turn.recalled.get("items") if isinstance(turn.recalled, dict) else None
+    return (
+        sum(bool(item.get("in_prompt")) for item in items if isinstance(item, dict)) if isinstance(items, list) else 0
+    )
+
+
+def _longest(silences: list[tuple[int, int]]) -> str:
+    if not silences:
+        return "none"
+    start, end = max(silences, key=lambda span: span[1] - span[0])
+    return f"longest {milliseconds(end - start)}"
+
+
+def _share(caller_ms: int, agent_ms: int) -> str:
+    both = caller_ms + agent_ms
+    return f"{caller_ms * 100 // both} % · {100 - caller_ms * 100 // both} %" if both else "no data"
+
+
+def drawn(of: Story, shown: list[Card], duration_ms: int, *, plain: bool) -> dict[str, Any]:
+    """What the timeline is drawn from; everything in ms on the call's clock. Texts only of marks, redacted as the cards are."""
+    return {
+        "duration": max(duration_ms, of.at_ms),
+        "states": of.states,
+        "speech": of.speech,
+        "unheard": of.unheard,
+        "marks": [mark(one, plain=plain) for one in of.marks],
+        "turns": [turn(card) for card in shown],
+    }
+
+
+def mark(one: Any, *, plain: bool) -> list[Any]:
+    """``[at, kind, sign, text, turn, until]``."""
+    text = one.text if plain else redacted_text(one.text)
+    return [one.at_ms, one.kind, MARKS[one.kind][0], text[:300], one.turn, one.until_ms]
+
+
+def turn(card: Card) -> dict[str, Any]:
+    """A turn of the timeline."""
+    return {
+        "n": card.number,
+        "title": card.title,
+        "from": card.from_ms,
+        "to": card.until_ms,
+        "agent": card.agent_ms,
+        "response": card.response_ms,
+        "outcome": card.outcome,
+        "words": card.words,
+    }
+
+
+def neighbours(call: Call, query: str) -> tuple[Call | None, Call | None]:
+    """The calls that began just after and just before this one: the search's own order is newest first."""
+    del query
+    later = selectors.newer_call(call)
+    return later, selectors.older_call(call)
