@@ -116,7 +116,7 @@ function begin() {
     network.delayMs = Number($("delay").value);
     network.jitterMs = Number($("jitter").value);
     network.lossShare = Number($("loss").value) / 100;
-    for (const output of before.querySelectorAll("output")) output.textContent = $(output.htmlFor.value).value;
+    for (const output of $("network").querySelectorAll("output")) output.textContent = $(output.htmlFor.value).value;
   }
 
   // --- during -------------------------------------------------------------------------------------------------------
@@ -181,6 +181,7 @@ function begin() {
     });
     mute(false);
     before.hidden = true;
+    $("network-slot").append($("network"));
     $("after").hidden = true;
     $("during").hidden = false;
     call.timer = setInterval(tick, 250);
@@ -266,7 +267,10 @@ function begin() {
     const over = call;
     call = null;
     over.live?.close();
+    view.setState("ENDED");
     view.draw(over.endedAt);
+    $("level-up").value = 0;
+    $("level-down").value = 0;
     const found = view.summary();
     const reason = reasons[view.end] ?? "";
     $("outcome").textContent = over.why || (reason ? `${reason[0].toUpperCase()}${reason.slice(1)}.` : "The call has ended; its record is being written.");
@@ -290,12 +294,13 @@ function begin() {
     $("after").hidden = true;
     $("during").hidden = true;
     before.hidden = false;
+    before.querySelector(".phone-start").before($("network"));
     if (thenCall) start();
     else $("line").focus();
   }
 
   before.addEventListener("change", choices);
-  before.addEventListener("input", conditioner);
+  $("network").addEventListener("input", conditioner);
   before.addEventListener("submit", (event) => { event.preventDefault(); start(); });
   $("caller-search").addEventListener("input", findCallers);
   $("microphone-check").addEventListener("click", checkMicrophone);
