@@ -64,12 +64,27 @@ async def _gone(session: Session, by: str, _key: str, _args: Mapping[str, Any]) 
     return Outcome(accepted=True)
 
 
+async def _listen(session: Session, by: str, key: str, _args: Mapping[str, Any]) -> Outcome:
+    """``key`` is the page's: it asks again before ``calls.listening.LEASE_S`` are over."""
+    if not by or not key:
+        return Outcome(accepted=False, why="This request is not understood.")
+    session.listening.listen(key, by)
+    return Outcome(accepted=True)
+
+
+async def _unlisten(session: Session, _by: str, key: str, _args: Mapping[str, Any]) -> Outcome:
+    session.listening.unlisten(key)
+    return Outcome(accepted=True)
+
+
 #: What can be asked of a call: of its session, by whom, under which key, with what. Runs on the call's loop, and never waits for long.
 ACTIONS: dict[str, Action] = {
     **{action: _asked(action) for action in ("whisper", "say", "take_over", "hand_back", "end")},
     "status": _status,
     "present": _present,
     "gone": _gone,
+    "listen": _listen,
+    "unlisten": _unlisten,
 }
 
 

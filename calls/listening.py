@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import structlog
@@ -17,6 +18,8 @@ from redis.exceptions import RedisError
 from calls.media.tap import Tap
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from redis.asyncio import Redis
 
     from calls.media.recorder import Recorder
@@ -35,32 +38,38 @@ def channel(call_sid: str) -> str:
     return f"listen:{call_sid}"
 
 
-class Listening:
-    """The listeners of one call. Event loop only."""
+@dataclass(slots=True)
+class _Listener:
+    by: str
+    until_s: float
 
-    def __init__(self, call_sid: str, recorder: Recorder, redis: Redis) -> None:
+
+class Listening:
+    """The listeners of one call. ``told(by, on)``: an operator begins or ceases to listen. Event loop only."""
+
+    def __init__(self, call_sid: str, recorder: Recorder, redis: Redis, told: Callable[[str, bool], object]) -> None:
         self._call_sid = call_sid
         self._recorder = recorder
         self._redis = redis
-        self._until: dict[str, float] = {}
+        self._told = told
+        self._listeners: dict[str, _Listener] = {}
         self._task: asyncio.Task[None] | None = None
 
-    @property
-    def listeners(self) -> frozenset[str]:
-        """Who listens, by the name they gave."""
-        return frozenset(self._until)
-
-    def listen(self, listener: str) -> bool:
-        """This one listens, from now on and for ``LEASE_S``. Whether it is new."""
-        is_new = listener not in self._until
-        self._until[listener] = time.monotonic() + LEASE_S
+    def listen(self, key: str, by: str) -> None:
+        """The page of this key listens for an operator, from now on and for ``LEASE_S``."""
+        known = self._listeners.get(key)
+        if known is None:
+            known = self._listeners[key] = _Listener(by, 0)
+            self._told(by, True)
+        known.until_s = time.monotonic() + LEASE_S
         if self._task is None:
             self._task = asyncio.create_task(self._publish(), name=f"listen:{self._call_sid}")
-        return is_new
 
-    def unlisten(self, listener: str) -> None:
-        """This one does not any more."""
-        self._until.pop(listener, None)
+    def unlisten(self, key: str) -> None:
+        """It does not any more."""
+        gone = self._listeners.pop(key, None)
+        if gone is not None:
+            self._told(gone.by, False)
 
     async def aclose(self) -> None:
         """The call is over: tell who listens."""
@@ -73,11 +82,12 @@ class Listening:
 
     async def _publish(self) -> None:
         tap = Tap(self._recorder)
-        while self._until:
+        while self._listeners:
             await asyncio.sleep(EVERY_S)
             await self._send(tap.take(time.time() * 1000).encoded())
-            now = time.monotonic()
-            self._until = {name: until for name, until in self._until.items() if until > now}
+            now_s = time.monotonic()
+            for key in [key for key, listener in self._listeners.items() if listener.until_s <= now_s]:
+                self.unlisten(key)
         self._task = None
 
     async def _send(self, data: bytes) -> None:

@@ -25,7 +25,14 @@ from calls.callcheck import CallCheck, is_watched
 from calls.calllog import CallLog
 from calls.calltrace import CallTrace
 from calls.codecs.twilio import Dtmf, Mark, Media, parse_mark_name
-from calls.core.events import CarrierGone, DtmfPressed, MarkReturned, SpeechEnded, SpeechStarted
+from calls.core.events import (
+    CarrierGone,
+    DtmfPressed,
+    MarkReturned,
+    OperatorListening,
+    SpeechEnded,
+    SpeechStarted,
+)
 from calls.desk import Desk
 from calls.listening import Listening
 from calls.liverow import identity_of
@@ -36,6 +43,7 @@ from calls.media.recorder import Recorder
 from calls.media.vad import SpeechDetector
 from calls.memoryfeed import MemoryFeed
 from calls.metrics import CallMetrics
+from calls.microphone import Microphone
 from calls.streamcontrol import StreamControl
 from calls.tracing import id_of, to_text
 from calls.version import SOFTWARE
@@ -108,7 +116,12 @@ class Session:
             runtime.disk,
             lambda at_ms: self._log.add_fact("sound_from_ms", str(at_ms)),
         )
-        self.listening = Listening(ticket.call_sid, self._recorder, runtime.redis)
+        self.listening = Listening(
+            ticket.call_sid,
+            self._recorder,
+            runtime.redis,
+            lambda by, on: mailbox.post(OperatorListening(by=by, on=on)),
+        )
         gate = Gate(carrier, mailbox.post, self._recorder, metrics.STALE_AUDIO.inc)
         self._ear = runtime.make_ear(ticket.agent, mailbox.post)
         self._voice = runtime.make_voice(ticket.agent, gate, mailbox.post)
@@ -121,6 +134,7 @@ class Session:
         recall_ms = runtime.conf.limits.recall_ms
         self.actor = SessionActor(ticket.call_sid, ticket.agent, parts, mailbox, clock, bus, today, recall_ms)
         self.operator = OperatorLine(gate, bus, mailbox.post, lambda: self.actor.state, clock.now_ms)
+        self._microphone = Microphone(ticket.call_sid, runtime.redis, self.operator, bus)
         self.desk = Desk(
             bus, mailbox.post, lambda: self.actor.state, lambda: runtime.operators_changed(ticket.call_sid)
         )
@@ -220,6 +234,7 @@ class Session:
         if self._runtime.feed is not None:
             self._runtime.feed.close(self.ticket.call_sid, end_reason)
         self.operator.close()
+        self._microphone.close()
         self._runtime.operators_changed(self.ticket.call_sid)
         with suppress(Exception):
             self._carrier.close()

@@ -83,7 +83,7 @@ def test_a_script_speaks_and_the_keypad_is_heard(line_console: Console, line: Li
     line.answers(("two people", Reply(text="Very well.")))
     page = opened(line_console)
     page.get_by_label("Scratch caller").check()
-    page.get_by_label("Written script").check()
+    page.get_by_label("Script", exact=True).check()
     page.get_by_label("One sentence on each line").fill("Two people, please.")
     page.get_by_role("button", name="Call", exact=True).click()
 
