@@ -55,6 +55,7 @@ class Listen(LiveConsumer):
             self._sound = (await current()).redis.pubsub()
             async with asyncio.timeout(1):
                 await self._sound.subscribe(channel(self.call_sid))
+                await self._sound.get_message(timeout=1)  # that it is so
         except (RedisError, OSError) as error:
             _log.warning("listen.no_redis", error=type(error).__name__)
             return AWAY
