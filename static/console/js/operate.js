@@ -5,7 +5,7 @@
 //   check(place)            asks for the microphone and shows in `place` that it hears; throws with words for the operator
 //   -> { speak(callSid), stop() }   its sound goes into the call; no more of it
 import { connect } from "./live.js";
-import { announce, toast } from "./say.js";
+import { announce } from "./say.js";
 
 const PRESENT_EVERY_MS = 2000;
 const SHOWN = 5;
@@ -28,6 +28,14 @@ const OUTCOMES = {
 function freshKey() {
   return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
+
+const DONE = {
+  whisper: "Whispered: it waits for the assistant's next reply.",
+  say: "The assistant will say it.",
+  take_over: "You have the call.",
+  hand_back: "Handed back.",
+  end: "The call is ending.",
+};
 
 class Panel {
   constructor(root) {
@@ -220,7 +228,7 @@ class Panel {
       if (fields.get("text")) this.texts.set(dialog.dataset.key, fields.get("text").trim());
       if (action === "take_over") this.took(dialog);
       dialog.close();
-      toast({ whisper: "Whispered: it waits for the assistant's next reply.", say: "The assistant will say it.", take_over: "You have the call.", hand_back: "Handed back.", end: "The call is ending." }[action]);
+      announce(DONE[action]);
     } catch {
       this.fail(dialog, "The server could not be reached. Try again: the same request has one effect.");
     } finally {
