@@ -12,6 +12,8 @@ from memory import people, textsearch
 from memory.core.values import Status
 from memory.db import scoped
 from memory.models import Caller, Conversation, ErasureRequest, Memory, Utterance
+from memory.models.caller import SEEN_AT
+from memory.selectors import MOST_ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,10 +94,14 @@ def asking_for(callers: QuerySet[Caller], what: str) -> QuerySet[Caller]:
 
 
 def callers_found(callers: QuerySet[Caller], text: str, *, by_name: bool = True) -> QuerySet[Caller]:
-    """Those with this number, keyed hash, id or conversation, or (``by_name``) whose name has all of these words.
+    """Those with this number, its last four digits, keyed hash, id or conversation, or (``by_name``) whose name has all of
+    these words.
 
-    Numbers and texts are sealed: a number is found whole, by its keyed hash, a name by the word index of the facts.
+    Numbers and texts are sealed: a number is found by keyed hashes of the whole and of its end, a name by the word index
+    of the facts.
     """
+    if len(text) == people.TAIL_DIGITS and text.isdecimal():
+        return callers.filter(tail_hash=people.tail_hash(text))
     hashes = (people.hash_of(text), text.casefold())
     found = set(Caller.objects.filter(key_hash__in=filter(None, hashes)).values_list("pk", flat=True))
     if caller_id := people.as_id(text):
@@ -108,10 +114,65 @@ def callers_found(callers: QuerySet[Caller], text: str, *, by_name: bool = True)
     return callers.filter(pk__in=found)
 
 
-def fact_ids(person: Person, *, state: str = "", slot: str = "") -> list[UUID]:
-    """A caller's facts, by slot, free ones last; of each slot what holds now first, then newest first."""
+def page_of(callers: QuerySet[Caller], after: tuple[datetime, UUID] | None, limit: int) -> list[Any]:
+    """The next ``limit`` callers, those seen last first, each with ``seen``: when that was. ``after``: ``seen`` and id of the
+    last one of the page before."""
+    found = callers.annotate(seen=SEEN_AT)
+    if after is not None:
+        at, last = after
+        found = found.filter(Q(seen__lt=at) | Q(seen=at, pk__lt=last), seen__lte=at)
+    return list(found.order_by(SEEN_AT.desc(), "-pk")[:limit])
+
+
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """How many entries of a caller are where: ``card`` (L1) told before the first word, ``index`` (L2) searched in a call,
+    ``archive`` (L3) kept."""
+
+    card: int
+    index: int
+    archive: int
+
+
+def levels(person: Person, on_card: int) -> Levels:
+    """The entries by level; ``on_card`` is how many facts the card tells."""
+    counted = totals(person)
     with scoped(person.id):
-        found = Memory.objects.filter(STATES.get(state, Q()), caller_id=person.id)
+        standing = Memory.objects.filter(caller_id=person.id, status=Status.ACTIVE, retired_at__isnull=True).count()
+    return Levels(on_card, standing + min(counted.utterances, MOST_ROWS), counted.facts + counted.utterances)
+
+
+def states_counted(person: Person, among: Mapping[str, Q]) -> dict[str, int]:
+    """How many facts of a caller are in each of these."""
+    with scoped(person.id):
+        own = Memory.objects.filter(caller_id=person.id)
+        return own.aggregate(**{name: Count("pk", filter=condition) for name, condition in among.items()})
+
+
+def chain_ids(person: Person, fact: UUID) -> list[UUID]:
+    """A fact with those it replaced and those that replaced it, the newest first."""
+    with scoped(person.id):
+        links = dict(Memory.objects.filter(caller_id=person.id).values_list("pk", "superseded_by_id"))
+    newest, seen = fact, {fact}
+    while (heir := links.get(newest)) is not None and heir not in seen:
+        newest = heir
+        seen.add(heir)
+    older: dict[UUID, list[UUID]] = {}
+    for one, heir in links.items():
+        if heir is not None:
+            older.setdefault(heir, []).append(one)
+    found, front = [newest], [newest]
+    while front:
+        front = [one for heir in front for one in older.get(heir, ()) if one not in found]
+        found += front
+    return found if fact in links else []
+
+
+def fact_ids(person: Person, *, state: str = "", slot: str = "", among: Q | None = None) -> list[UUID]:
+    """A caller's facts, by slot, free ones last; of each slot what holds now first, then newest first. ``among``: those
+    that this admits."""
+    with scoped(person.id):
+        found = Memory.objects.filter(STATES.get(state, Q()), among or Q(), caller_id=person.id)
         if slot:
             found = found.filter(slot=slot)
         standing = Case(When(CURRENT, then=Value(0)), default=Value(1))

@@ -16,6 +16,7 @@ from pgvector.django import CosineDistance
 
 from memory import overview, people, textsearch
 from memory.core.values import Kind
+from memory.db import scoped
 from memory.models import Caller, Memory, Source, Utterance
 from memory.people import Person
 from memory.selectors import LOCAL, Column
@@ -101,6 +102,23 @@ def newest(facts: bool, narrowed: Narrowed, *, before: UUID | None = None, limit
     """The rows written last, newest first, along the primary key; ``before`` is the last one of the page before."""
     found = _rows(facts, narrowed).annotate(score=Value(None, FloatField())).order_by("-pk")
     return _mentions((found.filter(pk__lt=before) if before else found)[:limit])
+
+
+def of_caller(
+    person: Person, text: str, state: Q, meant: Meant | None = None, *, limit: int = 50
+) -> list[tuple[UUID, float]]:
+    """The facts of one caller that fit best, each with its score: by words, or by meaning where ``meant`` has the question's
+    vector (the cosine)."""
+    with scoped(person.id):
+        found = Memory.objects.filter(state, caller_id=person.id)
+        if meant is not None:
+            distance = CosineDistance(meant.column.vector, meant.vector.tolist())
+            found = found.filter(**{meant.column.model: meant.model}).annotate(score=1.0 - distance)
+        elif (query := textsearch.words_of_any_locale(text)) is not None:
+            found = found.filter(words=query).annotate(score=SearchRank(F("words"), query))
+        else:
+            return []
+        return [(pk, float(score)) for pk, score in found.order_by("-score", "-pk").values_list("pk", "score")[:limit]]
 
 
 def numbers(owners: Iterable[Person]) -> dict[UUID, str]:

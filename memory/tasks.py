@@ -156,7 +156,7 @@ def _embed_facts(person: Person) -> None:
         _log.error("memory.facts_not_embedded", caller=str(person.id), reason=str(error))
 
 
-@shared_task(name="memory.tasks.finish_erasures", ignore_result=True)
+@shared_task(name=chain.ERASURES, ignore_result=True)
 def finish_erasures() -> dict[str, int]:
     """Take up erasures that a dead process, a failing store or a call in progress left open. How many came to what."""
     return dict(erasure.finish_open(now=timezone.now()))

@@ -27,6 +27,7 @@ _log = structlog.get_logger(__name__)
 
 STEPS = ("memory.tasks.embed", "memory.tasks.distil", "memory.tasks.card")
 FACTS = "memory.tasks.embed_entered"
+ERASURES = "memory.tasks.finish_erasures"
 #: How long a chain that was sent has before a sweep sends it again; doubled as time goes on, up to an hour.
 GRACE = timedelta(minutes=3)
 _LONGEST_PAUSE = timedelta(hours=1)
@@ -43,6 +44,11 @@ def send_facts(caller_id: UUID) -> None:
     """Queue the vectors of what was entered, after the transaction around this. What gets lost the next conversation brings."""
     facts = signature(FACTS, args=(str(caller_id),), immutable=True)
     transaction.on_commit(lambda: _sent(facts, caller=str(caller_id)))
+
+
+def send_erasures() -> None:
+    """Queue what was asked to be erased, after the transaction around this; a lost task's work is taken up within a minute."""
+    transaction.on_commit(lambda: _sent(signature(ERASURES, immutable=True)))
 
 
 def postpone(conversation_id: UUID, pause_s: float) -> None:

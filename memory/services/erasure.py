@@ -91,10 +91,13 @@ def erase_caller(person: Person, *, by: str, now: datetime) -> ErasureRequest:
 
 
 def ask_caller(person: Person, *, by: str, now: datetime) -> ErasureRequest:
-    """Ask for that, and leave it to ``finish_open`` to be done: nothing of the caller is written from here on."""
+    """Ask for that, and leave it to ``finish_open`` to be done: from here on nothing of the caller is written, and no call in
+    progress is told anything."""
     row = Caller.objects.filter(pk=person.id).first()
-    number = people.number_of(person) if row else ""
-    return _ask(Subject(Scope.CALLER, now, person.key_hash, person.id, number), by)
+    subject = Subject(Scope.CALLER, now, person.key_hash, person.id, people.number_of(person) if row else "")
+    request = _ask(subject, by)
+    transaction.on_commit(lambda: _tell(subject))
+    return request
 
 
 def erase_number(number: str, *, by: str, now: datetime) -> ErasureRequest:
