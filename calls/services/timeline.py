@@ -190,7 +190,7 @@ def fold(entries: Sequence[Entry]) -> CallFacts:
         value = entry.value
         memory.follow(value)
         if isinstance(value, TurnClosed):
-            closed[value.turn] = _turn(value, entry.data)
+            closed[value.turn] = closed_turn(value, entry.data)
             open_turns.pop(value.turn, None)
         elif isinstance(value, EndCall):
             end_reason = value.reason[:40]
@@ -227,7 +227,8 @@ def _missing(entries: Sequence[Entry]) -> int:
     return max((entry.seq for entry in entries), default=0) - len(entries)
 
 
-def _turn(said: TurnClosed, data: Mapping[str, Any]) -> TurnFacts:
+def closed_turn(said: TurnClosed, data: Mapping[str, Any]) -> TurnFacts:
+    """A turn as the core closed it. ``data`` is the record of it, which tells what it did not know yet."""
     # Records of rules before version 3 do not tell the model's words from a filler.
     answered_ms = said.answer_audio_ms if "answer_audio_ms" in data else said.first_audio_ms
     return TurnFacts(

@@ -14,6 +14,9 @@ from tests.app.records import conftest as records
 from tests.app.records.conversation import Conversation, booked_table
 from tests.browser.console import Console, assert_clean, assert_fits, axe
 from tests.browser.recorded import archived, closed
+from tests.line.conftest import speech
+from voiceagent.sandbox.carrier import AgentStarted
+from voiceagent.sandbox.control import Reply
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -21,6 +24,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Page
 
     from calls.models import Call
+    from tests.line.conftest import Line
 
 recordings = records.recordings  # a fixture
 
@@ -264,3 +268,38 @@ def test_what_a_viewer_sees_and_does_not(console: Console, call: Call) -> None:
         expect(page.locator("#panel")).to_contain_text(permission)
     assert page.get_by_role("button", name="Export").count() == 0
     assert_clean(console)
+
+
+def test_a_call_in_progress_grows_and_is_the_same_page(line_console: Console, line: Line) -> None:
+    """Words, states and turns appear as they happen; the end is told, and the same address shows the archived call."""
+    line.ears.utterances("What time do you open?")
+    line.answers(("open", Reply(text="We open at noon, every day but Monday.")))
+    phone = line.call()
+    line_console.run(phone.start())
+    line_console.run(phone.wait_for(AgentStarted))
+    address = f"/console/calls/{phone.call_sid}/"
+    page = line_console.open(address, "operator")
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    expect(page.locator("#cards")).to_contain_text("Hello there, this is the test line.")
+    expect(page.locator(".call-foot")).to_contain_text("Whisper")
+    line_console.run(phone.wait_for_quiet())
+    count = len(phone.timeline.events)
+    line_console.run(phone.speak(speech(900)))
+    line_console.run(phone.wait_for(AgentStarted, after=count))
+    expect(page.locator(".line-caller")).to_contain_text("What time do you open?")
+    expect(page.locator(".line-agent").last).to_contain_text("We open at noon, every day but Monday.")
+    line_console.run(phone.wait_for_quiet())
+    expect(page.locator("#turn-1")).to_contain_text("ms")
+    live = page.evaluate("callPage.data.states")
+    assert [state for _, state in live][-3:] == ["THINKING", "SPEAKING", "LISTENING"]
+    before = page.evaluate("callPage.data.duration")
+    until(page, f"callPage.data.duration > {before}")
+
+    line_console.run(phone.hang_up())
+    expect(page.locator("#toasts")).to_contain_text("The call has ended")
+    line_console.run(line.archived_call(phone))
+    archived_page = line_console.open(address, "operator")
+    until(archived_page, "globalThis.callPage !== undefined")
+    assert archived_page.evaluate("callPage.data.states")[: len(live)] == live
+    assert page.locator("#turn-1 .line").all_inner_texts() == archived_page.locator("#turn-1 .line").all_inner_texts()
+    assert_clean(line_console)

@@ -3,6 +3,7 @@ import { announce, toast } from "./say.js";
 import { Player } from "./call/player.js";
 import { clock, Timeline } from "./call/timeline.js";
 import { Transcript } from "./call/transcript.js";
+import { keys } from "./keys.js";
 import { connect } from "./live.js";
 
 const RATES = [0.5, 0.75, 1, 1.25, 1.5, 2];
@@ -283,32 +284,23 @@ $("find").addEventListener("input", () => {
 
 // --- the keyboard of the player
 
-const KEYS = {
-  " ": () => player.toggle(),
-  ArrowLeft: () => seek(player.at - 2000),
-  ArrowRight: () => seek(player.at + 2000),
-  "[": () => pace(-1),
-  "]": () => pace(1),
-  "+": () => timeline.zoom(0.5, player.at || undefined),
-  "=": () => timeline.zoom(0.5, player.at || undefined),
-  "-": () => timeline.zoom(2),
-  0: () => timeline.whole(),
-  m: () => solo("caller"),
-  n: () => solo("agent"),
-  b: () => next("barge-in"),
-  e: () => next("error"),
-};
-const SHIFTED = { ArrowLeft: () => neighbour(-1), ArrowRight: () => neighbour(1) };
-document.addEventListener("keydown", (event) => {
-  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.closest?.("input, select, textarea, [contenteditable], dialog")) return;
-  if (event.key === " " && event.target.closest?.("button, a, summary")) return;
-  if (/^[a-z]$/.test(event.key) && document.documentElement.dataset.keys === "off") return;
-  const act = event.shiftKey && SHIFTED[event.key] ? SHIFTED[event.key] : KEYS[event.key];
-  if (!act) return;
-  event.preventDefault();
-  act();
-});
+const onButton = (event) => event.target.closest?.("button, a, summary, audio");
+keys("Player", [
+  ["Space", "Play or pause", (event) => (onButton(event) ? false : void player.toggle())],
+  ["ArrowLeft", "2 s back", () => seek(player.at - 2000)],
+  ["ArrowRight", "2 s on", () => seek(player.at + 2000)],
+  ["Shift+ArrowLeft", "Previous turn", () => neighbour(-1)],
+  ["Shift+ArrowRight", "Next turn", () => neighbour(1)],
+  ["BracketLeft", "Slower", () => pace(-1)],
+  ["BracketRight", "Faster", () => pace(1)],
+  ["[Shift]++", "Larger", () => timeline.zoom(0.5, player.at || undefined)],
+  ["-", "Smaller", () => timeline.zoom(2)],
+  ["0", "Whole call", () => timeline.whole()],
+  ["m", "Caller only", () => solo("caller")],
+  ["n", "Assistant only", () => solo("agent")],
+  ["b", "Next barge-in", () => next("barge-in")],
+  ["e", "Next error", () => next("error")],
+]);
 
 // --- a call in progress
 
@@ -318,29 +310,40 @@ function follow(on) {
 }
 
 function take(message) {
-  for (const name of ["duration", "states", "speech", "unheard", "marks"]) if (message[name] !== undefined) data[name] = message[name];
+  // A list comes as [from which place on, its items]: what was told before stays.
+  for (const name of ["states", "speech", "unheard", "marks"]) {
+    if (message[name]) data[name].splice(message[name][0], Infinity, ...message[name][1]);
+  }
   for (const turn of message.turns ?? []) {
     const place = data.turns.findIndex((one) => one.n === turn.n);
     if (place < 0) data.turns.push(turn);
     else data.turns[place] = turn;
   }
-  player.duration = data.duration;
-  $("call-length").textContent = clock(data.duration);
   for (const [number, html] of message.cards ?? []) card(number, html);
+  if (Number.isNaN(chosen) && data.turns.length) select(data.turns[0].n, { push: false });
   transcript.set(data.turns);
-  timeline.set(data);
-  if ($("follow")?.checked) {
-    timeline.place(data.duration);
-    const last = $("cards").lastElementChild;
-    if (last && message.cards?.length) last.scrollIntoView({ block: "nearest" });
-  } else if (message.cards?.length) {
-    $("new-messages").hidden = false;
+  grown = { at: message.duration, since: performance.now() };
+  grow(message.duration);
+  if (message.cards?.length) {
+    if ($("follow")?.checked) $("cards").lastElementChild?.scrollIntoView({ block: "nearest" });
+    else $("new-messages").hidden = false;
   }
   if (message.over) {
+    clearInterval(growing);
     live.close();
     toast("The call has ended. Its recording and panels appear when it is archived.");
-    announce("The call has ended");
   }
+}
+
+let grown = null;
+let growing = 0;
+/** The right edge: where the call is now. */
+function grow(duration) {
+  data.duration = Math.max(data.duration, duration);
+  player.duration = data.duration;
+  $("call-length").textContent = clock(data.duration);
+  timeline.set(data);
+  if ($("follow")?.checked) timeline.place(data.duration);
 }
 
 function card(number, html) {
@@ -356,6 +359,9 @@ function card(number, html) {
 
 if (data.live && data.socket) {
   live = connect(data.socket, { onSnapshot: take, onChange: take });
+  growing = setInterval(() => {
+    if (live.state === "live" && grown) grow(grown.at + performance.now() - grown.since);
+  }, 250);
   $("new-messages")?.addEventListener("click", () => {
     follow(true);
     $("new-messages").hidden = true;

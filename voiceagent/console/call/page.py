@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import quantiles
-from typing import Any
 
-from calls import selectors
+import structlog
+from redis.exceptions import RedisError
+
+from calls import selectors, surroundings
+from calls.logkeys import events_key
 from calls.models import Call, Turn
+from calls.services.timeline import TurnFacts
 from calls.timeline_format import milliseconds
 from calls.timeline_turns import OBJECTIVE_MS, SLOW_MS
 from voiceagent.console.call import source
 from voiceagent.console.call.cards import ANSWER, Card, cards
-from voiceagent.console.call.story import MARKS, Story
-from voiceagent.console.redaction import redacted_text
+from voiceagent.console.call.following import Following
+from voiceagent.console.call.story import Story
 
+_log = structlog.get_logger(__name__)
+
+#: Entries of a call in progress that are read at once: an hour of talk.
+MOST_LIVE = 60_000
 #: A call of two hours with a turn every ten seconds; what is beyond is in the exports.
 MOST_TURNS = 800
 #: From so many turns on there are percentiles.
@@ -40,7 +49,7 @@ class Told:
 
     call: Call
     story: Story
-    turns: list[Turn] = field(default_factory=list)
+    turns: Sequence[Turn | TurnFacts] = ()
     #: Memories written from each turn.
     written: dict[int, int] = field(default_factory=dict)
 
@@ -55,9 +64,21 @@ class Told:
 
 
 def told(call: Call) -> Told:
-    """An archived call. Three queries over its log, one over its turns, whatever its length."""
+    """A call: three queries over its archived log, one over its turns, whatever its length; before that, its stream in Redis."""
+    if call.archived_at is None:
+        return _told_live(call)
     turns = list(call.turns.order_by("number").defer("words")[:MOST_TURNS])
     return Told(call, Story().take_all(source.archived(call)), turns)
+
+
+def _told_live(call: Call) -> Told:
+    following = Following(plain=True)
+    try:
+        with surroundings.redis_client() as client:
+            following.take(source.streamed(client.xrange(events_key(call.call_sid), count=MOST_LIVE)))  # type: ignore[arg-type]
+    except RedisError as error:
+        _log.warning("console.call_away", call_sid=call.call_sid, error=type(error).__name__)
+    return Told(call, following.story, [following.turns[number] for number in sorted(following.turns)])
 
 
 def figures(of: Told) -> list[Figure]:
@@ -82,7 +103,7 @@ def figures(of: Told) -> list[Figure]:
     ]  # fmt: skip
 
 
-def _response(answers: list[Turn]) -> list[Figure]:
+def _response(answers: list[Turn | TurnFacts]) -> list[Figure]:
     """p50, p95 and the worst; the values themselves where there are few."""
     timed = sorted((turn.latency_ms, turn.number) for turn in answers if turn.latency_ms is not None)
     if not timed:
@@ -103,12 +124,12 @@ def _response(answers: list[Turn]) -> list[Figure]:
     ]
 
 
-def _talks_over(turn: Turn, story: Story) -> bool:
+def _talks_over(turn: Turn | TurnFacts, story: Story) -> bool:
     at = turn.first_audio_ms
     return at is not None and any(start < at < end for start, end in story.speech)
 
 
-def _used(turn: Turn) -> int:
+def _used(turn: Turn | TurnFacts) -> int:
     items = turn.recalled.get("items") if isinstance(turn.recalled, dict) else None
     return (
         sum(bool(item.get("in_prompt")) for item in items if isinstance(item, dict)) if isinstance(items, list) else 0
@@ -125,38 +146,6 @@ def _longest(silences: list[tuple[int, int]]) -> str:
 def _share(caller_ms: int, agent_ms: int) -> str:
     both = caller_ms + agent_ms
     return f"{caller_ms * 100 // both} % · {100 - caller_ms * 100 // both} %" if both else "no data"
-
-
-def drawn(of: Story, shown: list[Card], duration_ms: int, *, plain: bool) -> dict[str, Any]:
-    """What the timeline is drawn from; everything in ms on the call's clock. Texts only of marks, redacted as the cards are."""
-    return {
-        "duration": max(duration_ms, of.at_ms),
-        "states": of.states,
-        "speech": of.speech,
-        "unheard": of.unheard,
-        "marks": [mark(one, plain=plain) for one in of.marks],
-        "turns": [turn(card) for card in shown],
-    }
-
-
-def mark(one: Any, *, plain: bool) -> list[Any]:
-    """``[at, kind, sign, text, turn, until]``."""
-    text = one.text if plain else redacted_text(one.text)
-    return [one.at_ms, one.kind, MARKS[one.kind][0], text[:300], one.turn, one.until_ms]
-
-
-def turn(card: Card) -> dict[str, Any]:
-    """A turn of the timeline."""
-    return {
-        "n": card.number,
-        "title": card.title,
-        "from": card.from_ms,
-        "to": card.until_ms,
-        "agent": card.agent_ms,
-        "response": card.response_ms,
-        "outcome": card.outcome,
-        "words": card.words,
-    }
 
 
 def neighbours(call: Call, query: str) -> tuple[Call | None, Call | None]:

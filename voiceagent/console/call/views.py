@@ -22,7 +22,7 @@ from memory.models import ErasureRequest, Tombstone
 from memory.services import tombstones
 from voiceagent.console import audit
 from voiceagent.console.access import forbidden, may, needs
-from voiceagent.console.call import exports, memories, page, tabs
+from voiceagent.console.call import drawing, exports, memories, page, tabs
 from voiceagent.console.call.story import MARKS
 from voiceagent.console.models import AuditEntry, CallFlag, CallNote
 
@@ -132,10 +132,10 @@ def _drawn(
 ) -> dict[str, Any]:
     """What the page's scripts are given."""
     sid = of.call.call_sid
-    drawn = page.drawn(of.story, shown, of.duration_ms, plain=plain)
+    drawn = drawing.drawn(of.story, shown, of.duration_ms, plain=plain)
     drawn |= {"sid": sid, "live": live, "page": reverse("console:call", args=[sid])}
     if live:
-        drawn["socket"] = f"/console/calls/{sid}/live"
+        drawn["socket"] = f"{reverse('console:call', args=[sid])}live"
     if recording is None or not may(request.user, "console.hear_recording") or _sound(recording) is None:
         return drawn
     visit = _VISIT.sign(f"{request.user.pk}:{sid}:{get_random_string(12)}")
@@ -354,7 +354,7 @@ def _everything(request: HttpRequest, of: page.Told, *, plain: bool) -> dict[str
             "violations": found.violations,
         },
         "turns": [exports.turn(card) for card in of.cards(plain=plain)],
-        **page.drawn(of.story, [], of.duration_ms, plain=plain),
+        **drawing.drawn(of.story, [], of.duration_ms, plain=plain),
         "notes": [{"by": str(note.author or ""), "at": note.at, "at_ms": note.at_ms, "text": note.text} for note in CallNote.objects.filter(call=found)],
         "flag": next((flag.reason for flag in CallFlag.objects.filter(call=found)), None),
     }  # fmt: skip
