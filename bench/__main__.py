@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from bench import latency, load, parts, recall, speculation, watching
+from bench import calls, latency, load, parts, recall, speculation, watching
 
 BENCHES = {
     "parts": parts.main,
@@ -13,6 +13,7 @@ BENCHES = {
     "speculation": speculation.main,
     "load": load.main,
     "recall": recall.main,
+    "calls": calls.main,
 }
 
 

@@ -101,8 +101,6 @@ def calls(request: HttpRequest) -> HttpResponse:
         status = 400
     except EmbeddingError:
         context["failure"] = "The model that searches by meaning is not there. Search by words."
-    if asked.query.problems and not context.get("failure"):
-        status = 400
     return render(request, "console/calls/calls.html", context, status=status)
 
 
