@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from django.contrib import messages
 from django.db import transaction
 from django.utils import timezone
-from django.views.decorators.http import require_POST
 
 from memory import overview, people, selectors
 from memory.models import Caller
@@ -79,8 +78,7 @@ _ENTRIES: dict[str, Action] = {
 
 
 def _view(name: str, action: Action) -> Callable[..., HttpResponse]:
-    @require_POST
-    @of_caller(action.permission, action.looked)
+    @of_caller(action.permission, action.looked, post=True)
     def view(request: HttpRequest, person: Person, fact_id: UUID) -> HttpResponse:
         before = _fact(person, fact_id)
         if before is None:
@@ -151,8 +149,7 @@ def _conflict(request: HttpRequest, person: Person, fact_id: UUID | None, form: 
 OF_ENTRY = {name: _view(name, action) for name, action in _ENTRIES.items()}
 
 
-@require_POST
-@of_caller(_CHANGE, "enter fact")
+@of_caller(_CHANGE, "enter fact", post=True)
 def add(request: HttpRequest, person: Person) -> HttpResponse:
     """A new entry."""
     form = forms.AddForm(request.POST)
@@ -172,15 +169,13 @@ def add(request: HttpRequest, person: Person) -> HttpResponse:
     return response if form.is_valid() else caller_page(request, person, 422, add_form=form, failed=("add", form))
 
 
-@require_POST
-@of_caller(_CHANGE, "merge facts")
+@of_caller(_CHANGE, "merge facts", post=True)
 def merge(request: HttpRequest, person: Person) -> HttpResponse:
     """One entry stands for two."""
     return _pair(request, person, apart=False)
 
 
-@require_POST
-@of_caller(_CHANGE, "merge facts")
+@of_caller(_CHANGE, "merge facts", post=True)
 def apart(request: HttpRequest, person: Person) -> HttpResponse:
     """They are two: not suggested again."""
     return _pair(request, person, apart=True)
@@ -209,8 +204,7 @@ def _pair(request: HttpRequest, person: Person, *, apart: bool) -> HttpResponse:
     return _done(request, person, stays, "merge", form, does, "Kept apart" if apart else "Merged")
 
 
-@require_POST
-@of_caller(_FORGET, "keep for")
+@of_caller(_FORGET, "keep for", post=True)
 def keeping(request: HttpRequest, person: Person) -> HttpResponse:
     """Whether and how long a caller is remembered."""
     form = forms.KeepingForm(request.POST)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from django.http import HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
+from django.views.decorators.http import require_POST
 
 from memory import people
 from memory.admin.audit import operator, recorded
@@ -29,13 +30,12 @@ __all__ = ["of_caller", "operator", "to_caller"]
 
 
 def of_caller[R: HttpResponseBase](
-    permission: str, action: str
+    permission: str, action: str, *, post: bool = False
 ) -> Callable[[Callable[..., R]], Callable[..., R | HttpResponse]]:
     """A view of one caller for whoever has ``permission``: it gets the ``Person``, and goes on record as ``action`` under
-    *Accesses*. A caller who is not there gets a page that says what is known of that."""
+    *Accesses*. ``post``: it changes or tells something, and is asked by POST alone. A caller who is not there gets a page that says what is known of that."""
 
     def decorate(view: Callable[..., R]) -> Callable[..., R | HttpResponse]:
-        @needs(permission)
         @wraps(view)
         def checked(request: HttpRequest, caller_id: UUID, **place: Any) -> R | HttpResponse:
             row = Caller.objects.filter(pk=caller_id).first()
@@ -50,7 +50,7 @@ def of_caller[R: HttpResponseBase](
                     return gone(request, caller_id)
                 return view(request, person, **place)
 
-        return checked
+        return needs(permission)(require_POST(checked) if post else checked)
 
     return decorate
 

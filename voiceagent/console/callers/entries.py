@@ -80,6 +80,11 @@ class Entry:
         return self.fact.retired_at is None and self.fact.status in (Status.ACTIVE, Status.DISPUTED)
 
     @property
+    def right(self) -> str:
+        """What a correction begins with: the value of a slot, else the text."""
+        return self.fact.value if self.fact.slot and self.fact.value else self.fact.text
+
+    @property
     def plain(self) -> str:
         """The text alone."""
         return "".join(part.text for part in self.text)

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from django.forms.models import model_to_dict
 from django.http import StreamingHttpResponse
 from django.utils import timezone
-from django.views.decorators.http import require_POST
 
 from calls.models import Booking, Call
 from memory.models import ErasureRequest
@@ -28,8 +27,7 @@ _TURN = ("number", "kind", "outcome", "user_text", "generated_text", "heard_text
 _TIMES = ("started_at", "answered_at", "ended_at")
 
 
-@require_POST
-@of_caller("console.export_caller", "export caller")
+@of_caller("console.export_caller", "export caller", post=True)
 def export(request: HttpRequest, person: Person) -> HttpResponseBase:
     """The file, written as it is read."""
     audit.record(request, "caller.exported", entry=str(person.id), reason=request.POST.get("reason", ""))

@@ -167,7 +167,7 @@ def for_entry(entry: Entry) -> dict[str, _OfEntry]:
     seen = {"seen": entry.fact.version}
 
     def named(form: type[_OfEntry], name: str) -> _OfEntry:
-        return form(initial=seen, auto_id=f"{name}-%s")
+        return form(initial={**seen, "text": entry.right}, auto_id=f"{name}-%s")
 
     if entry.state == "forgotten":
         return {"restore": named(SimpleForm, "restore")}

@@ -11,7 +11,6 @@ from django.core.paginator import Paginator
 from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
-from django.views.decorators.http import require_POST
 
 from calls.models import Call
 from calls.timeline_page import reason_text
@@ -178,8 +177,7 @@ def _call(call: Call, taught: Mapping[str, Sequence[Entry]]) -> Talk:
     )
 
 
-@require_POST
-@of_caller("console.reveal_number", "see number")
+@of_caller("console.reveal_number", "see number", post=True)
 def number(request: HttpRequest, person: Person) -> HttpResponse:
     """The whole number, on record."""
     audit.record(request, "number.revealed", entry=str(person.id))
