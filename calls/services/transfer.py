@@ -31,7 +31,7 @@ from calls.services.archive import Archived, Source
 from calls.services.recordings import RATE_HZ, Stored, picture_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
     from calls.core.policy import AgentProfile
@@ -89,6 +89,19 @@ def record_of(call_sid: str) -> CallRecord:
         entries=call.entry_count,
         facts=Facts.model_validate(call).model_dump(mode="json"),
     )
+
+
+def events_of(call: Call, first_seq: int = 1, last_seq: int | None = None) -> Iterator[Line]:
+    """The events of an archived call without their commands, and whatever cannot be read, in order."""
+    rows = call.events.exclude(kind=CallEvent.Kind.COMMAND).filter(seq__gte=first_seq)
+    if last_seq is not None:
+        rows = rows.filter(seq__lte=last_seq)
+    return map(_line, rows.order_by("seq").iterator())
+
+
+def lines_at(call: Call, seqs: Iterable[int]) -> list[Line]:
+    """The entries with these numbers, in order."""
+    return [_line(row) for row in call.events.filter(seq__in=list(seqs)).order_by("seq")]
 
 
 def _line(row: CallEvent) -> Line:

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.urls import path
 
-from voiceagent.console.call import views
+from voiceagent.console.call import travel_urls, views
 
 urlpatterns: list[Any] = [
     path("calls/<str:call_sid>/", views.call, name="call"),
@@ -16,4 +16,5 @@ urlpatterns: list[Any] = [
     path("calls/<str:call_sid>/export/<str:what>", views.export, name="call-export"),
     path("calls/<str:call_sid>/flag", views.flag, name="call-flag"),
     path("calls/<str:call_sid>/note", views.note, name="call-note"),
+    *travel_urls.urlpatterns,
 ]

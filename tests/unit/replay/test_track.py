@@ -1,0 +1,105 @@
+"""A record that can be visited: every moment is the state that a straight replay has there."""
+
+from __future__ import annotations
+
+from dataclasses import replace as changed
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from calls.replay.callfile import read
+from calls.replay.log import CallRecord, Line, version_of
+from calls.replay.run import replay
+from calls.replay.track import EVERY, Track, track_of
+from calls.replay.versions import core_of
+from calls.replay.why import CAUSES, why
+
+FILES = sorted((Path(__file__).resolve().parents[2] / "calls").glob("*.call.jsonl.gz"))
+
+
+def record_of(file: Path) -> CallRecord:
+    return read(file.read_bytes()).record
+
+
+def events_of(record: CallRecord) -> list[Line]:
+    return [line for line in record.lines if line.kind == "event"]
+
+
+def visited(track: Track, events: list[Line], step: int) -> Any:
+    return track.visit(step, [events[n - 1] for n in track.behind(step)])
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name.split(".")[0])
+def test_every_moment_is_the_state_of_a_straight_replay_whatever_rules_made_the_record(file: Path) -> None:
+    record, states = record_of(file), []
+    assert replay(record, lambda _step, _commands, after: states.append(after)).is_same
+    events = events_of(record)
+    track = track_of(core_of(version_of(record.lines)), events)
+    assert track.broken is None
+    assert len(track) == len(states)
+    for step, state in enumerate(states, 1):
+        moment = visited(track, events, step)
+        assert moment.state == state
+        found = why(moment)
+        assert found.cause in CAUSES
+        assert [link.step for link in found.chain] == sorted({link.step for link in found.chain})
+        assert all(0 < link.step <= step for link in found.chain)
+        assert all(0 <= waits.set_in <= step for waits in found.waits)
+    assert why(visited(track, events, len(track))).cause == "ended"
+    assert why(visited(track, events, 0)).cause == "connecting"
+
+
+def test_no_more_than_the_steps_behind_a_checkpoint_are_run_again() -> None:
+    record = record_of(FILES[0])
+    events = events_of(record)
+    track = track_of(core_of(version_of(record.lines)), events)
+    assert len(track) > 2 * EVERY, "else this shows nothing"
+    assert max(len(track.behind(step)) for step in range(len(track) + 1)) == EVERY - 1
+    assert list(track.behind(EVERY)) == []
+    assert list(track.behind(EVERY + 2)) == [EVERY + 1, EVERY + 2]
+
+
+def test_a_time_leads_to_the_last_step_before_it_and_the_clock_goes_on_between_steps() -> None:
+    record = record_of(FILES[0])
+    events = events_of(record)
+    track = track_of(core_of(version_of(record.lines)), events)
+    assert track.step_at(-1) == 0
+    assert track.step_at(10**9) == len(track)
+    for step in (1, 5, len(track) - 1):
+        at_ms = track.at_ms(step)
+        assert track.at_ms(track.step_at(at_ms)) == at_ms
+        assert track.step_at(at_ms) >= step
+    moment = track.visit(5, [events[n - 1] for n in track.behind(5)], track.at_ms(5) + 7)
+    assert moment.now_ms == track.at_ms(5) + 7
+
+
+@pytest.mark.parametrize("step", [-1, 10**6])
+def test_a_step_that_is_none_is_refused(step: int) -> None:
+    record = record_of(FILES[0])
+    track = track_of(core_of(version_of(record.lines)), events_of(record))
+    with pytest.raises(IndexError, match="no step"):
+        track.visit(step, [])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "why_not"),
+    [
+        (lambda line: changed(line, kind="broken", error="unknown type 'X'"), "unknown type"),
+        (lambda line: changed(line, data={"type": "NoSuchThing"}), "NoSuchThing"),
+        (lambda line: changed(line, data={**line.data, "turn": "seven"}), "turn"),
+        (lambda line: changed(line, step=line.step + 1), "is missing"),
+    ],
+    ids=["broken", "unknown", "of another type", "gap"],
+)
+def test_a_record_can_be_visited_up_to_where_it_is_broken(spoil: Any, why_not: str) -> None:
+    record = record_of(FILES[0])
+    events = events_of(record)
+    place = next(n for n, line in enumerate(events) if n > 40 and "turn" in line.data)
+    track = track_of(core_of(version_of(record.lines)), [*events[:place], spoil(events[place]), *events[place + 1 :]])
+    assert len(track) == place
+    assert track.broken is not None
+    assert track.broken.step == place + 1
+    assert why_not in track.broken.why
+    assert visited(track, events, place).step == place
+    assert not track.add(events[place]), "nothing follows what is broken"

@@ -1,0 +1,40 @@
+"""How time travel writes times, and who has the floor."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django import template
+
+if TYPE_CHECKING:
+    from calls.replay.track import Moment
+
+register = template.Library()
+
+_SECONDS_FROM_MS = 10_000
+
+
+@register.filter
+def offset(ms: int) -> str:
+    """``1:02.345``: minutes, seconds and milliseconds from the start of a call."""
+    minutes, rest = divmod(ms, 60_000)
+    return f"{minutes}:{rest // 1000:02d}.{rest % 1000:03d}"
+
+
+@register.filter
+def duration(ms: int) -> str:
+    """Milliseconds below ten seconds, then seconds with one decimal."""
+    return f"{ms:,} ms" if ms < _SECONDS_FROM_MS else f"{ms / 1000:,.1f} s"
+
+
+@register.filter
+def seconds(ms: int) -> str:
+    """Seconds with three decimals, as an address has them."""
+    return f"{ms / 1000:.3f}"
+
+
+@register.filter
+def floor(moment: Moment) -> str:
+    """The state that the console shows: the phase while the call begins, is an operator's or ends, else who has the floor."""
+    phase, mode = str(moment.state.phase).upper(), str(moment.state.mode).upper()
+    return mode if phase == "ACTIVE" else phase
