@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from calls.replay.track import Moment, Track
     from voiceagent.console.call.travel_words import Shown
 
+_MOST_CHARS = 600
 _MOST_MS = 7 * 24 * 3600 * 1000
 
 
@@ -152,7 +153,7 @@ def _number(text: str) -> float | None:
 
 
 def _shown(request: HttpRequest) -> Shown:
-    """What this reader may see of what was said."""
+    """What this reader may see of what was said: no more of it than one looks at. All of it stands in the raw state."""
     if may(request.user, "console.see_unredacted"):
-        return lambda text: text
+        return lambda text: text if len(text) <= _MOST_CHARS else f"{text[:_MOST_CHARS]}…"
     return lambda text: f"({len(text.split())} words)" if text.split() else ""
