@@ -40,7 +40,6 @@ def test_any_moment_can_be_gone_to_and_has_an_address(console: Console, call: Ca
     axe(page)
     assert_fits(page)
 
-    page.screenshot(path="/tmp/w/s11/shots/travel-light.png", full_page=True)
     first = page.locator(".travel-chain a").first
     step = first.get_attribute("data-step-to")
     first.click()
@@ -62,5 +61,4 @@ def test_any_moment_can_be_gone_to_and_has_an_address(console: Console, call: Ca
     page.get_by_role("button", name="Replay the whole call").click()
     expect(page.get_by_text("bit for bit")).to_be_visible()
     axe(page)
-    page.screenshot(path="/tmp/w/s11/shots/travel-end.png", full_page=True)
     assert_clean(console)

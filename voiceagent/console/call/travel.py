@@ -20,6 +20,7 @@ from voiceagent.console import audit, threads
 from voiceagent.console.access import may, needs
 from voiceagent.console.call import tracks
 from voiceagent.console.call import travel_words as words
+from voiceagent.console.redaction import redacted
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -153,7 +154,11 @@ def _number(text: str) -> float | None:
 
 
 def _shown(request: HttpRequest) -> Shown:
-    """What this reader may see of what was said: no more of it than one looks at. All of it stands in the raw state."""
-    if may(request.user, "console.see_unredacted"):
-        return lambda text: text if len(text) <= _MOST_CHARS else f"{text[:_MOST_CHARS]}…"
-    return lambda text: f"({len(text.split())} words)" if text.split() else ""
+    """What this reader may see of what was said, and no more of it than one looks at. All of it stands in the raw state."""
+    see_all = may(request.user, "console.see_unredacted")
+
+    def shown(text: str) -> str:
+        short = text if len(text) <= _MOST_CHARS else f"{text[:_MOST_CHARS]}…"
+        return short if see_all else "".join(span.text for span in redacted(short))
+
+    return shown
