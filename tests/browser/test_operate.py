@@ -9,6 +9,7 @@ from playwright.sync_api import expect
 
 from calls.core import history
 from tests.app.console.conftest import somebody
+from tests.browser.conftest import FAKE_MICROPHONE
 from tests.browser.console import assert_clean, axe
 from tests.line.conftest import PATIENT, make_agent, policy, speech
 from voiceagent.console.models import AuditEntry
@@ -24,6 +25,12 @@ if TYPE_CHECKING:
     from voiceagent.sandbox.carrier import PhoneCall
 
 HOSTILE = "<img src=x onerror=alert(1)> \u202eterrace"
+
+
+@pytest.fixture(scope="module")
+def browser_args() -> tuple[str, ...]:
+    """A microphone that beeps."""
+    return FAKE_MICROPHONE
 
 
 @pytest.fixture
@@ -89,7 +96,7 @@ def test_operators_step_in_to_a_call(line_console: Console, line: Line) -> None:
 
     console.run(ask())
     outcomes = panel_of(page).locator("[data-outcomes] li")
-    expect(outcomes.first).to_contain_text("Your note took effect with turn 1: “<img")
+    expect(outcomes.first).to_contain_text("Your note took effect with turn 1: “\u2068<img src=x")
     expect(panel_of(other).locator("[data-outcomes] li").first).to_have_text("ada's note took effect with turn 1.")
     shown = [x["body"]["messages"] for x in line.model.journal("openai.chat") if x["body"].get("stream")][-1]
     shown_note = f"{history.WHISPER_NOTE}\n{HOSTILE}".replace("\u202e", "")
@@ -104,6 +111,10 @@ def test_operators_step_in_to_a_call(line_console: Console, line: Line) -> None:
     choose(page, "take_over")
     panel_of(page).locator('[data-dialog="take_over"] [type=submit]').click()
     expect(panel_of(page).locator("[data-holder]")).to_contain_text("You have this call.")
+    expect(panel_of(page).locator("[data-microphone-said]")).to_have_text("The caller hears you.")
+    before = len(phone.heard)
+    page.wait_for_timeout(1500)
+    assert any(byte not in (0xFF, 0x7F) for byte in phone.heard[before:]), "the beep is what the caller hears"
     expect(panel_of(other).locator("[data-holder]")).to_have_text("ada has taken this call over.")
     expect(panel_of(other).locator('[data-do="take_over"]')).to_be_disabled()
     expect(panel_of(page).locator('[data-do="say"]')).to_be_disabled()

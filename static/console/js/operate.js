@@ -1,11 +1,9 @@
 // Stepping in to a call: whisper, say, take over, hand back, end. One for every [data-operate] on the page. Its call is in data-call,
 // which may change; a `console:call` event of a part around it ({callSid}) changes it.
-//
-// The microphone of a take-over is another module's (data-microphone), where there is one:
-//   check(place)            asks for the microphone and shows in `place` that it hears; throws with words for the operator
-//   -> { speak(callSid), stop() }   its sound goes into the call; no more of it
+import { stopListening } from "./listen.js";
 import { connect } from "./live.js";
-import { announce } from "./say.js";
+import { Microphone } from "./mic.js";
+import { announce, toast } from "./say.js";
 
 const PRESENT_EVERY_MS = 2000;
 const SHOWN = 5;
@@ -46,8 +44,11 @@ class Panel {
     this.status = null;
     this.texts = new Map(); // key of a request of this page -> its words
     this.told = new Set();
-    this.microphone = null;
     this.present = 0;
+    this.speaks = false;
+    const box = this.find("[data-microphone]");
+    this.microphone = box && new Microphone(box, { onLost: (why) => this.unheard(why) });
+    this.find("[data-speak]")?.addEventListener("click", () => this.speak());
     for (const button of root.querySelectorAll("[data-do]")) button.addEventListener("click", () => this.open(button.dataset.do));
     for (const dialog of root.querySelectorAll("dialog")) this.prepare(dialog);
     new MutationObserver(() => this.watch(root.dataset.call)).observe(root, { attributeFilter: ["data-call"] });
@@ -64,6 +65,11 @@ class Panel {
     if (call === this.call) return;
     this.live?.close();
     this.release();
+    const listen = this.find("[data-listen]");
+    if (listen && listen.dataset.listen !== call) {
+      stopListening();
+      listen.dataset.listen = call;
+    }
     this.call = call;
     this.live = null;
     this.told.clear();
@@ -86,6 +92,10 @@ class Panel {
     this.allow("take_over", open && !holder, mine);
     this.allow("hand_back", open && mine, !mine);
     this.allow("end", open && (!holder || mine));
+    const switcher = this.find("[data-listen-switch]");
+    if (switcher) switcher.disabled = !open;
+    const speak = this.find("[data-speak]");
+    if (speak) speak.hidden = !(open && mine && !this.speaks);
     this.showWaiting(status);
     this.showOutcomes(status?.outcomes ?? [], first);
     if (mine && open) this.hold();
@@ -141,7 +151,7 @@ class Panel {
     if (!make) return [`${one.action}: ${one.outcome}`];
     const [text, bad] = make(one, mine ? "Your" : `${one.by}'s`, mine ? "You" : one.by);
     const said = this.texts.get(one.key);
-    return [said ? `${text}: “${said}”` : `${text}.`, bad];
+    return [said ? `${text}: “\u2068${said}\u2069”` : `${text}.`, bad]; // isolated: no mark in it turns what follows
   }
 
   // --- a take-over --------------------------------------------------------------------------------------------------------
@@ -156,8 +166,30 @@ class Panel {
   release() {
     clearInterval(this.present);
     this.present = 0;
+    this.speaks = false;
     this.microphone?.stop();
-    this.microphone = null;
+    const place = this.find("[data-microphone-held]");
+    if (place) place.hidden = true;
+  }
+
+  /** The microphone goes into the call, with its meter beside the actions; after a reload, or when it was lost, again. */
+  async speak() {
+    if (!this.microphone) return;
+    const place = this.find("[data-microphone-held]");
+    place.append(this.microphone.box);
+    place.hidden = false;
+    if (!this.microphone.isReady && !(await this.microphone.check())) return;
+    this.microphone.speak(this.call);
+    this.speaks = true;
+    this.find("[data-speak]").hidden = true;
+  }
+
+  unheard(why) {
+    const held = this.speaks;
+    this.speaks = false;
+    if (!held || this.status?.holder !== this.me) return;
+    this.find("[data-speak]").hidden = false;
+    toast(`The caller does not hear you: ${why}`, "alarm");
   }
 
   // --- the dialogs ----------------------------------------------------------------------------------------------------------
@@ -175,7 +207,7 @@ class Panel {
   prepare(dialog) {
     const form = dialog.querySelector("form");
     dialog.querySelector("[data-cancel]").addEventListener("click", () => dialog.close());
-    dialog.addEventListener("close", () => this.forget(dialog));
+    if (dialog.dataset.dialog === "take_over") dialog.addEventListener("close", () => { if (!this.speaks) this.microphone.stop(); });
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.send(dialog, form);
@@ -185,25 +217,11 @@ class Panel {
     });
   }
 
-  /** Before a take-over the microphone is tried: nobody is left with a silent line. */
+  /** Before a take-over the microphone is tried: no caller is left with a silent line. */
   async check(dialog) {
-    const address = this.root.dataset.microphone;
-    if (!address) return;
-    const submit = dialog.querySelector("[type=submit]");
-    submit.disabled = true;
-    try {
-      const { check } = await import(address);
-      dialog.checked = await check(dialog.querySelector("[data-microphone-place]"));
-      if (!dialog.open) this.forget(dialog);
-      submit.disabled = !dialog.checked;
-    } catch (error) {
-      this.fail(dialog, error.message);
-    }
-  }
-
-  forget(dialog) {
-    dialog.checked?.stop();
-    dialog.checked = null;
+    dialog.querySelector("[data-microphone-place]").append(this.microphone.box);
+    await this.microphone.check();
+    if (!dialog.open) this.microphone.stop();
   }
 
   fail(dialog, why) {
@@ -220,13 +238,17 @@ class Panel {
     submit.disabled = true;
     this.fail(dialog, "");
     try {
+      if (action === "take_over" && !this.microphone.isReady && !(await this.microphone.check())) {
+        this.fail(dialog, "Without a microphone the caller would hear nobody.");
+        return;
+      }
       const answer = await this.post(action, fields);
       if (!answer.accepted) {
         this.fail(dialog, answer.why);
         return;
       }
       if (fields.get("text")) this.texts.set(dialog.dataset.key, fields.get("text").trim());
-      if (action === "take_over") this.took(dialog);
+      if (action === "take_over") await this.speak();
       dialog.close();
       announce(DONE[action]);
     } catch {
@@ -234,12 +256,6 @@ class Panel {
     } finally {
       submit.disabled = false;
     }
-  }
-
-  took(dialog) {
-    this.microphone = dialog.checked ?? null;
-    dialog.checked = null;
-    this.microphone?.speak(this.call);
   }
 
   async post(action, fields) {

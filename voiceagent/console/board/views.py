@@ -10,7 +10,7 @@ from django.shortcuts import render
 from calls.timeline_format import length
 from calls.timeline_page import reason_text
 from voiceagent.console import threads
-from voiceagent.console.access import needs
+from voiceagent.console.access import microphone, needs
 from voiceagent.console.board import reading
 from voiceagent.console.board.board import Board
 from voiceagent.console.board.rows import FILTERS, LETTERS, ORDERS, ordered, plain
@@ -33,6 +33,7 @@ _ORDERS = {"attention": "Attention", "newest": "Newest", "longest": "Longest"}
 _RIBBON_MS = 60_000
 
 
+@microphone
 @needs("console.view_console")
 async def board(request: HttpRequest) -> HttpResponse:
     """All calls now. ``?filter=``, ``?order=`` and ``?call=`` say what of them is shown, and how."""

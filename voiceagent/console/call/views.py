@@ -21,7 +21,7 @@ from calls.tasks import send_waveform
 from memory.models import ErasureRequest, Tombstone
 from memory.services import tombstones
 from voiceagent.console import audit
-from voiceagent.console.access import forbidden, may, needs
+from voiceagent.console.access import forbidden, may, microphone, needs
 from voiceagent.console.call import drawing, exports, memories, page, tabs
 from voiceagent.console.call.story import MARKS
 from voiceagent.console.models import AuditEntry, CallFlag, CallNote
@@ -39,6 +39,7 @@ MOST_ENTRIES = 20
 _NOTE_CHARS = 4000
 
 
+@microphone
 @needs("console.view_console")
 @require_safe
 def call(request: HttpRequest, call_sid: str) -> HttpResponse:
