@@ -25,6 +25,8 @@ MOST_GAP_SAMPLES = 8000 * 60
 #: How far the caller's audio may be ahead of the clock. A delayed first frame makes the others seem early, by seconds;
 #: what is still further ahead was made up, and would only fill the disk.
 MOST_LEAD_SAMPLES = 8000 * 10
+#: How late the first frame may have been.
+MOST_LATE_START_MS = 2000
 
 
 def paths(folder: Path, call_sid: str) -> tuple[Path, Path]:
@@ -35,7 +37,7 @@ def paths(folder: Path, call_sid: str) -> tuple[Path, Path]:
 class Recorder:
     """Records one call. ``now_ms`` is the call's clock; writes run in ``executor``, in order if it has one thread.
 
-    ``began`` is told once where sample 0 lies on that clock, which may be before its start.
+    ``began`` is told where sample 0 lies on that clock, which may be before its start; again when a frame that was less late shows it.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class Recorder:
         self._now_ms = now_ms
         self._executor = executor
         self._start_ms: int | None = None
+        self._latest_start_ms = 0
         self._heard = bytearray()
         self._heard_written = 0
         self._playing = bytearray()
@@ -62,10 +65,14 @@ class Recorder:
     def heard(self, timestamp_ms: int, audio: bytes) -> None:
         """A frame of the caller, with the carrier's timestamp."""
         at = timestamp_ms * SAMPLES_PER_MS
+        start_ms = self._now_ms() - len(audio) // SAMPLES_PER_MS - (timestamp_ms if at <= MOST_GAP_SAMPLES else 0)
         if self._start_ms is None:
-            spoken_ms = len(audio) // SAMPLES_PER_MS
-            self._start_ms = self._now_ms() - spoken_ms - (timestamp_ms if at <= MOST_GAP_SAMPLES else 0)
-            self._began(self._start_ms)
+            self._start_ms = self._latest_start_ms = start_ms
+            self._began(start_ms)
+        elif self._latest_start_ms - MOST_LATE_START_MS <= start_ms < self._start_ms:
+            # The first frames wait while a call is set up: whichever was least late tells when the stream began.
+            self._start_ms = start_ms
+            self._began(start_ms)
         latest = self._now_sample() + MOST_LEAD_SAMPLES
         end = self._heard_written + len(self._heard)
         gap = at - end

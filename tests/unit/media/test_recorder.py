@@ -37,11 +37,11 @@ class AtOnce(Executor):
 class Tape:
     """A recorder with a clock of its own, and what it wrote."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, began: Callable[[int], None] = lambda _: None) -> None:
         self.now_ms = 5000
         self.executor = AtOnce()
         self.folder = folder
-        self.recorder = Recorder(folder, "CA1", lambda: self.now_ms, self.executor)
+        self.recorder = Recorder(folder, "CA1", lambda: self.now_ms, self.executor, began)
         self.frame = 0
 
     def hear(self, frames: int = 1, byte: bytes = b"c") -> None:
@@ -113,6 +113,29 @@ def test_what_would_have_played_after_the_end_was_not_heard(tape: Tape) -> None:
     caller, agent = tape.close()
     assert len(caller) == len(agent) == 1600
     assert agent == silence(800) + b"a" * 800
+
+
+def test_a_first_frame_that_was_late_does_not_shift_the_agent(tmp_path: Path) -> None:
+    """It waited 60 ms while the call was set up. What the agent says from then on lies where the caller heard it."""
+    began: list[int] = []
+    tape = Tape(tmp_path / "recordings", began.append)
+    tape.now_ms += 60
+    tape.hear(1)
+    tape.now_ms -= 60
+    tape.hear(9)
+    tape.recorder.played(b"a" * 800)
+    tape.hear(10)
+    _, agent = tape.close()
+    assert agent == silence(1600) + b"a" * 800
+    assert began == [5060, 5000]
+
+
+def test_a_timestamp_that_was_made_up_does_not_move_the_clock(tape: Tape) -> None:
+    tape.hear(5)
+    tape.recorder.heard(5 * FRAME_MS + 3000, b"x" * FRAME)
+    tape.recorder.played(b"a" * 160)
+    tape.hear(2)
+    assert tape.close()[1] == silence(800) + b"a" * 160
 
 
 def test_a_gap_in_the_timestamps_is_silence(tape: Tape) -> None:
