@@ -31,6 +31,8 @@ ANSWER_S: Final = 1.0
 JOIN_EVERY_S: Final = 20.0
 #: How long after a failure the layer is tried again.
 AGAIN_S: Final = 1.0
+#: When an operator drains a process: how long callers whose webhook was answered may still bring their stream.
+DRAIN_PROMISED_S: Final = 5.0
 #: Least time between two messages to the pages that show a call's interventions.
 TELL_EVERY_S: Final = 0.1
 
@@ -91,8 +93,9 @@ ACTIONS: dict[str, Action] = {
 class Control:
     """This process's end. ``run`` serves requests for the calls of ``registry``."""
 
-    def __init__(self, registry: Registry) -> None:
+    def __init__(self, registry: Registry, process: str = "") -> None:
         self._registry = registry
+        self._process = process
         self._tasks: set[asyncio.Task[None]] = set()
         self._telling: dict[str, asyncio.TimerHandle] = {}
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -143,7 +146,9 @@ class Control:
             await layer.send(message["reply"], answer)
 
     async def act(self, call_sid: str, action: str, by: str, key: str, args: Mapping[str, Any]) -> Outcome | None:
-        """Do it, if this process has the call; ``None`` if it does not."""
+        """Do it, if this process has the call; ``None`` if it does not. In place of a call's id may stand that of a process."""
+        if self._process and call_sid == self._process:
+            return self._of_process(action)
         session = self._registry.live.get(call_sid)
         if session is None:
             return None
@@ -151,6 +156,13 @@ class Control:
         if handler is None:
             return Outcome(accepted=False, why=f"There is no action {action!r}.")
         return await handler(session, by, key, args)
+
+    def _of_process(self, action: str) -> Outcome:
+        if action != "drain":
+            return Outcome(accepted=False, why=f"There is no action {action!r} of a process.")
+        _log.warning("drain.asked", calls=self._registry.expected)
+        self._registry.drain(DRAIN_PROMISED_S)
+        return Outcome(accepted=True)
 
     def has(self, call_sid: str) -> bool:
         """Whether this process has the call."""

@@ -63,6 +63,8 @@ class LoopWatch:
         on_beat: Callable[[float], object] = lambda _late_ms: None,
         told_every_s: float = _TOLD_EVERY_S,
     ) -> None:
+        #: The worst of the last seconds, as the gauge has it.
+        self.lag_ms = 0
         self._told_every_s = told_every_s
         self._tell_from = 0.0
         self._longest: Stall | None = None
@@ -87,6 +89,7 @@ class LoopWatch:
                 late_s = max(0.0, now - last - _BEAT_S)
                 worst_s = max(worst_s, late_s)
                 metrics.LOOP_LAG.set(worst_s * 1000)
+                self.lag_ms = round(worst_s * 1000)
                 self._on_beat(late_s * 1000)
                 if late_s > self._blocked_s:
                     seen_at, stack = self._seen

@@ -89,6 +89,7 @@ class Runtime:
     feed: LiveFeed | None = None
     operators: Control | None = None
     closers: tuple[Callable[[], Awaitable[object]], ...] = ()
+    loop_watch: LoopWatch = field(default_factory=LoopWatch)
     _tasks: set[asyncio.Task[Any]] = field(default_factory=set)
 
     async def start(self) -> None:
@@ -105,8 +106,8 @@ class Runtime:
             self._background(self.feed.run(), "live-feed")
         if self.operators is not None:
             self._background(self.operators.run(), "control")
-        beat = partial(self.registry.observe, "loop_lag")
-        self._background(LoopWatch(on_beat=beat).run(), "loop-watch")
+        self.loop_watch = LoopWatch(on_beat=partial(self.registry.observe, "loop_lag"))
+        self._background(self.loop_watch.run(), "loop-watch")
         self.warm_model()
 
     def begin(self, ticket: Ticket, carrier: CarrierOut) -> Session | None:

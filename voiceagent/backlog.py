@@ -78,8 +78,8 @@ REGISTRY.register(_reading)
 _threads = {name: ThreadPoolExecutor(1, f"backlog-{name}") for name in ("redis", "database")}
 
 
-def read() -> None:
-    """Read all figures anew, for the next scrape of the registry. In a thread: whether a dependency answers in time must
+def read() -> dict[str, dict[str, float]]:
+    """Read all figures anew, for the next scrape of the registry; gives them by name and label. In a thread: whether a dependency answers in time must
     not be judged by an event loop that has none."""
     parts = {"redis": _in_redis, "database": _in_database}
     asked = {name: _threads[name].submit(part) for name, part in parts.items()}
@@ -90,6 +90,7 @@ def read() -> None:
         figures["dependency_up"][name] = float(found is not None)
         figures |= found or {}
     _reading.figures = figures
+    return figures
 
 
 def _answer(asked: Future[dict[str, dict[str, float]]]) -> dict[str, dict[str, float]] | None:

@@ -104,8 +104,8 @@ def build_for(
         traces=telemetry.current(),
         process_name=process,
         breakers=breakers,
-        operators=Control(registry),
-        feed=LiveFeed(client, _tell_group, process, lambda: _about(registry, breakers), _feed_conf()),
+        operators=Control(registry, process),
+        feed=LiveFeed(client, _tell_group, process, lambda: _about(built, breakers), _feed_conf()),
         closers=(cartesia.aclose, lambda: asyncio.to_thread(sharing.stop)),
     )
     health.set_live_provider(
@@ -125,9 +125,16 @@ async def _tell_group(group: str, message: dict[str, Any]) -> None:
     await get_channel_layer().group_send(group, message)
 
 
-def _about(registry: Registry, breakers: Breakers) -> dict[str, Any]:
-    """What the live board is told of this process beside its calls."""
-    return {"capacity": registry.max_calls, "draining": registry.draining, "breakers": breakers.phases}
+def _about(built: Runtime, breakers: Breakers) -> dict[str, Any]:
+    """What the console is told of this process beside its calls."""
+    return {
+        "capacity": built.registry.max_calls,
+        "draining": built.registry.draining,
+        "no_room": built.registry.no_room(),
+        "breakers": breakers.phases,
+        "lag_ms": built.loop_watch.lag_ms,
+        "entries_waiting": built.log_writer.waiting,
+    }
 
 
 def _feed_conf() -> FeedConf:
