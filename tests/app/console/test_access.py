@@ -79,3 +79,12 @@ def test_the_audit_trail_is_only_added_to() -> None:
 )
 def test_numbers_are_masked(number: str, shown: str) -> None:
     assert masks.masked(number) == shown
+
+
+def test_only_pages_that_need_the_microphone_may_ask_for_it(as_role: Callable[[str], Client]) -> None:
+    operator = as_role("operator")
+    places = {"/console/": "(self)", "/console/phone/": "(self)", "/console/health/": "()", "/console/calls/": "()"}
+    for place, whose in places.items():
+        policy = operator.get(place).headers["Permissions-Policy"]
+        assert f"microphone={whose}" in policy, place
+        assert "camera=()" in policy
