@@ -46,6 +46,7 @@ class Panel {
     this.told = new Set();
     this.present = 0;
     this.speaks = false;
+    this.checking = null; // the microphone's check that is under way, or was
     const box = this.find("[data-microphone]");
     this.microphone = box && new Microphone(box, { onLost: (why) => this.unheard(why) });
     this.find("[data-speak]")?.addEventListener("click", () => this.speak());
@@ -178,7 +179,7 @@ class Panel {
     const place = this.find("[data-microphone-held]");
     place.append(this.microphone.box);
     place.hidden = false;
-    if (!this.microphone.isReady && !(await this.microphone.check())) return;
+    if (!(await this.hears())) return;
     this.microphone.speak(this.call);
     this.speaks = true;
     this.find("[data-speak]").hidden = true;
@@ -220,8 +221,16 @@ class Panel {
   /** Before a take-over the microphone is tried: no caller is left with a silent line. */
   async check(dialog) {
     dialog.querySelector("[data-microphone-place]").append(this.microphone.box);
-    await this.microphone.check();
-    if (!dialog.open) this.microphone.stop();
+    this.checking = this.microphone.check();
+    await this.checking;
+    if (!dialog.open && !this.speaks) this.microphone.stop();
+  }
+
+  /** Whether there is a microphone to take over with; one check at a time. */
+  async hears() {
+    await this.checking;
+    if (!this.microphone.isReady) this.checking = this.microphone.check();
+    return (await this.checking) && this.microphone.isReady;
   }
 
   fail(dialog, why) {
@@ -238,7 +247,7 @@ class Panel {
     submit.disabled = true;
     this.fail(dialog, "");
     try {
-      if (action === "take_over" && !this.microphone.isReady && !(await this.microphone.check())) {
+      if (action === "take_over" && !(await this.hears())) {
         this.fail(dialog, "Without a microphone the caller would hear nobody.");
         return;
       }
