@@ -9,7 +9,7 @@ from calls.models import Agent, AgentVersion, Booking, Call, CallEvent, CircuitB
 
 admin.site.site_header = "Voice agent"
 admin.site.site_title = "Voice agent"
-admin.site.site_url = None  # there is no other site to view
+admin.site.site_url = "/console/"
 admin.site.enable_nav_sidebar = False  # the calls need the width
 admin.site.index_title = "Agents and calls"
 admin.site.register(Agent, agents.AgentAdmin)

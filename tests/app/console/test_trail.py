@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.test import AsyncClient, Client, RequestFactory
 
 from calls.models import Call
@@ -78,6 +79,29 @@ def test_older_entries_are_a_page_away(as_role: Callable[[str], Client], monkeyp
         below = f"&before={page.context['older']}"
     assert seen == [f"CA{number}" for number in range(6, -1, -1)]
     assert client.get("/console/audit/?before=" + "9" * 400).status_code == 200
+
+
+def test_the_admin_shows_it_and_changes_nothing(as_role: Callable[[str], Client]) -> None:
+    entry = act("ann", "call.ended", call_sid="CA1", reason=HOSTILE)
+    person, client = somebody("admin", "adam"), Client()
+    User.objects.filter(pk=person.pk).update(is_staff=True)
+    client.force_login(person)
+    index = client.get("/admin/").text
+    assert 'href="/console/"' in index
+    place = "/admin/console/auditentry/"
+    assert place in index
+    assert "&lt;script&gt;" in client.get(place).text
+    assert client.get(f"{place}{entry.pk}/change/").status_code == 200
+    for refused in (f"{place}add/", f"{place}{entry.pk}/delete/"):
+        assert client.get(refused).status_code == 403
+    assert client.post(f"{place}{entry.pk}/change/", {"reason": "none"}).status_code == 403
+    client.post(place, {"action": "delete_selected", "_selected_action": entry.pk, "post": "yes"})
+    entry.refresh_from_db()
+    assert entry.reason == HOSTILE
+    User.objects.filter(pk=somebody("engineer", "eve").pk).update(is_staff=True)
+    eve = Client()
+    eve.force_login(User.objects.get(username="eve"))
+    assert eve.get(place).status_code == 403
 
 
 async def _export(format: str, **asked: str) -> bytes:
