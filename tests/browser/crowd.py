@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 from channels.layers import get_channel_layer
 
 from calls.bus import Bus
-from calls.livefeed import FeedConf, LiveFeed
+from calls.core import events as e
+from calls.core.state import Caller, Phase, State
+from calls.livefeed import FeedConf, LiveFeed, rows_key
 from calls.liverow import Identity
 from tests.app.records.conversation import booked_table
 from voiceagent.console.board import reading
@@ -33,6 +35,7 @@ class Crowd:
 
     def __init__(self, count: int, process: str = "crowd:1", **conf: int) -> None:
         self.redis = reading.client()
+        self.process = process
         self.about: dict[str, Any] = {"capacity": 250, "breakers": {"openai.reply": "closed", "cartesia.tts": "closed"}}
         self.batches = 0
         self.dropped = 0
@@ -69,6 +72,27 @@ class Crowd:
         """These steps, as if the call had begun at ``began_ms``."""
         for step in steps:
             bus.publish(replace(step, wall_ms=began_ms + step.event.at_ms))
+
+    def say(self, number: int, text: str) -> None:
+        """The caller of this call is saying this."""
+        at_ms = _wall_ms() - self.now_ms
+        state = replace(self._quiet(), caller=Caller(speaking=True, text=text))
+        step = replace(self.steps[0], event=e.WordsHeard(at_ms=at_ms, text=text), commands=(), state=state)
+        self.publish(self.buses[number], [step], self.now_ms)
+
+    def fail(self, number: int) -> None:
+        """Our own code fails in this call."""
+        event = e.ErrorRaised(at_ms=_wall_ms() - self.now_ms, where="test", error="KeyError")
+        step = replace(self.steps[0], event=event, commands=(), state=self._quiet())
+        self.publish(self.buses[number], [step], self.now_ms)
+
+    @staticmethod
+    def _quiet() -> State:
+        return State(phase=Phase.ACTIVE)
+
+    async def die(self) -> None:
+        """The process is killed: nothing more is told, and its rows expire."""
+        await self.redis.delete(rows_key(self.process))
 
     async def play(self, rounds: int, every_s: float = 0.25, steps: int = 6) -> None:
         """So many rounds, each with some steps of every call and a batch that tells of it."""

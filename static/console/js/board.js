@@ -1,5 +1,6 @@
 // The live board: rows kept true by the socket, in an order that stands still while somebody is inside the list.
 import { connect } from "./live.js";
+import { keys } from "./keys.js";
 import { announce } from "./say.js";
 import { localTimes } from "./times.js";
 import { drawer } from "./board-drawer.js";
@@ -8,6 +9,7 @@ import { clock, milliseconds } from "./board-text.js";
 const board = document.getElementById("board");
 const body = document.getElementById("rows");
 const region = document.getElementById("calls-region");
+const table = region.querySelector("table");
 const applyPill = document.getElementById("apply");
 const pauseButton = document.getElementById("pause");
 const emptyPanel = document.getElementById("empty");
@@ -16,6 +18,8 @@ const template = document.getElementById("row-template").content.firstElementChi
 const RIBBON_MS = 60_000;
 const FRESH_MS = 5_000;
 const ANNOUNCE_MS = 3_000;
+const WINDOW_FROM = 60; // longer lists have rows only around what is seen
+const OVER = 12; // rows beyond each edge of it
 const FAR_MS = 1e9; // the last stretch of a ribbon lasts until now, whenever that is
 
 // As voiceagent/console/board/rows.py has them.
@@ -35,7 +39,8 @@ const ORDERS = {
 };
 const WHO = { caller: "Caller: ", assistant: "Assistant: ", "": "" };
 
-const calls = new Map(); // id → { row, tr, parts, rects }
+const calls = new Map(); // id → { row, tr, parts, paths, due }
+let listed = []; // calls in the order of the page: all of them, though only those in the window have a row there
 let order = board.dataset.order;
 let filter = board.dataset.filter;
 let skewMs = 0; // the server's clock minus ours
@@ -56,8 +61,10 @@ function make(id) {
   const parts = { tr, state: tr.querySelector(".state"), svg: tr.querySelector("svg"), open: tr.querySelector("[data-open]") };
   for (const part of tr.querySelectorAll("[data-f]")) parts[part.dataset.f] = part;
   tr.dataset.call = id;
+  const steps = tr.querySelector(".steps");
+  if (steps) steps.hidden = false;
   parts.open.href = `?call=${encodeURIComponent(id)}`;
-  return { row: {}, tr, parts, rects: [], cuts: [] };
+  return { row: {}, tr, parts, paths: {}, due: {} };
 }
 
 const text = (part, value) => { if (part.textContent !== value) part.textContent = value; };
@@ -65,7 +72,6 @@ const TEXTS = ["letter", "word", "number", "name", "history", "line", "test", "t
 
 function fill(call, fields) {
   const { row, parts, tr } = call;
-  Object.assign(row, fields);
   for (const name of TEXTS) if (name in fields) text(parts[name], fields[name]);
   if ("state" in fields) parts.state.dataset.state = fields.state;
   if ("who" in fields || "interim" in fields) {
@@ -107,27 +113,27 @@ function operator([name, does]) {
   return item;
 }
 
-function ribbon({ row, parts, rects, cuts }) {
-  row.ribbon.forEach(([at, letter], place) => {
-    const next = row.ribbon[place + 1]?.[0] ?? FAR_MS;
-    piece(parts.svg, rects, place, letter, at, next - at);
-  });
-  while (rects.length > row.ribbon.length) rects.pop().remove();
-  row.cuts.forEach((at, place) => piece(parts.svg, cuts, place, "cut", at, 600));
-  while (cuts.length > row.cuts.length) cuts.pop().remove();
-}
+// Heights of the stretches, from the top of 16: low for listening, full for speaking. One path for each state.
+const TOPS = { L: 9, T: 5, S: 0, O: 0, C: 12, E: 12, "!": 12 };
+const KINDS = [...Object.keys(TOPS), "cut"];
 
-function piece(svg, all, place, kind, x, width) {
-  let rect = all[place];
-  if (!rect) {
-    rect = all[place] = document.createElementNS("http://www.w3.org/2000/svg", "rect");
-    rect.setAttribute("height", "16");
-    kind === "cut" ? svg.append(rect) : svg.insertBefore(rect, svg.querySelector(".r-cut"));
+function ribbon({ row, parts, paths }) {
+  const drawn = Object.fromEntries(KINDS.map((kind) => [kind, ""]));
+  row.ribbon.forEach(([at, letter], place) => {
+    if (!(letter in TOPS)) return;
+    const until = row.ribbon[place + 1]?.[0] ?? FAR_MS;
+    drawn[letter] += `M${at} ${TOPS[letter]}H${until}V16H${at}Z`;
+  });
+  for (const at of row.cuts) drawn.cut += `M${at} 0h600v16h-600Z`;
+  for (const [kind, d] of Object.entries(drawn)) {
+    if (!paths[kind]) {
+      if (!d) continue;
+      paths[kind] = document.createElementNS("http://www.w3.org/2000/svg", "path");
+      paths[kind].setAttribute("class", `r-${kind}`);
+      kind === "cut" || !paths.cut ? parts.svg.append(paths[kind]) : parts.svg.insertBefore(paths[kind], paths.cut);
+    }
+    paths[kind].setAttribute("d", d);
   }
-  const name = `r-${kind}`;
-  if (rect.getAttribute("class") !== name) rect.setAttribute("class", name);
-  if (rect.getAttribute("x") !== String(x)) rect.setAttribute("x", x);
-  if (rect.getAttribute("width") !== String(width)) rect.setAttribute("width", width);
 }
 
 function tick(call, at) {
@@ -142,30 +148,34 @@ function tick(call, at) {
 
 function put(id, fields) {
   let call = calls.get(id);
-  if (!call) {
+  if (call) {
+    if (!call.row.ended && fields.ended) finished += 1;
+  } else {
     call = make(id);
     calls.set(id, call);
-    parts(call, fields);
     if (!first) {
       started += 1;
       call.tr.classList.add("fresh");
       setTimeout(() => call.tr.classList.remove("fresh"), FRESH_MS);
     }
-    return;
   }
-  if (!call.row.ended && fields.ended) finished += 1;
-  parts(call, fields);
+  Object.assign(call.row, fields);
+  Object.assign(call.due, fields);
+  if (call.tr.isConnected) draw(call);
 }
 
-function parts(call, fields) {
+/** What has changed since the row was drawn last. A row outside the window waits until it is inside. */
+function draw(call) {
+  const fields = call.due;
+  call.due = {};
   fill(call, fields);
-  if ("zero" in fields || "ended" in fields || "since" in fields) tick(call, now());
+  tick(call, now());
 }
 
 function drop(id) {
   const call = calls.get(id);
   calls.delete(id);
-  if (call && !inside()) call.tr.remove();
+  if (call && !inside()) place(listed.filter((other) => other !== call));
 }
 
 /** Whether somebody is inside the list: then nothing moves there. */
@@ -177,17 +187,17 @@ function wanted() {
 
 /** How many rows would come, go or move. */
 function waiting(list) {
-  const there = new Map([...body.children].map((tr, place) => [tr, place]));
-  const places = list.map((call) => there.get(call.tr)).filter((place) => place !== undefined);
+  const there = new Map(listed.map((call, at) => [call, at]));
+  const places = list.map((call) => there.get(call)).filter((at) => at !== undefined);
   const tails = []; // of increasing runs: what need not move
-  for (const place of places) {
+  for (const at of places) {
     let low = 0;
     for (let high = tails.length; low < high;) {
       const middle = (low + high) >> 1;
-      if (tails[middle] < place) low = middle + 1;
+      if (tails[middle] < at) low = middle + 1;
       else high = middle;
     }
-    tails[low] = place;
+    tails[low] = at;
   }
   return list.length - places.length + (there.size - places.length) + (places.length - tails.length);
 }
@@ -201,7 +211,7 @@ function arrange({ force = false } = {}) {
   const live = [...calls.values()].filter((call) => !call.row.ended).length;
   const count = list.length === calls.size ? `${live}` : `${list.length} of ${calls.size}`;
   text(document.getElementById("shown-count"), count);
-  const holds = body.childElementCount > 0;
+  const holds = listed.length > 0;
   region.hidden = !holds;
   noneMatch.hidden = holds || calls.size === 0;
   if (emptyPanel.hidden && calls.size === 0 && !holds) renewEmpty();
@@ -209,13 +219,65 @@ function arrange({ force = false } = {}) {
 }
 
 function place(list) {
-  const keep = new Set(list.map((call) => call.tr));
+  listed = list;
+  render();
+}
+
+// A list that is long has rows only around what is seen; gaps keep the place of the others.
+const gaps = [0, 1].map(() => {
+  const gap = document.createElement("tr");
+  gap.setAttribute("aria-hidden", "true");
+  gap.append(document.createElement("td"));
+  gap.firstChild.colSpan = 10;
+  return gap;
+});
+let rowPx = 60;
+
+function render() {
+  const [from, until] = view();
+  const rows = listed.slice(from, until);
+  const trs = rows.map((call) => call.tr);
+  if (from > 0) trs.unshift(gap(0, from));
+  if (until < listed.length) trs.push(gap(1, listed.length - until));
+  const keep = new Set(trs);
   for (const tr of [...body.children]) if (!keep.has(tr)) tr.remove();
   let next = body.firstElementChild;
-  for (const { tr } of list) {
+  for (const tr of trs) {
     if (tr === next) next = next.nextElementSibling;
     else body.insertBefore(tr, next);
   }
+  rows.forEach((call, at) => {
+    call.tr.setAttribute("aria-rowindex", from + at + 2);
+    if (Object.keys(call.due).length) draw(call);
+  });
+  table.setAttribute("aria-rowcount", listed.length + 1);
+}
+
+function gap(which, count) {
+  gaps[which].style.height = `${count * rowPx}px`;
+  return gaps[which];
+}
+
+/** From which row to which there are rows now. The one with the focus is always among them. */
+function view() {
+  if (listed.length <= WINDOW_FROM) return [0, listed.length];
+  rowPx = listed.find((call) => call.tr.offsetHeight)?.tr.offsetHeight ?? rowPx;
+  const above = -body.getBoundingClientRect().top / rowPx;
+  let from = Math.max(0, Math.floor(above) - OVER);
+  let until = Math.min(listed.length, Math.ceil(above + innerHeight / rowPx) + OVER);
+  const focused = listed.findIndex((call) => call.tr.contains(document.activeElement));
+  if (focused >= 0) {
+    from = Math.min(from, focused);
+    until = Math.max(until, focused + 1);
+  }
+  return [Math.min(from, listed.length), Math.max(until, 0)];
+}
+
+let rendering = 0;
+for (const moved of ["scroll", "resize"]) {
+  addEventListener(moved, () => {
+    if (listed.length > WINDOW_FROM) rendering ||= requestAnimationFrame(() => { rendering = 0; render(); });
+  }, { passive: true });
 }
 
 async function renewEmpty() {
@@ -276,11 +338,11 @@ function onSnapshot(message) {
   const there = new Set(message.rows.map((row) => row.id));
   for (const row of message.rows) put(row.id, row);
   for (const id of [...calls.keys()]) if (!there.has(id)) drop(id);
-  if (first) body.replaceChildren(); // what the server drew is drawn anew, from the same template
+  if (first) listed = []; // what the server drew is drawn anew, from the same template
   first = false;
   figures(message.strip);
   document.getElementById("away")?.remove();
-  arrange({ force: !body.childElementCount });
+  arrange({ force: !listed.length });
   detail.follow();
   detail.show(calls.get(detail.id)?.row);
   tell();
@@ -392,38 +454,67 @@ function close() {
   return true;
 }
 
+// --- stepping in from a row: the call is opened, and what was chosen is begun there
+
+const menu = document.getElementById("row-menu");
+const STEP_WAIT_MS = 3_000;
+
+body.addEventListener("click", (event) => {
+  const button = event.target.closest(".steps");
+  if (!button || !menu) return;
+  menu.dataset.call = button.closest("tr").dataset.call;
+  menu.showPopover();
+  const at = button.getBoundingClientRect();
+  menu.style.top = `${Math.min(at.bottom, innerHeight - menu.offsetHeight)}px`;
+  menu.style.left = `${Math.max(0, at.right - menu.offsetWidth)}px`;
+  menu.querySelector("button").focus();
+});
+
+menu?.addEventListener("click", (event) => {
+  const step = event.target.closest("[data-step]")?.dataset.step;
+  if (!step) return;
+  menu.hidePopover();
+  open(menu.dataset.call);
+  const button = document.querySelector(step === "listen" ? "#drawer [data-listen-switch]" : `#drawer [data-do="${step}"]`);
+  if (!button) return;
+  button.focus();
+  const until = performance.now() + STEP_WAIT_MS; // the call has to say first who has it
+  const attempt = () => {
+    if (detail.id !== menu.dataset.call) return;
+    if (!button.disabled) button.click();
+    else if (performance.now() < until) setTimeout(attempt, 50);
+  };
+  attempt();
+});
+
 document.getElementById("drawer-close").addEventListener("click", close);
 
 function move(by) {
-  const all = [...body.children];
-  if (!all.length) return;
-  const here = all.indexOf(document.activeElement.closest?.("tr"));
-  const next = all[here < 0 ? (by > 0 ? 0 : all.length - 1) : Math.min(all.length - 1, Math.max(0, here + by))];
-  next.focus();
-}
-
-const KEYS = { j: () => move(1), k: () => move(-1), ArrowDown: () => move(1), ArrowUp: () => move(-1) };
-
-document.addEventListener("keydown", (event) => {
-  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.closest("input, textarea, select, dialog, [contenteditable]")) return;
-  const tr = event.target.closest("#rows tr");
-  const isArrow = event.key.startsWith("Arrow");
-  if (event.key === "Escape") {
-    if (!close() && tr) document.activeElement.blur();
-  } else if (event.key === "Enter" && event.target === tr) {
-    event.preventDefault();
-    open(tr.dataset.call);
-  } else if (KEYS[event.key] && (!isArrow || tr) && (isArrow || lettersOn())) {
-    event.preventDefault();
-    KEYS[event.key]();
+  if (!listed.length) return;
+  const here = listed.findIndex((call) => call.tr.contains(document.activeElement));
+  const last = listed.length - 1;
+  const at = here < 0 ? (by > 0 ? 0 : last) : Math.min(last, Math.max(0, here + by));
+  if (!listed[at].tr.isConnected) {
+    scrollBy(0, body.getBoundingClientRect().top + at * rowPx - innerHeight / 2);
+    render();
   }
-});
-
-/** Single letters can be switched off (WCAG 2.1.4). */
-function lettersOn() {
-  return document.documentElement.dataset.letters !== "off";
+  listed[at].tr.focus();
 }
+
+const inList = (event) => event.target.closest?.("#rows tr");
+const arrow = (by) => (event) => (inList(event) ? move(by) : false);
+
+keys("Calls", [
+  ["j", "Next call", () => move(1)],
+  ["k", "Previous call", () => move(-1)],
+  ["ArrowDown", "Next call, in the list", arrow(1)],
+  ["ArrowUp", "Previous call, in the list", arrow(-1)],
+  ["Enter", "Open the call", (event) => (event.target === inList(event) ? open(event.target.dataset.call) : false)],
+  ["Escape", "Close the call, then leave the list", (event) => {
+    if (!close() && !inList(event)) return false;
+    if (inList(event)) document.activeElement.blur();
+  }],
+]);
 
 addEventListener("popstate", () => fromAddress());
 

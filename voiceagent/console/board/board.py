@@ -50,6 +50,12 @@ class Board:
     _worded: dict[str, tuple[Any, int | None, dict[str, Any]]] = field(default_factory=dict)
     _told_strip: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    def read_by(self, redact: Callable[[str], str]) -> None:
+        """From now on this is done to words before they are shown."""
+        if redact is not self.redact:
+            self.redact = redact
+            self._worded.clear()
+
     # --- what comes in ----------------------------------------------------------------------------------------------
 
     def see(self, shots: Iterable[Shot], now_ms: int) -> None:

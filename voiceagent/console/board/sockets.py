@@ -15,7 +15,9 @@ from calls.livefeed import GROUP
 from voiceagent.console.board import reading
 from voiceagent.console.board.board import Board
 from voiceagent.console.board.drawer import Drawer
+from voiceagent.console.board.rows import plain
 from voiceagent.console.live import COME_BACK, LiveConsumer
+from voiceagent.console.redaction import redacted_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,6 +28,9 @@ _log = structlog.get_logger(__name__)
 
 _TICK_S = 1.0
 _WATCHED_EVERY = 3
+_READER_EVERY = 30
+#: Who has this reads what was said as it was said.
+UNREDACTED = "console.see_unredacted"
 
 
 class BoardConsumer(LiveConsumer):
@@ -41,6 +46,14 @@ class BoardConsumer(LiveConsumer):
         self._tasks: list[asyncio.Task[None]] = []
         self._drawer: Drawer | None = None
         self._drawing: asyncio.Task[None] | None = None
+
+    async def admitted(self) -> str:
+        """Whoever may look in; what was said is hidden from those who may not read it as it is."""
+        await self._know_reader()
+        return ""
+
+    async def _know_reader(self) -> None:
+        self._board.read_by(plain if await self.may(UNREDACTED) else redacted_text)
 
     async def joined(self) -> list[str]:
         """The group of all processes' batches."""
@@ -103,6 +116,8 @@ class BoardConsumer(LiveConsumer):
     async def _once(self, count: int) -> None:
         now_ms = reading.now_ms()
         assert self._redis is not None  # noqa: S101 - there is one since ``joined``
+        if count % _READER_EVERY == 0:
+            await self._know_reader()
         if self._board.unheard(now_ms) or count % _WATCHED_EVERY == 0:
             found = await reading.look(self._redis)
             if self._board.unheard(now_ms):

@@ -10,10 +10,11 @@ from django.shortcuts import render
 from calls.timeline_format import length
 from calls.timeline_page import reason_text
 from voiceagent.console import threads
-from voiceagent.console.access import microphone, needs
+from voiceagent.console.access import may, microphone, needs
 from voiceagent.console.board import reading
 from voiceagent.console.board.board import Board
 from voiceagent.console.board.rows import FILTERS, LETTERS, ORDERS, ordered, plain
+from voiceagent.console.redaction import redacted_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,6 +32,8 @@ FIGURES = {
 }
 _ORDERS = {"attention": "Attention", "newest": "Newest", "longest": "Longest"}
 _RIBBON_MS = 60_000
+#: State's letter → where its stretch of the ribbon begins, of 16 from the top; as board.js has it.
+_TOPS = {"L": 9, "T": 5, "S": 0, "O": 0, "C": 12, "E": 12, "!": 12}
 
 
 @microphone
@@ -43,7 +46,8 @@ async def board(request: HttpRequest) -> HttpResponse:
     async with reading.closing(reading.client()) as redis:
         shots = await reading.try_look(redis)
     now_ms = reading.now_ms()
-    found = Board(linger_ms=settings.BOARD_LINGER_S * 1000, redact=plain)
+    may_read = await threads.run(may, request.user, "console.see_unredacted")
+    found = Board(linger_ms=settings.BOARD_LINGER_S * 1000, redact=plain if may_read else redacted_text)
     found.see(shots or [], now_ms)
     found.age(now_ms)
     found.probes = await reading.probes.now()
@@ -89,9 +93,15 @@ def _drawn(row: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
     begins = until_ms - row["zero"] - _RIBBON_MS
     ends = [at_ms for at_ms, _ in row["ribbon"][1:]] + [until_ms - row["zero"]]
     segments = [
-        {"x": max(at_ms, begins), "width": max(0, end_ms - max(at_ms, begins)), "letter": letter}
+        {
+            "x": max(at_ms, begins),
+            "width": max(0, end_ms - max(at_ms, begins)),
+            "top": _TOPS[letter],
+            "height": 16 - _TOPS[letter],
+            "letter": letter,
+        }
         for (at_ms, letter), end_ms in zip(row["ribbon"], ends, strict=True)
-        if end_ms > begins
+        if end_ms > begins and letter in _TOPS
     ]
     return {
         "elapsed": length(until_ms - row["zero"]),
