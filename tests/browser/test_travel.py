@@ -46,7 +46,7 @@ def test_any_moment_can_be_gone_to_and_has_an_address(console: Console, call: Ca
     expect(page.locator(f'[data-step="{step}"]')).to_be_visible()
     assert f"step={step}" in page.url
 
-    slider = page.get_by_label("Moment")
+    slider = page.get_by_role("slider", name="Moment")
     slider.focus()
     page.keyboard.press("Home")
     expect(why(page)).to_have_text("Why? The call is connecting.")

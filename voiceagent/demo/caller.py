@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from voiceagent.demo.vendors import Troubles
 
 _LOOK_S = 0.04
+#: Who steps in.
+OPERATOR = "demo-operator"
 #: How long a caller waits for an answer, and for the end after the last line, before they hang up.
 _PATIENCE_S, _END_S = 45.0, 30.0
 _CHUNK_MS = 320
@@ -86,6 +88,17 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True)
+class Operator:
+    """An operator steps in once the assistant is done, or while it speaks (``mid``). ``does``: ``listen``, ``whisper``, ``say``,
+    ``take_over`` (and hands back ``ms`` later), ``end``; ``text`` is the note, the sentence or the summary."""
+
+    does: str
+    text: str = ""
+    ms: int = 0
+    mid: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class HangUp:
     """The stream ends; ``how`` as in ``calls.core.events.CarrierGone``. ``mid``: while the assistant speaks."""
 
@@ -93,7 +106,7 @@ class HangUp:
     mid: bool = False
 
 
-Act = Say | Interrupt | Sound | Wait | Keys | EarGone | Asked | HangUp | Trouble
+Act = Say | Interrupt | Sound | Wait | Keys | EarGone | Asked | Operator | HangUp | Trouble
 
 
 class ScriptedCaller:
@@ -155,9 +168,28 @@ class ScriptedCaller:
             case Asked(by):
                 await self._until_quiet()
                 self._post(e.HangUpAsked(by=by))
+            case Operator(_, _, _, mid):
+                await (self._until_speaking(700) if mid else self._until_quiet())
+                await self._step_in(act)
             case HangUp(how, mid):
                 await (self._until_speaking(900) if mid else self._until_quiet())
                 self._post(e.CarrierGone(how=how))
+
+    async def _step_in(self, act: Operator) -> None:
+        key = f"{act.does}-{self._clock.now_ms()}"
+        match act.does:
+            case "listen":
+                self._post(e.OperatorListening(by=OPERATOR, on=True))
+            case "whisper":
+                self._post(e.OperatorWhispered(key=key, by=OPERATOR, text=act.text))
+            case "say":
+                self._post(e.OperatorSaid(key=key, by=OPERATOR, text=act.text, when="now" if act.mid else "next_pause"))
+            case "take_over":
+                self._post(e.OperatorTookOver(key=key, by=OPERATOR))
+                await asyncio.sleep(act.ms / 1000)
+                self._post(e.OperatorHandedBack(key=f"{key}-back", by=OPERATOR, summary=act.text))
+            case "end":
+                self._post(e.HangUpAsked(by="operator"))
 
     # --- waiting
 

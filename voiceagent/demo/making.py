@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,7 +16,7 @@ from calls import surroundings
 from calls.logkeys import events_key, meta_key
 from calls.logwire import Wire
 from calls.models import Agent, AgentNumber, AgentVersion, Booking, Call
-from calls.services import archive, carrier, erasure, recordings, remembering
+from calls.services import archive, carrier, erasure, meanings, recordings, remembering
 from memory import manager, people
 from memory.db import erasing, scoped
 from memory.keys import of_caller
@@ -44,6 +45,16 @@ def real_calls() -> int:
     return Call.objects.exclude(process=PROCESS).count()
 
 
+def demo_calls() -> int:
+    """How many calls of the demonstration there are."""
+    return Call.objects.filter(process=PROCESS).count()
+
+
+def job_of(one: Planned, jobs: int) -> int:
+    """Which of so many processes makes this call: all calls of one caller are of one, in order."""
+    return zlib.crc32(one.order.from_number.encode()) % jobs
+
+
 def make(
     planned: Sequence[Planned],
     now: datetime,
@@ -55,7 +66,7 @@ def make(
     ``tell`` is called with how many are done. Raises what the database, Redis and the file system raise: what is there
     then is whole, and the next attempt goes on behind it.
     """
-    versions = _agents(now)
+    versions = agents(now)
     there = set(Call.objects.filter(process=PROCESS).values_list("call_sid", flat=True))
     made = 0
     with _house(speak) as house, surroundings.redis_client() as client:
@@ -116,6 +127,7 @@ def _answered(one: Planned, versions: dict[str, list[AgentVersion]], house: Hous
         carrier_status_at=ended_at,
         carrier_duration_s=round((call.duration_ms or 0) / 1000),
     )
+    meanings.embed_call(order.call_sid)
     if call.caller_key:
         _remember(call, ended_at + _DISTILLED_AFTER)
 
@@ -190,7 +202,7 @@ def _forget(number: str) -> None:
 # --- the agents
 
 
-def _agents(now: datetime) -> dict[str, list[AgentVersion]]:
+def agents(now: datetime) -> dict[str, list[AgentVersion]]:
     """Each agent's versions in order, made where they are missing."""
     return {agent.key: _versions(agent.key, now) for agent in AGENTS}
 

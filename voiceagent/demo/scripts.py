@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from voiceagent.demo.caller import Act, Asked, EarGone, HangUp, Interrupt, Keys, Say, Sound, Wait
+from voiceagent.demo.caller import Act, Asked, EarGone, HangUp, Interrupt, Keys, Operator, Say, Sound, Wait
 from voiceagent.demo.vendors import Trouble
 
 
@@ -72,6 +72,27 @@ STRANGERS: tuple[Script, ...] = (
     Script("line lost", 3, (*_BOOK[:1], HangUp("closed"))),
     Script("no media", 1, (*_BOOK[:1], Wait(3000), HangUp("silent"))),
     Script("restart", 2, (*_BOOK, Asked("drain"), Wait(8000))),
+    Script("operator whispers", 2, (
+        *_BOOK[:1],
+        Operator("listen"),
+        Operator("whisper", "They are a regular: offer the table by the window."),
+        Say("{name}."),
+        *_THANKS,
+    )),
+    Script("operator says", 1.5, (
+        Say("What is on your menu?"),
+        Operator("say", "One moment please, today we also have fresh truffles.", mid=True),
+        Say("Oh, lovely."),
+        *_THANKS,
+    )),
+    Script("operator takes over", 2, (
+        Say("I want to complain about my last visit."),
+        Operator("take_over", "They complained about a cold soup; a dessert was offered on the house.", 14_000),
+        Say("A table for {party} on {day} at {time}, then."),
+        Say("{name}."),
+        *_THANKS,
+    )),
+    Script("operator ends", 1, (Say("You are all idiots."), Operator("listen"), Operator("end"), Wait(5000))),
     Script("many questions", 3, (
         Say("Hello, I have a couple of questions."),
         Say("When are you open?"),

@@ -36,7 +36,15 @@ function seek(at, { reveal = true } = {}) {
   show(player.at);
   follow(false);
   remember();
+  document.dispatchEvent(new CustomEvent("travel:go", { detail: { t: player.at / 1000 } }));
 }
+
+// Time travel went somewhere: so does everything else.
+document.addEventListener("travel:went", (event) => {
+  player.seek(event.detail.t * 1000);
+  timeline.reveal(player.at);
+  show(player.at);
+});
 
 function frame() {
   player.tick();

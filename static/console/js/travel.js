@@ -21,7 +21,7 @@ class Travel {
     panel.addEventListener("toggle", (event) => this.opened(event.target), true);
     panel.querySelector("[data-travel-replay]")?.addEventListener("submit", (event) => this.replay(event));
     // The page around may say which moment it is at, and is told where we went.
-    document.addEventListener("travel:go", (event) => this.go(event.detail, false));
+    document.addEventListener("travel:go", (event) => this.follow(event.detail));
   }
 
   /** Fill the panel once it is seen, unless the server has. */
@@ -36,9 +36,18 @@ class Travel {
     }).observe(this.panel);
   }
 
-  soon(where) {
+  soon(where, keep = true) {
     clearTimeout(this.waiting);
-    this.waiting = setTimeout(() => this.go(where, true), PAUSE_MS);
+    this.waiting = setTimeout(() => this.go(where, keep), PAUSE_MS);
+  }
+
+  /** The page went to another moment: so do we, if anybody has looked at us yet. */
+  follow(where) {
+    if (!this.place.querySelector("[data-at-ms]")) return;
+    const address = new URL(location.href);
+    address.searchParams.delete("step");
+    history.replaceState(history.state, "", address);
+    this.soon(where, false);
   }
 
   async go(where, keep) {

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from calls.replay.track import Dropped, Moment
     from calls.replay.why import Link, Waits, Why
 
+_SECONDS_FROM_MS, _MINUTES_FROM_MS = 10_000, 120_000
+
 Shown = Callable[[str], str]
 
 #: Cause → what it is, and what that means.
@@ -35,7 +37,7 @@ CAUSES: dict[str, tuple[str, str]] = {
     "recall": ("It looks up what is remembered.", "The model is asked as soon as the memory has answered, or its time is over."),
     "model_slow": ("The model is slow.", "It has been asked and has not said a word for long."),
     "model": ("It waits for the model's first word.", "The model has been asked a moment ago."),
-    "voice": ("It waits for the voice.", "The model has begun to answer; the first sound is still to come."),
+    "voice": ("It waits for the voice.", "The words are there; their first sound is still to come."),
     "caller_speaks": ("The caller is speaking.", "Nothing is answered before they have finished."),
     "end_of_turn": ("It waits until the caller has certainly finished.", "Words were heard, but the end of the turn is not sure yet."),
     "keys": ("The caller is pressing keys.", "They count as complete after # or a pause."),
@@ -120,7 +122,7 @@ _KINDS = {
     "prompt": "question whether the caller is there",
     "notice": "recorded sentence",
 }
-_STAGES = {"none": "not needed yet", "running": "running", "done": "done", "failed": "failed"}
+_STAGES = {"none": "at rest", "running": "running", "done": "done", "failed": "failed"}
 
 
 class Sentence(NamedTuple):
@@ -258,9 +260,9 @@ def _caller(moment: Moment, shown: Shown) -> Group:
     caller = moment.state.caller
     rows = []
     if caller.speaking:
-        rows.append(("Makes a sound", f"for {moment.now_ms - caller.voiced_at_ms:,} ms"))
+        rows.append(("Makes a sound", f"for {duration(moment.now_ms - caller.voiced_at_ms)}"))
     elif caller.voiced_until_ms >= 0:
-        rows.append(("Silent", f"for {moment.now_ms - caller.voiced_until_ms:,} ms"))
+        rows.append(("Silent", f"for {duration(moment.now_ms - caller.voiced_until_ms)}"))
     for label, text in (
         ("Words of the open turn", caller.text),
         ("Said over a notice, still to be answered", caller.kept),
@@ -314,7 +316,7 @@ def _timers(moment: Moment) -> Group:
         rows.append(
             (
                 _TIMERS.get(timer.name, timer.name).capitalize(),
-                f"in {in_ms:,} ms{_since(moment, f'timer:{timer.name}')}",
+                f"in {duration(in_ms)}{_since(moment, f'timer:{timer.name}')}",
             )
         )
     return Group("Times that run", tuple(rows))
@@ -330,6 +332,13 @@ def _known(state: Any) -> Group:
     if recalled:
         rows.append(("Recalled for this answer", f"{len(recalled)}, of which {in_prompt} reached the model"))
     return Group("What the model knows", tuple(rows))
+
+
+def duration(ms: int) -> str:
+    """Milliseconds below ten seconds, then seconds with one decimal, from two minutes on minutes and seconds."""
+    if ms < _SECONDS_FROM_MS:
+        return f"{ms:,} ms"
+    return f"{ms / 1000:.1f} s" if ms < _MINUTES_FROM_MS else f"{ms // 60_000} min {ms // 1000 % 60} s"
 
 
 def _since(moment: Moment, name: str) -> str:

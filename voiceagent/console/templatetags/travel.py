@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING
 
 from django import template
 
+from voiceagent.console.call import travel_words
+
 if TYPE_CHECKING:
     from calls.replay.track import Moment
 
 register = template.Library()
-
-_SECONDS_FROM_MS = 10_000
+register.filter("duration", travel_words.duration)
 
 
 @register.filter
@@ -19,12 +20,6 @@ def offset(ms: int) -> str:
     """``1:02.345``: minutes, seconds and milliseconds from the start of a call."""
     minutes, rest = divmod(ms, 60_000)
     return f"{minutes}:{rest // 1000:02d}.{rest % 1000:03d}"
-
-
-@register.filter
-def duration(ms: int) -> str:
-    """Milliseconds below ten seconds, then seconds with one decimal."""
-    return f"{ms:,} ms" if ms < _SECONDS_FROM_MS else f"{ms / 1000:,.1f} s"
 
 
 @register.filter

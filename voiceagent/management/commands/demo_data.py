@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import subprocess
+import sys
 import time
+from argparse import SUPPRESS
+from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -26,6 +32,11 @@ class Command(BaseCommand):
         parser.add_argument(
             "--beside-real-calls", action="store_true", help="make it in a database that has calls of real people too"
         )
+        parser.add_argument(
+            "--jobs", type=int, default=min(2, os.cpu_count() or 1), help="how many processes make it (2)"
+        )
+        parser.add_argument("--job", type=int, default=0, help=SUPPRESS)
+        parser.add_argument("--now", default="", help=SUPPRESS)
 
     def handle(self, *_args: Any, **options: Any) -> None:
         """Make or remove it, and say how it goes. Raises ``CommandError`` where real calls are."""
@@ -38,14 +49,41 @@ class Command(BaseCommand):
             raise CommandError(
                 f"This database has {real} calls that are no demonstration. --beside-real-calls makes it there all the same."
             )
+        logging.getLogger().setLevel(logging.WARNING)
         began = time.monotonic()
-        now = timezone.now()
+        now = datetime.fromisoformat(options["now"]) if options["now"] else timezone.now()
         wanted = plan(options["calls"], options["days"], now, options["seed"])
+        jobs, job = max(1, min(options["jobs"], 8)), options["job"]
+        mine = [one for one in wanted if making.job_of(one, jobs) == job]
+        making.agents(now)
+        others = [] if job else [self._other(options, number, jobs, now) for number in range(1, jobs)]
 
         def tell(done: int) -> None:
-            if done % 50 == 0:
-                self.stdout.write(f"{done} of {len(wanted)} calls, {time.monotonic() - began:.0f} s")
+            if done % 50 == 0 and not job:
+                self.stdout.write(f"{done} of {len(mine)} calls of this process, {time.monotonic() - began:.0f} s")
                 self.stdout.flush()
 
-        made = making.make(wanted, now, tell)
-        self.stdout.write(self.style.SUCCESS(f"Made {made} calls in {time.monotonic() - began:.0f} s."))
+        making.make(mine, now, tell)
+        if failed := [other for other in others if other.wait()]:
+            raise CommandError(
+                f"{len(failed)} of {jobs} processes failed; what is there is whole. Run it again to go on."
+            )
+        if not job:
+            self.stdout.write(
+                self.style.SUCCESS(
+                    f"The demonstration has {making.demo_calls()} calls; made in {time.monotonic() - began:.0f} s."
+                )
+            )
+
+    def _other(self, options: Any, job: int, jobs: int, now: datetime) -> subprocess.Popen[bytes]:
+        """Another process, which makes its share."""
+        command = [
+            sys.executable,
+            sys.argv[0],
+            "demo_data",
+            f"--job={job}",
+            f"--jobs={jobs}",
+            f"--now={now.isoformat()}",
+        ]
+        command += [f"--{name}={options[name]}" for name in ("calls", "days", "seed")]
+        return subprocess.Popen([*command, "--beside-real-calls"])
