@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from bench import calls, latency, load, parts, recall, speculation, watching
+from bench import calls, latency, listening, load, parts, recall, speculation, watching
 
 BENCHES = {
     "parts": parts.main,
     "watching": watching.main,
+    "listening": listening.main,
     "latency": latency.main,
     "speculation": speculation.main,
     "load": load.main,

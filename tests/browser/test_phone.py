@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from playwright.sync_api import expect
 
@@ -78,7 +79,8 @@ def test_a_conversation_by_microphone_and_an_interruption(line_console: Console,
     assert_clean(line_console)
 
 
-def test_a_script_speaks_and_the_keypad_is_heard(line_console: Console, line: Line) -> None:
+@pytest.mark.long
+def test_a_script_speaks_and_a_note_is_whispered(line_console: Console, line: Line) -> None:
     line.ears.utterances("Two people, please.")
     line.answers(("two people", Reply(text="Very well.")))
     page = opened(line_console)
@@ -89,6 +91,9 @@ def test_a_script_speaks_and_the_keypad_is_heard(line_console: Console, line: Li
 
     expect(page.locator("#transcript")).to_contain_text("Very well.", timeout=PATIENT_MS)
     page.get_by_role("button", name="5", exact=True).click()
+    page.get_by_label("A note for the next reply").fill("They like the terrace.")
+    page.get_by_role("button", name="Whisper", exact=True).click()
+    expect(page.locator("#whisper-said")).to_have_text("The assistant will have it for its next reply.")
     expect(page.get_by_role("heading", name="The call is over")).to_be_visible(timeout=PATIENT_MS)
     assert Call.objects.get().from_number.startswith("client:operator-")
     assert_clean(line_console)
@@ -99,4 +104,54 @@ def test_the_page_is_clean_and_accessible(console: Console, scheme: str) -> None
     page = console.open("/console/phone/", "operator", color_scheme=scheme)
     axe(page)
     assert_fits(page)
+    assert_clean(console)
+
+
+def test_its_parts_compute_what_the_server_computes(console: Console) -> None:
+    """µ-law as calls/codecs/mulaw.py has it; a network that delays and loses what it is told to; a queue with marks."""
+    page = console.open("/console/phone/", "operator")
+    mulaw_js = page.evaluate(
+        """async () => {
+          const { byteOf, decode } = await import("/static/console/js/audio/mulaw.js");
+          const bytes = Array.from({ length: 65536 }, (_, at) => byteOf(at - 32768));
+          return [bytes, [...decode(Uint8Array.from({ length: 256 }, (_, byte) => byte))]];
+        }"""
+    )
+    assert bytes(mulaw_js[0]) == mulaw.from_samples(np.arange(-32768, 32768).astype(np.int16))
+    assert mulaw_js[1] == [float(sample) for sample in mulaw.to_float(bytes(range(256)))]
+
+    arrivals, lost = page.evaluate(
+        """async () => {
+          const { Network } = await import("/static/console/js/phone/network.js");
+          const numbers = [0.9, 0, 0.05, 0.9, 0.5, 0.9, 0.9]; // loss, then jitter, of each frame that is not lost
+          const network = new Network({ delayMs: 40, jitterMs: 100, lossShare: 0.1 }, () => numbers.shift() ?? 0.9);
+          const seen = [];
+          for (let tick = 0; tick < 14; tick += 1) {
+            if (tick < 4) network.send(tick, tick);
+            for (const item of network.arrived(tick)) seen.push([item, tick]);
+          }
+          return [seen, network.lost];
+        }"""
+    )
+    assert lost == 1
+    assert arrivals == [[0, 2], [2, 7], [3, 10]]
+
+    heard = page.evaluate(
+        """async () => {
+          const { CarrierStream } = await import("/static/console/js/phone/carrier.js");
+          const sent = [];
+          const queue = Object.create(CarrierStream.prototype);
+          Object.assign(queue, { queue: [], waiting: 0, on: {}, echo: (name) => sent.push(name) });
+          const media = (bytes) => queue.take({ event: "media", media: { payload: btoa(String.fromCharCode(...new Uint8Array(bytes).fill(7))) } });
+          const mark = (name) => queue.take({ event: "mark", mark: { name } });
+          media(240); mark("a"); media(80); mark("b"); mark("c");
+          const played = [queue.play(), queue.play(), queue.play()].map((frame) => frame && [...frame].filter((byte) => byte === 7).length);
+          const first = [...sent];
+          media(160); mark("d");
+          queue.take({ event: "clear" });
+          mark("e");
+          return [played, first, sent, queue.play()];
+        }"""
+    )
+    assert heard == [[160, 160, None], ["a", "b", "c"], ["a", "b", "c", "d", "e"], None]
     assert_clean(console)
