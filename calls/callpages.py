@@ -12,7 +12,7 @@ from memory.callpages import CallPage
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-VIEW, LISTEN = "calls.view_call", "calls.listen_recording"
+VIEW, LISTEN = "console.view_console", "console.hear_recording"
 
 
 def find(call_sids: Collection[str], user: Any) -> Mapping[str, CallPage]:
@@ -23,8 +23,8 @@ def find(call_sids: Collection[str], user: Any) -> Mapping[str, CallPage]:
     found = Call.objects.filter(call_sid__in=call_sids).values_list("call_sid", "recording__pk")
     return {
         sid: CallPage(
-            reverse("timeline:call", args=[sid]),
-            reverse("timeline:audio", args=[sid]) if recording and may_listen else "",
+            reverse("console:call", args=[sid]),
+            reverse("console:call-audio", args=[sid]) if recording and may_listen else "",
         )
         for sid, recording in found
     }

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from datetime import timedelta
 
 from django.contrib.postgres.search import SearchQuery
-from django.db.models import Count, F, Q, QuerySet, TextField, Window
-from django.db.models.functions import Cast, Lag
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from calls.models import Agent, Booking, Call, CallEvent, Recording, Turn
 from calls.timeline_turns import SLOW_MS
 
-EVENTS_PER_PAGE = 200
 MOST_TURNS = 500
 _MOST_BESIDE = 10_000
 #: Types that come by the hundred and seldom tell an operator anything.
@@ -26,42 +23,10 @@ _NOTABLE = (
 )  # fmt: skip
 #: What tells when the caller spoke and what an answer waited for.
 _COURSE = ("TurnOpened", "SpeechStarted", "Say")
-#: Events by which a caller takes the floor.
-_CALLER = ("SpeechStarted", "TurnOpened", "WordsHeard", "EagerEnd", "TurnEnded", "DtmfPressed")
 
 _CALL_ID = re.compile(r"CA[0-9a-z]*", re.IGNORECASE)
 _KEY = re.compile(r"[0-9a-f]{8,64}")
 _NUMBER = re.compile(r"\+?[\d\s().-]*\d[\d\s().-]*\d[\d\s().-]*\d[\d\s().-]*")
-
-
-@dataclass(frozen=True, slots=True)
-class EventFilter:
-    """Which entries of a call's log to show; empty means all. ``after`` is the last sequence number seen."""
-
-    kind: str = ""
-    type: str = ""
-    turn: int | None = None
-    text: str = ""
-    after: int = 0
-    detail: bool = False
-
-    @property
-    def is_set(self) -> bool:
-        """Whether anything but the page is chosen."""
-        return bool(self.kind or self.type or self.text or self.turn is not None)
-
-    @property
-    def hides_detail(self) -> bool:
-        """Whether pieces of audio, marks, timers and drops are left out: unless they are asked for by any means."""
-        return not (self.detail or self.type or self.text or self.kind == CallEvent.Kind.BROKEN)
-
-
-@dataclass(frozen=True, slots=True)
-class EventPage:
-    """A page of entries; ``next_after`` is where the next one begins, ``None`` at the end."""
-
-    events: list[CallEvent]
-    next_after: int | None
 
 
 def call_by_sid(call_sid: str) -> Call | None:
@@ -84,47 +49,6 @@ def older_call(call: Call) -> Call | None:
 def turns_of(call: Call) -> list[Turn]:
     """The first 500 turns, without the search column."""
     return list(call.turns.order_by("number").defer("words")[:MOST_TURNS])
-
-
-def events_of(call: Call, chosen: EventFilter) -> EventPage:
-    """One page of a call's log, by sequence number."""
-    found = CallEvent.objects.filter(call=call, seq__gt=chosen.after).order_by("seq")
-    if chosen.kind:
-        found = found.filter(kind=chosen.kind)
-    if chosen.type:
-        found = found.filter(type=chosen.type)
-    if chosen.hides_detail:
-        found = found.exclude(type__in=DETAIL)
-    if chosen.turn is not None:
-        found = found.filter(turn=chosen.turn)
-    if chosen.text:
-        found = found.annotate(as_text=Cast("data", TextField())).filter(as_text__icontains=chosen.text)
-    rows = list(found[: EVENTS_PER_PAGE + 1])
-    more = len(rows) > EVENTS_PER_PAGE
-    rows = rows[:EVENTS_PER_PAGE]
-    return EventPage(rows, rows[-1].seq if more else None)
-
-
-def event_types(call: Call) -> list[tuple[str, int]]:
-    """The types in a call's log and how often each occurs."""
-    counted = CallEvent.objects.filter(call=call).values_list("type").annotate(count=Count("id")).order_by("type")
-    return [(str(name), int(count)) for name, count in counted]
-
-
-def mode_changes(call: Call) -> list[tuple[int, str]]:
-    """Every change of who has the floor, as (ms on the call's clock, mode)."""
-    told = CallEvent.objects.filter(call=call, kind=CallEvent.Kind.EVENT).exclude(mode="")
-    changed = told.annotate(before=Window(Lag("mode"), order_by="seq")).exclude(mode=F("before"))
-    return list(changed.order_by("seq").values_list("at_ms", "mode"))
-
-
-def stops(call: Call) -> list[int]:
-    """When the agent was stopped by the caller, not by the end of the call, in ms on the call's clock."""
-    caller = CallEvent.objects.filter(call=call, kind=CallEvent.Kind.EVENT, type__in=_CALLER)
-    cleared = CallEvent.objects.filter(
-        call=call, kind=CallEvent.Kind.COMMAND, type="Clear", step__in=caller.values("step")
-    )
-    return list(cleared.order_by("seq").values_list("at_ms", flat=True)[:MOST_TURNS])
 
 
 def beside_turns(call: Call) -> list[CallEvent]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from calls.core.state import END_REASONS
 from calls.models import CallEvent, Turn
 from calls.services.timeline import ANSWER
-from calls.timeline_format import clock, exact_clock, exact_time, milliseconds
+from calls.timeline_format import clock, milliseconds
 from calls.timeline_memory import Memories, memories
 from calls.timeline_turns import SLOW_MS, Course, Waits, course
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from calls.models import Call
 
 _SUMMARY_CHARS = 150
-_JSON_CHARS = 4000
 
 #: Ends that the core does not know: the call never reached it.
 _OUTER_REASONS = {
@@ -93,18 +92,6 @@ class Exchange:
         """When it began, for whichever of the two began; empty for a turn that came to nothing."""
         place = self.caller or self.agent
         return place.at if place else ""
-
-
-@dataclass(frozen=True, slots=True)
-class EventLine:
-    """A row of the log."""
-
-    event: CallEvent
-    at: str
-    time: str
-    summary: str
-    json: str
-    cut_chars: int
 
 
 def end_reason(call: Call) -> str:
@@ -248,19 +235,6 @@ def note_text(kind: str, data: dict[str, Any]) -> tuple[str, bool] | None:
 def _note(event: CallEvent) -> Note | None:
     found = note_text(event.type, event.data) if isinstance(event.data, dict) else None
     return Note(clock(event.at_ms), *found) if found else None
-
-
-def event_line(event: CallEvent) -> EventLine:
-    """A row of the log: its values in one line, and as JSON, of which a model's whole history is cut."""
-    text = as_json(event.data)
-    return EventLine(
-        event=event,
-        at=exact_clock(event.at_ms),
-        time=exact_time(event.at),
-        summary=summary(event),
-        json=text[:_JSON_CHARS],
-        cut_chars=max(0, len(text) - _JSON_CHARS),
-    )
 
 
 def as_json(value: Any) -> str:

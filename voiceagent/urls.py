@@ -22,5 +22,7 @@ urlpatterns = [
     path("logout/", login_views.logout, name="logout"),
     path("admin/login/", login_views.admin_login),  # before the admin's own, whose name it has
     path("admin/", admin.site.urls),
-    path("calls/", include("calls.timeline_urls")),
+    # Where calls were shown before there was a console.
+    path("calls/<str:call_sid>/", RedirectView.as_view(pattern_name="console:call", query_string=True)),
+    path("calls/<str:call_sid>/audio.wav", RedirectView.as_view(pattern_name="console:call-audio")),
 ]

@@ -86,5 +86,5 @@ class BookingAdmin(_BookingAdmin):
         """The call's timeline."""
         if not booking.call_sid:
             return "no call"
-        address = reverse("timeline:call", args=[booking.call_sid])
+        address = reverse("console:call", args=[booking.call_sid])
         return format_html('<a class="button" href="{}">Timeline</a>', address)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 else:
     _CallAdmin = admin.ModelAdmin
 
-_LISTEN = "calls.listen_recording"
+_LISTEN = "console.hear_recording"
 #: What a call's rows are spread over; whoever deletes a call must be allowed to delete all of it.
 _PARTS = ("call", "turn", "callevent", "recording")
 
@@ -233,7 +233,7 @@ class CallAdmin(ReadOnlyMixin, _CallAdmin):
     @admin.display(description="Open")
     def shown_timeline(self, call: Call) -> str:
         """The timeline, where the recording is played."""
-        address = reverse("timeline:call", args=[call.call_sid])
+        address = reverse("console:call", args=[call.call_sid])
         return format_html('<a class="button" href="{}">Timeline</a>', address)
 
     # --- the page

@@ -238,9 +238,6 @@ class Recording(models.Model):
     starts_at_ms = models.IntegerField(default=0, db_default=0)
     created_at = models.DateTimeField(db_default=Now())
 
-    class Meta:
-        permissions: ClassVar = [("listen_recording", "Can listen to recordings")]
-
     def __str__(self) -> str:
         return self.file
 

@@ -172,11 +172,11 @@ def test_sources_lead_to_the_call_and_its_second_for_whoever_may_go_there(
 ) -> None:
     call = Call.objects.create(call_sid=FIRST, from_number=MARIA, to_number="+15005550006", started_at=MONDAY)
     Recording.objects.create(call=call, file="x.wav", duration_ms=9000, size_bytes=1, sha256="0" * 64)
-    timeline, second = f'href="/calls/{FIRST}/"', f'href="/calls/{FIRST}/audio.wav#t=1.00"'
+    timeline, second = f'href="/console/calls/{FIRST}/"', f'href="/console/calls/{FIRST}/audio.wav#t=1.00"'
     for codes, leads_to in (
         ((), ()),
-        (("view_call",), (timeline,)),
-        (("view_call", "listen_recording"), (timeline, second)),
+        (("view_console",), (timeline,)),
+        (("view_console", "hear_recording"), (timeline, second)),
     ):
         cast.reader.user_permissions.add(*Permission.objects.filter(codename__in=codes))
         client.force_login(cast.reader)

@@ -127,9 +127,9 @@ def cast(db: None) -> Cast:
         name: User.objects.create_user(name, is_staff=name != "mallory") for name in Cast.__slots__ if name != "root"
     }
     for name, codes in {
-        "alice": ["view_call", "listen_recording", "view_agent"],
-        "bob": ["view_call"],
-        "mallory": ["view_call", "listen_recording"],
+        "alice": ["view_call", "view_console", "hear_recording", "view_agent"],
+        "bob": ["view_call", "view_console"],
+        "mallory": ["view_call"],
     }.items():
         people[name].user_permissions.set(Permission.objects.filter(codename__in=codes))
     return Cast(root=User.objects.create_superuser("root"), **people)

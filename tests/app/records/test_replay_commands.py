@@ -188,7 +188,7 @@ def test_an_exported_call_is_imported_as_it_was(
     assert (recordings / f"{SID}.wav").read_bytes() == wav
     assert run("replay", SID)[0] == 0
     client.force_login(cast.alice)
-    page = client.get(reverse("timeline:call", args=[SID])).content.decode()
+    page = client.get(reverse("console:call", args=[SID])).content.decode()
     assert "Gladly! We are open" in page
     run("call_export", SID, "--out", again, "--with-audio")
     assert again.read_bytes() == file.read_bytes()

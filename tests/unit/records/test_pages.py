@@ -10,8 +10,7 @@ import pytest
 from calls.models import CallEvent, Turn
 from calls.timeline_format import clock, exact_clock, exact_time, length, milliseconds, moment
 from calls.timeline_memory import memories
-from calls.timeline_page import end_reason, event_line, exchanges
-from calls.timeline_ribbon import ribbon
+from calls.timeline_page import end_reason, exchanges
 from calls.timeline_turns import SLOW_MS, Waits, course
 
 NOON = datetime(2026, 11, 23, 12, 0, 7, 45_000, tzinfo=UTC)
@@ -165,21 +164,6 @@ def test_only_the_callers_turns_are_numbered() -> None:
     shown = [exchange.title for exchange in exchanges(rows, [])]
 
     assert shown == ["Greeting", "Turn 1", "Silence prompt", "Turn 2", "Notice"]
-
-
-def test_a_long_entry_is_cut_and_says_by_how_much() -> None:
-    line = event_line(entry("AskModel", 1, messages=["x" * 5_000]))
-
-    assert len(line.json) == 4_000
-    assert line.cut_chars > 1_000
-    assert event_line(entry("Say", 1, text="x")).cut_chars == 0
-
-
-def test_the_ribbon_fills_the_call() -> None:
-    parts = ribbon([(0, "THINKING"), (500, "SPEAKING"), (500, "LISTENING")], 2_000)
-
-    assert [(part.x, part.width, part.mode) for part in parts] == [(0, 250, "thinking"), (250, 750, "listening")]
-    assert ribbon([(0, "THINKING")], 0) == []
 
 
 def test_every_end_has_a_sentence() -> None:

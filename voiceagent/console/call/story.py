@@ -458,7 +458,7 @@ class Story:
         return caller, sum(end - start for start, end in self._agent())
 
     def _agent(self) -> list[tuple[int, int]]:
-        ends = [at_ms for at_ms, _ in self.states[1:]] + [self.at_ms]
+        ends = [at_ms for at_ms, _ in self.states[1:]] + [self.at_ms] * bool(self.states)
         return [(at, end) for (at, state), end in zip(self.states, ends, strict=True) if state == "SPEAKING"]
 
 

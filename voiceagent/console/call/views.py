@@ -354,8 +354,8 @@ def _everything(request: HttpRequest, of: page.Told, *, plain: bool) -> dict[str
             "is_test": found.is_test,
             "violations": found.violations,
         },
-        "turns": [exports.turn(card) for card in of.cards(plain=plain)],
         **drawing.drawn(of.story, [], of.duration_ms, plain=plain),
+        "turns": [exports.turn(card) for card in of.cards(plain=plain)],
         "notes": [{"by": str(note.author or ""), "at": note.at, "at_ms": note.at_ms, "text": note.text} for note in CallNote.objects.filter(call=found)],
         "flag": next((flag.reason for flag in CallFlag.objects.filter(call=found)), None),
     }  # fmt: skip
