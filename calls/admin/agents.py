@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib import admin
 from django.core.exceptions import PermissionDenied
-from django.db import transaction
 from django.db.models import Count, Prefetch
 from django.urls import path, reverse
 from django.utils.html import format_html, format_html_join
@@ -15,10 +14,9 @@ from calls import timeline_page
 from calls.admin import phrases, versions
 from calls.admin.readonly import ReadOnlyMixin, link
 from calls.forms import PHRASE_PREFIX, AgentForm, AgentNumberForm, policy_fieldsets
-from calls.models import Agent, AgentNumber, AgentVersion, Call, PhraseRecording
+from calls.models import Agent, AgentNumber, AgentVersion, Call
 from calls.phrase_fields import KEYS
-from calls.services.phrases import shown as shown_phrases
-from calls.tasks import send_render_phrases
+from calls.services import editing
 from calls.timeline_format import moment
 
 if TYPE_CHECKING:
@@ -97,19 +95,8 @@ class AgentAdmin(_AgentAdmin):
 
     def save_model(self, request: HttpRequest, obj: Agent, form: ModelForm[Agent], change: bool) -> None:
         """Remember who made the version, and say which one calls get from now on."""
-        before = _newest(obj) if change else None
-        obj.edited_by = request.user
-        super().save_model(request, obj, form, change)
-        newest = _newest(obj)
-        if waiting := [shown for shown in shown_phrases(obj).values() if shown.state == PhraseRecording.State.WAITING]:
-            transaction.on_commit(send_render_phrases)
-            self.message_user(request, _waiting_text(len(waiting)))
-        text = (
-            f"Nothing that a call is made of has changed: calls run with version {newest}, as before."
-            if newest == before
-            else f"This is version {newest}: the next call runs with it, calls in progress keep theirs."
-        )
-        self.message_user(request, text)
+        for sentence in editing.save(obj, request.user):
+            self.message_user(request, sentence)
 
     def get_form(self, request: HttpRequest, obj: Agent | None = None, change: bool = False, **kwargs: Any) -> Any:
         """The form, with how far each phrase is below its control."""
@@ -245,15 +232,3 @@ class AgentVersionAdmin(ReadOnlyMixin, _VersionAdmin):
         """The snapshot as JSON, folded."""
         text = timeline_page.as_json(version.profile)
         return format_html("<details><summary>JSON</summary><pre>{}</pre></details>", text)
-
-
-def _waiting_text(count: int) -> str:
-    what = "One sentence is" if count == 1 else f"{count} sentences are"
-    return (
-        f"{what} being recorded in the agent’s voice: that makes a version of its own, as soon as callers can hear it."
-    )
-
-
-def _newest(agent: Agent) -> int | None:
-    """The number of an agent's newest version."""
-    return agent.versions.order_by("-number").values_list("number", flat=True).first()

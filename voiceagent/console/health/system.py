@@ -6,6 +6,7 @@ Everything is asked when somebody looks, in time or not at all; an answer that d
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from dataclasses import dataclass, field
 from functools import cache
@@ -152,7 +153,7 @@ def installation() -> dict[str, Any]:
         migrations, server = None, "no data"
     return {
         "profile": settings.ENVIRONMENT,
-        "settings": settings.SETTINGS_MODULE.rpartition(".")[2],
+        "settings": os.environ.get("DJANGO_SETTINGS_MODULE", "").rpartition(".")[2],
         "versions": [
             ("Django", django.get_version()),
             *((name, version(name)) for name in ("channels", "celery", "openai", "cartesia", "pgvector")),
