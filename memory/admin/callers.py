@@ -61,7 +61,6 @@ class CallerAdmin(shown.ReadOnlyMixin, _CallerAdmin):
             for name, address, view in (
                 ("change", "change/", pages.caller),
                 ("conversation", "conversation/<uuid:conversation_id>/", pages.conversation),
-                ("probe", "probe/", pages.probe),
                 ("enter", "enter/", changes.enter),
                 ("correct", "fact/<uuid:fact_id>/correct/", changes.correct),
                 ("retract", "fact/<uuid:fact_id>/retract/", changes.retract),

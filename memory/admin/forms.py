@@ -20,18 +20,7 @@ if TYPE_CHECKING:
 
 #: What cannot be entered: it is what was said, or made of it.
 _MADE = (Kind.UTTERANCE, Kind.SUMMARY)
-_MOST_PROBE_CHARS = 2_000
 _MOST_DAYS = 3_650
-
-
-class ProbeForm(forms.Form):
-    """What the caller might say."""
-
-    text = forms.CharField(
-        label="The caller says",
-        max_length=_MOST_PROBE_CHARS,
-        widget=forms.TextInput(attrs={"class": "vLargeTextField", "placeholder": "Can I have my usual table?"}),
-    )
 
 
 class EnterForm(forms.Form):

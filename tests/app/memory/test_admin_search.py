@@ -1,4 +1,4 @@
-"""Searches across callers in the admin, and the probe of what a call would recall."""
+"""Searches across callers in the admin."""
 
 from __future__ import annotations
 
@@ -16,8 +16,6 @@ from tests.app.memory.operators import (
     Cast,
     accesses,
     html,
-    posted,
-    url,
 )
 from tests.app.memory.people import JOHN, MARIA, MONDAY, john
 from tests.app.memory.talks import talk
@@ -83,25 +81,3 @@ def test_search_by_openais_meaning_where_it_is_configured(
     failed = html(client, f"{FACTS}?q=Maria&by=openai")
     assert "This could not be searched: text-embedding-3-small cannot be reached." in failed
     assert accesses()[-1] == ("operator:root", "search facts", "failed")
-
-
-def test_a_probe_shows_what_a_call_would_recall_and_the_cut(known: Person, cast: Cast, client: Client) -> None:
-    embed_caller(known)
-    client.force_login(cast.reader)
-
-    answer = posted(client, url(known, "probe"), text="What is my customer number?")
-
-    page = answer.content.decode()
-    recalled = answer.context["recalled"]
-    assert recalled[0].hit.in_prompt
-    assert "4711" in recalled[0].hit.row.text
-    assert [one.hit.score for one in recalled] == sorted((one.hit.score for one in recalled), reverse=True)
-    assert "of 300" in page
-    assert "0.22" in page
-    for one in recalled:
-        assert one.hit.in_prompt != bool(one.hit.why_not)
-        assert one.below == (one.hit.score < 0.22)
-    assert (page.count('class="cut"') == 1) is any(one.below for one in recalled)
-    assert accesses()[-1] == ("operator:reader", "probe recall", "done")
-    empty = posted(client, url(known, "probe"), text=" ")
-    assert "This field is required." in empty.content.decode()
