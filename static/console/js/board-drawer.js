@@ -35,7 +35,6 @@ export function drawer({ live, now, closed }) {
     id = next.id;
     clear();
     place.hidden = false;
-    listening(id);
     parts.page.href = `/console/calls/${encodeURIComponent(id)}/`;
     show(next);
     follow();
@@ -46,16 +45,6 @@ export function drawer({ live, now, closed }) {
   /** Ask for this call's words; also after the socket has come back. */
   function follow() {
     if (id) live.send({ type: "open", call_sid: id });
-  }
-
-  /** Fresh markup for each call: what is taken away stops. */
-  function listening(callSid) {
-    const box = document.getElementById("listen-place");
-    if (!box) return;
-    box.replaceChildren();
-    if (!callSid) return;
-    box.append(document.getElementById("listen-template").content.cloneNode(true));
-    box.querySelector("[data-listen]").dataset.listen = callSid;
   }
 
   function clear() {
@@ -73,7 +62,6 @@ export function drawer({ live, now, closed }) {
     id = "";
     row = null;
     place.hidden = true;
-    listening("");
     live.send({ type: "close" });
     place.dispatchEvent(new CustomEvent("console:call", { bubbles: true, detail: { callSid: "" } }));
     closed(was);
@@ -172,7 +160,7 @@ export function drawer({ live, now, closed }) {
   /** The stages on one scale; what is not over yet ends now. */
   function draw() {
     if (!turn || !row) return;
-    document.getElementById("turn-number").textContent = `turn ${turn.number}`;
+    document.getElementById("turn-number").textContent = String(turn.number);
     const at = (row.ended || now()) - row.zero;
     const until = (stage) => (stage.until < 0 ? Math.max(at, stage.from) : stage.until);
     const answering = turn.stages.filter((stage) => !stage.name.startsWith("heard"));

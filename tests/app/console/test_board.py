@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
+from django.utils import timezone
 
 from calls.livefeed import Shot
 from calls.liverow import Identity, LiveRow
+from calls.models import Call
 from tests.app.records.conversation import booked_table
+from voiceagent.console.board import reading
 from voiceagent.console.board.board import UNHEARD_MS, Board
 from voiceagent.console.board.rows import ORDERS, ordered, shown
 from voiceagent.console.board.strip import FEWEST, strip
+from voiceagent.console.redaction import redacted_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from django.test import Client
 
+SIDS = "CA{:032x}"
 NOW_MS = 1_795_000_030_000
 
 
@@ -155,6 +161,54 @@ def test_a_call_that_moved_its_process_is_no_longer_lost() -> None:
     board.see([shot(facts("CA1"), process="b:2")], NOW_MS)
     (row,) = board.whole()["rows"]
     assert row["state"] != "FAILED"
+
+
+def test_what_was_said_is_hidden_from_who_may_not_read_it() -> None:
+    board = Board(linger_ms=5_000)
+    said = "My card is 4242 4242 4242 4242, thank you."
+    board.see([shot(facts("CA1", words=said))], NOW_MS)
+    assert board.whole()["rows"][0]["words"] == said
+    board.read_by(redacted_text)
+    hidden = board.changes()["rows"]["CA1"]["words"]
+    assert "4242" not in hidden and hidden.endswith("thank you.") and len(hidden) == len(said)
+
+
+def call(number: int, key: str, ago: timedelta, **fields: Any) -> Call:
+    return Call.objects.create(
+        call_sid=SIDS.format(number), caller_key=key, status="ended", end_reason="caller_hung_up",
+        started_at=timezone.now() - ago, ended_at=timezone.now() - ago, duration_ms=192_000, **fields,
+    )  # fmt: skip
+
+
+@pytest.mark.django_db
+def test_it_is_known_which_of_their_calls_it_is_and_what_today_was_like() -> None:
+    for number in range(3):
+        call(number, "ana", timedelta(minutes=3 - number))
+    call(3, "", timedelta(minutes=1))
+    call(4, "bo", timedelta(0), is_test=True)
+    assert reading._nth_calls([SIDS.format(number) for number in (0, 2, 3, 9)]) == {
+        SIDS.format(0): 1,
+        SIDS.format(2): 3,
+        SIDS.format(3): None,
+    }
+    today = reading.today()
+    assert today.last is not None and today.last.call_sid in (SIDS.format(2), SIDS.format(3))
+    midnight = timezone.localtime().replace(hour=0, minute=0, second=0, microsecond=0)
+    since_midnight = Call.objects.filter(started_at__gte=midnight, is_test=False).count()
+    assert today.count == since_midnight == sum(hour["count"] for hour in today.hours)
+    assert len(today.hours) == 24 and max(hour["height"] for hour in today.hours) <= 98
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_empty_board_says_when_the_last_call_ended(
+    redis_url: str, as_role: Callable[[str], Client], settings: Any
+) -> None:
+    settings.REDIS_URL = redis_url
+    call(0, "ana", timedelta(0))
+    page = as_role("operator").get("/console/").text
+    assert "No calls right now. The last one ended at" in page and "after 3:12" in page
+    assert "Make a test call" in page
+    assert "Make a test call" not in as_role("viewer").get("/console/live/empty/").text
 
 
 @pytest.mark.django_db(transaction=True)
