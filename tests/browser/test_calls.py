@@ -58,6 +58,7 @@ def test_bar_facets_histogram_and_address_are_one(console: Console) -> None:
 
     page.get_by_role("link", name="Clear").click()
     bars = page.locator("#histogram .bar")
+    expect(page.locator("#histogram .legend")).to_contain_text("completed")
     picture = page.locator("#histogram svg").bounding_box()
     assert picture is not None
     started = NOON.isoformat()
@@ -129,7 +130,8 @@ def test_hostile_words_are_shown_and_the_page_is_accessible(console: Console, sc
     call("CAh", said=f"lobster {HOSTILE} " + "x" * 10_000, software_version="<b>1</b>", language="<i>")
     page = console.open(f"{LIST}?q=lobster", "engineer", color_scheme=scheme)
     expect(page.locator("q", has_text="<script>alert(1)</script>")).to_be_visible()
-    expect(page.locator("#results script, #results b, #results i")).to_have_count(0)
+    expect(page.locator("[data-facet=version]", has_text="<b>1</b>")).to_be_visible()
+    expect(page.locator("#results script, #results b, #results i, .facets b, .facets i")).to_have_count(0)
     axe(page)
     page.get_by_text("What can be asked").click()
     axe(page)

@@ -1,11 +1,8 @@
-// The list of calls: a range dragged on the histogram, rows by keyboard.
+// The list of calls: what is counted beside it, a range dragged on the histogram, rows by keyboard.
 const form = document.getElementById("query-form");
 const box = document.getElementById("query");
 
 // --- the histogram: dragging over bars asks for their time
-
-const figure = document.getElementById("histogram");
-const chosen = document.getElementById("histogram-chosen");
 
 function minute(moment) {
   // As the language writes it, in the reader's own zone of the server: the offset is cut off, the clock stays.
@@ -18,7 +15,8 @@ function ask(start, end) {
   form.requestSubmit();
 }
 
-if (figure) {
+function draw(figure) {
+  const chosen = figure.querySelector(".chosen");
   const picture = figure.querySelector("svg");
   const bars = [...figure.querySelectorAll(".bar")];
   const width = picture.viewBox.baseVal.width;
@@ -73,6 +71,25 @@ if (figure) {
       mark();
     }
   });
+}
+
+// --- what is counted over all calls that fit comes after the list, which is there at once
+
+for (const place of document.querySelectorAll("[data-beside]")) {
+  fetch(place.dataset.beside, { headers: { Accept: "text/html" } })
+    .then((answer) => (answer.ok ? answer.text() : Promise.reject(new Error(String(answer.status)))))
+    .then((html) => {
+      place.innerHTML = html; // our own template, which has escaped what calls brought along
+      place.dispatchEvent(new CustomEvent("console:added", { bubbles: true }));
+      const figure = place.querySelector("#histogram");
+      if (figure) draw(figure);
+    })
+    .catch(() => {
+      const failed = document.createElement("p");
+      failed.className = "failed";
+      failed.textContent = "Counting failed. The list is complete; reload to count again.";
+      place.replaceChildren(failed);
+    });
 }
 
 // --- rows: j and k or arrows, Enter opens, x chooses

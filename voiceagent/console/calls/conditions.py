@@ -134,7 +134,7 @@ def _times(part: Part, now: datetime) -> tuple[datetime | None, datetime | None]
         return low.start if low else None, _end(part.high, high) if high else None
     found = _span(part.low, now)
     edges: dict[Op, tuple[datetime | None, datetime | None]] = {
-        Op.IS: (found.start, found.end),
+        Op.IS: (found.start, None if is_ago(part.low) else found.end),
         Op.MORE: (_end(part.low, found), None),
         Op.MORE_OR_SAME: (found.start, None),
         Op.LESS: (None, found.start),

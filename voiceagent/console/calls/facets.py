@@ -1,7 +1,7 @@
 """The facet column: for each value of a field how many calls fit, and what the query becomes by a click on it.
 
-Facets that the query does not ask about are counted together, by one pass over the calls grouped by all their columns at
-once; one that it asks about is counted as if it did not, so that its other values can be added.
+Facets that the query does not ask about are counted together, by two passes over the calls, each grouped by several columns
+at once; one that it asks about is counted as if it did not, so that its other values can be added.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from django.db.models import Case, Count, F, IntegerField, Q, Value, When
+from django.db.models import BooleanField, Case, Count, F, IntegerField, Q, Value, When
 from django.db.models.expressions import Combinable
 
 from voiceagent.console.calls.conditions import bounds, calls_of
-from voiceagent.console.calls.language import FALLBACKS, FIELDS, OUTCOMES, WHO
+from voiceagent.console.calls.language import FALLBACKS, OUTCOMES, WHO
 from voiceagent.console.calls.parsing import Query, has_value, parse, toggled
 from voiceagent.console.models import CallFlag
 
@@ -93,7 +93,15 @@ _WHO = Case(
     default=None,
     output_field=IntegerField(),
 )
+#: Of a day: which words for a time fit what began then. Later ones are within earlier ones' spans.
+_DATES = {"today": "today", "yesterday": "yesterday", "7d": "last 7 days", "30d": "last 30 days"}
+_FITTING = (("today", "7d", "30d"), ("yesterday", "7d", "30d"), ("7d", "30d"), ("30d",))
+_FLAGGED = Case(
+    When(pk__in=CallFlag.objects.values("call"), then=Value(True)), default=Value(False), output_field=BooleanField()
+)
 _SOURCES: dict[str, _Source] = {
+    "date": _Source("Date", "started_at", lambda place: () if place is None else _FITTING[place], _DATES, ordered=True),
+    "flagged": _Source("Flagged for review", _FLAGGED, _yes_no),
     "outcome": _Source("Outcome", "outcome", _one, OUTCOMES, ordered=True),
     "response": _Source(
         "Response, p95", _BAND, lambda band: [] if band is None else [list(_BANDS)[band]], _BANDS, ordered=True
@@ -106,63 +114,65 @@ _SOURCES: dict[str, _Source] = {
     "recording": _Source("Recording", "has_recording", _yes_no),
     "version": _Source("Software", "software_version", _one),
 }
-_DATES = {"today": "today", "yesterday": "yesterday", "7d": "last 7 days", "30d": "last 30 days"}
 #: The order in which they stand.
 ORDER = ("date", "outcome", "response", "error", "fallback", "lang", "who", "flagged", "operator", "version", "recording")  # fmt: skip
+#: What is counted in one pass: few values each, so that their combinations stay few.
+_TOGETHER = (
+    ("date", "outcome", "response", "who"),
+    ("error", "fallback", "lang", "flagged", "operator", "version", "recording"),
+)
 
 
 def facets(query: Query, now: datetime, found: Callable[[Query], QuerySet[Call]] | None = None) -> list[Facet]:
     """All facets with their counts. ``found``: the calls of a query, where words are not what they are found by."""
     calls = found or (lambda asked: calls_of(asked, now))
     counted: dict[str, Counter[str]] = {}
-    together = [name for name in _SOURCES if not query.asks(name)]
-    counted |= _count(calls(query), together)
-    for name in _SOURCES.keys() - set(together):
-        counted |= _count(calls(query.without_field(name)), [name])
-    counted["date"] = _dates(calls(query.without_field("date")), now)
-    counted["flagged"] = _flagged(calls(query.without_field("flagged")))
+    for names in _TOGETHER:
+        counted |= _count(calls(query), [name for name in names if not query.asks(name)], now)
+    for name in filter(query.asks, ORDER):
+        counted |= _count(calls(query.without_field(name)), [name], now)
     return [_facet(name, counted[name], query) for name in ORDER]
 
 
-def _count(calls: QuerySet[Call], names: list[str]) -> dict[str, Counter[str]]:
+def _count(calls: QuerySet[Call], names: list[str], now: datetime) -> dict[str, Counter[str]]:
     """How many calls have each value of these facets: one pass, grouped by all of them."""
-    columns = {f"_{name}": _SOURCES[name].of for name in names}
-    grouped = calls.order_by().values(**{alias: F(of) if isinstance(of, str) else of for alias, of in columns.items()})
     counted: dict[str, Counter[str]] = {name: Counter() for name in names}
     if not names:
         return counted
-    for row in grouped.annotate(_calls=Count("pk")).values_list(*columns, "_calls"):
+    columns = {f"_{name}": _grouped(name, now) for name in names}
+    grouped = calls.order_by().values(**columns).annotate(_calls=Count("pk"))
+    for row in grouped.values_list(*columns, "_calls"):
         for name, value in zip(names, row, strict=False):
             for word in _SOURCES[name].values(value):
                 counted[name][word] += row[-1]
     return counted
 
 
-def _dates(calls: QuerySet[Call], now: datetime) -> Counter[str]:
-    spans = {word: bounds(parse(f"date:{word}"), now) for word in _DATES}
-    counts = {
-        f"_{word}": Count("pk", filter=Q(started_at__gte=start, started_at__lt=end))
-        for word, (start, end) in spans.items()
-    }
-    longest = min(start for start, _end in spans.values() if start)
-    found = calls.filter(started_at__gte=longest).order_by().aggregate(**counts)
-    return Counter({word: found[f"_{word}"] for word in _DATES})
+def _grouped(name: str, now: datetime) -> Combinable:
+    """What a facet is grouped by; times by the narrowest word that fits them now."""
+    of = _SOURCES[name].of
+    if name != "date":
+        return F(of) if isinstance(of, str) else of
+    spans = [bounds(parse(f"date:{word}"), now) for word in _DATES]
+    return Case(
+        *(When(_within(start, end), then=Value(place)) for place, (start, end) in enumerate(spans)),
+        default=None,
+        output_field=IntegerField(),
+    )
 
 
-def _flagged(calls: QuerySet[Call]) -> Counter[str]:
-    """Flags are few: who has one is counted, and no more."""
-    return Counter(yes=calls.filter(pk__in=CallFlag.objects.values("call")).count())
+def _within(start: datetime | None, end: datetime | None) -> Q:
+    since = Q(started_at__gte=start) if start else Q()
+    return since & Q(started_at__lt=end) if end else since
 
 
 def _facet(name: str, counts: Counter[str], query: Query) -> Facet:
-    source = _SOURCES.get(name)
-    labels: Mapping[str, str] = _DATES if name == "date" else source.labels if source else {}
-    if name == "date" or (source and source.ordered):
-        values = [value for value in labels if counts[value] or has_value(query, name, _typed(value))]
+    source = _SOURCES[name]
+    if source.ordered:
+        values = [value for value in source.labels if counts[value] or has_value(query, name, _typed(value))]
     else:
-        values = [value for value, count in counts.most_common(MOST_VALUES) if count or has_value(query, name, value)]
-    title = source.title if source else FIELDS[name].title.capitalize()
-    return Facet(name, title if name != "date" else "Date", tuple(_choice(name, v, labels, counts, query) for v in values))  # fmt: skip
+        values = [value for value, count in counts.most_common(MOST_VALUES) if count]
+    return Facet(name, source.title, tuple(_choice(name, value, source.labels, counts, query) for value in values))
 
 
 def _choice(name: str, value: str, labels: Mapping[str, str], counts: Counter[str], query: Query) -> Choice:

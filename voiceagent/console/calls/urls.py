@@ -8,6 +8,8 @@ from voiceagent.console.calls import views
 
 urlpatterns = [
     path("calls/", views.calls, name="calls"),
+    path("calls/beside/facets", views.beside, {"part": "facets"}, name="calls-facets"),
+    path("calls/beside/histogram", views.beside, {"part": "histogram"}, name="calls-histogram"),
     path("calls/export", views.export, name="calls-export"),
     path("calls/exports/", views.export_list, name="calls-exports"),
     path("calls/exports/<uuid:job_id>", views.export_file, name="calls-export-file"),

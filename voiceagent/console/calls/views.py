@@ -128,20 +128,33 @@ def _results(asked: _Asked) -> dict[str, Any]:
     if by_meaning and "see_unredacted" not in asked.may:
         return {"failure": "Search by meaning is for who may see transcripts without redaction. Search by words."}
     near = meaning.nearest(query, now) if by_meaning and view.show != "memories" else None
-    found = _found(query, now, near)
     shown = _SHOW[view.show](asked, near)
-    drawn = None if view.after else histogram(query, found(query), now)
-    columns = [] if view.after else facets(query, now, found)
     context = shown | {
-        "facets": [(facet, [(one, view.asking(one.query)) for one in facet.choices]) for facet in columns],
-        "histogram": drawn,
-        "drawing": (WIDTH, HEIGHT),
+        "beside": "" if view.after else view.address,
         "next": view.but(after=shown["after"]).address if shown.get("after") else "",
         "first": view.but(after="").address if view.after else "",
     }
     if not context["rows"] and not view.after:
         context["blamed"] = list(_blame(asked))
     return context
+
+
+@require_GET
+@needs("console.view_console")
+def beside(request: HttpRequest, part: str) -> HttpResponse:
+    """What stands beside the list, counted over all calls that fit: its facets or its histogram, as a fragment."""
+    asked = _asked(request, request.GET)
+    view, query, now = asked.view, asked.query, asked.now
+    by_meaning = view.by == "meaning" and bool(query.words)
+    if query.problems or (by_meaning and "see_unredacted" not in asked.may):
+        raise BadRequest("the query is not understood")
+    found = _found(query, now, meaning.nearest(query, now) if by_meaning else None)
+    if part == "histogram":
+        context: dict[str, Any] = {"histogram": histogram(query, found(query), now), "drawing": (WIDTH, HEIGHT)}
+    else:
+        counted = facets(query, now, found)
+        context = {"facets": [(facet, [(one, view.asking(one.query)) for one in facet.choices]) for facet in counted]}
+    return render(request, f"console/calls/{part}.html", context)
 
 
 def _found(query: Query, now: datetime, near: list[Near] | None) -> Any:
