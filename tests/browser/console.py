@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from channels.layers import channel_layers
 from django.conf import settings
 from django.db import connections
 from django.test import Client
@@ -61,6 +62,7 @@ class Loop:
         self.run(_end_threads())
         self.loop.call_soon_threadsafe(self.loop.stop)
         self._thread.join(10)
+        channel_layers.backends.clear()  # the layer's lock may still be held by what ended with this loop
         close_connections()
 
 

@@ -5,7 +5,7 @@ import { readBatch } from "./audio/batch.js";
 import { decode, RATE_HZ } from "./audio/mulaw.js";
 import { announce } from "./say.js";
 
-const BUFFER_MS = 200;
+const BUFFER = { bufferMs: 200, mostMs: 330 };
 const SIDES = 2;
 let here = null; // {box, context, player, socket}
 
@@ -50,7 +50,7 @@ async function listen(box) {
     mine.context.close();
     return;
   }
-  mine.player = player(mine.context, SIDES, BUFFER_MS, (told) => levels(mine, told));
+  mine.player = player(mine.context, SIDES, BUFFER, (told) => levels(mine, told));
   for (const slider of box.querySelectorAll("[data-volume]")) mine.player.volume(Number(slider.dataset.volume), Number(slider.value));
   const address = new URL(`/console/listen/${encodeURIComponent(box.dataset.listen)}`, location.href.replace(/^http/, "ws"));
   mine.socket = new WebSocket(address);

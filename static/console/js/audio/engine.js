@@ -25,13 +25,16 @@ export function framer(context, onFrame) {
   return node;
 }
 
-/** Plays `sides` of a call; each has a volume. `write(side, at, samples)`; `onLevels({levels, behind, late, jumps})`. */
-export function player(context, sides, bufferMs, onLevels) {
+/**
+ * Plays `sides` of a call, `bufferMs` behind the newest and at most `mostMs`; each has a volume. `write(side, at, samples)`;
+ * `onLevels({levels, behind, late, jumps})`.
+ */
+export function player(context, sides, { bufferMs, mostMs }, onLevels) {
   const node = new AudioWorkletNode(context, "player", {
     numberOfInputs: 0,
     numberOfOutputs: sides,
     outputChannelCount: new Array(sides).fill(1),
-    processorOptions: { sides, buffer: (bufferMs * RATE_HZ) / 1000 },
+    processorOptions: { sides, buffer: (bufferMs * RATE_HZ) / 1000, most: (mostMs * RATE_HZ) / 1000 },
   });
   node.port.onmessage = ({ data }) => onLevels?.(data);
   const volumes = Array.from({ length: sides }, (_, side) => {

@@ -4,12 +4,13 @@
 const SECONDS = 4;
 
 class Player extends AudioWorkletProcessor {
-  constructor({ processorOptions: { sides, buffer } }) {
+  constructor({ processorOptions: { sides, buffer, most } }) {
     super();
     this.length = SECONDS * sampleRate;
     this.rings = Array.from({ length: sides }, () => new Float32Array(this.length));
     this.levels = new Array(sides).fill(0);
     this.buffer = buffer;
+    this.most = most;
     this.head = null; // the sample that is played next
     this.newest = 0;
     this.late = 0;
@@ -23,7 +24,7 @@ class Player extends AudioWorkletProcessor {
     const end = at + samples.length;
     this.newest = Math.max(this.newest, end);
     const behind = this.head === null ? -1 : this.newest - this.head;
-    if (behind < 0 || behind > this.buffer * 3) {
+    if (behind < 0 || behind > this.most) {
       if (this.head !== null) this.jumps += 1;
       this.jump(this.newest - this.buffer);
     }

@@ -4,7 +4,7 @@ import { FRAME, FRAME_MS, SILENCE, decode, encode, peak } from "../audio/mulaw.j
 import { CarrierStream } from "./carrier.js";
 import { Network } from "./network.js";
 
-const BUFFER_MS = 60;
+const BUFFER = { bufferMs: 60, mostMs: 300 };
 const AUDIBLE = 0.01;
 const GAP = 5; // ticks without sound: the voice has stopped
 const NEVER = 250; // ticks after which an interruption has failed
@@ -30,7 +30,7 @@ export class Line {
     this.down = new Network(network);
     this.isOpen = false;
     this.levels = { up: 0, down: 0 };
-    this.player = player(context, 1, BUFFER_MS);
+    this.player = player(context, 1, BUFFER);
     this.carrier = new CarrierStream(address, begun, {
       onOpen: () => { this.isOpen = true; on.connected?.(); },
       onClear: () => { if (this.measure) this.measure.cleared = true; },
