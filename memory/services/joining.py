@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 _What = MemoryEvent.What
 #: Pairs that are suggested at once, and facts among which they are looked for, the newest.
-_MOST_PAIRS, _MOST_FACTS = 10, 1_000
+_MOST_PAIRS, _MOST_FACTS = 10, 500
+#: What is told of one occasion: two bookings are two, however alike.
+_OCCASIONS = (Kind.EVENT, Kind.COMMITMENT, Kind.SUMMARY)
 #: What being said once more adds to a fact's sureness: a half of what is missing, as in ``memory.core.merge``.
 _MORE_SURE, _MOST_SURE = 0.5, 0.99
 
@@ -45,7 +47,7 @@ def suggestions(person: Person) -> list[Pair]:
     """Pairs to decide about: what is disputed first, then the nearest. Those that somebody kept apart are left out."""
     with scoped(person.id):
         found = Memory.objects.filter(overview.CURRENT, caller_id=person.id, vector__isnull=False)
-        rows = list(found.exclude(kind=Kind.SUMMARY).order_by("-pk")[:_MOST_FACTS])
+        rows = list(found.exclude(kind__in=_OCCASIONS).order_by("-pk")[:_MOST_FACTS])
         told = MemoryEvent.objects.filter(caller_id=person.id, what=_What.APART)
         apart = {frozenset((str(one), str(data.get("from")))) for one, data in told.values_list("memory_id", "data")}
         disputed = _disputes(person)

@@ -18,7 +18,7 @@ from memory.keys import What, announce
 from memory.live import Outcome
 from memory.models import Card as CardRow
 from memory.models import Memory, Utterance
-from memory.services import erasure
+from memory.services import erasure, housekeeping
 from memory.services.writing import write_conversation
 from tests.app.memory.people import JOHN, MARIA, MONDAY, fact, john, maria
 
@@ -305,6 +305,25 @@ async def test_a_correction_reaches_a_running_call(calls: CallMemories) -> None:
 
     assert TALK[3] not in shown(await memory.recall("What is my dog called?", LONG_MS))
     assert PARKING in shown(await memory.recall("Where is parking?", LONG_MS))
+
+
+async def test_a_caller_who_is_not_to_be_remembered_is_a_stranger_at_once(calls: CallMemories) -> None:
+    person = await remember()
+    memory = await opened(calls)
+    assert TALK[3] in shown(await memory.recall("What is my dog called?", LONG_MS))
+
+    await in_database(housekeeping.remember)(person, False, now=MONDAY)
+    await until(lambda: memory._changes == 1)
+    await memory.loaded()
+
+    assert await memory.card() == Card()
+    assert (await memory.recall("What is my dog called?", LONG_MS)).outcome is Outcome.EMPTY
+    assert not await memory.remember(PARKING, "key-1", 2, PARKING), "for this call only"
+
+    await in_database(housekeeping.remember)(person, True, now=MONDAY)
+    await until(lambda: memory._changes == 2)
+    await memory.loaded()
+    assert TALK[3] in shown(await memory.recall("What is my dog called?", LONG_MS))
 
 
 async def test_another_callers_change_changes_nothing(calls: CallMemories) -> None:
