@@ -397,6 +397,7 @@ def tasks_cpu_ms(trace: bytes) -> list[float]:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(240)
 def test_two_hundred_rows_at_four_updates_a_second_stay_responsive(console: Console, browser: Browser) -> None:
     """No task of the page over 100 ms: by its CPU time always, and by the clock where nobody else uses the machine."""
 
