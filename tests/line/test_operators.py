@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,6 +15,7 @@ from calls.core import history
 from calls.models import CallEvent
 from calls.replay.run import replay
 from calls.services.transfer import record_of
+from tests.line.test_hostile_logs import logged
 from voiceagent.sandbox.carrier import AgentStarted
 from voiceagent.sandbox.control import Reply
 
@@ -87,8 +89,19 @@ async def test_an_operator_whispers_says_takes_over_and_hands_back(line: Line, t
         ("thank", Reply(text="You are welcome.")),
         ("booked for eight", Reply(text="Your table is at eight.")),
     )
-    phone = await greeted(line)
+    with logged() as (_, lines):
+        row = await a_call_with_operators(line, talk)
+    told = [json.loads(x) for x in lines.getvalue().splitlines() if "operator.intervened" in x]
+    recorded = CallEvent.objects.filter(call=row, type="Intervened").order_by("seq")
+    course = [[x[name] for name in ("action", "outcome", "key", "for_turn", "pii_operator")] for x in told]
+    assert course == [[x.data[name] for name in ("action", "outcome", "key", "turn", "by")] async for x in recorded], (
+        "the log tells what the record has"
+    )
 
+
+async def a_call_with_operators(line: Line, talk: Callable[[int], bytes]) -> Call:
+    """All that operators can do, and what the caller hears and the model is shown of it."""
+    phone = await greeted(line)
     await ask(phone, "whisper", text="Offer the terrace.", key="w1")
     await ask(phone, "whisper", text="Offer the terrace.", key="w1")
     await answered(phone, talk(900))
@@ -117,7 +130,8 @@ async def test_an_operator_whispers_says_takes_over_and_hands_back(line: Line, t
     await speaking
     await until(lambda: session.actor.state.turn == 3)
     assert len(asked(line)) == requests, "nothing is asked of the model"
-    assert tone[:800] in phone.heard[before:], "the operator's voice is what the caller hears"
+    heard = phone.heard[before:]
+    assert any(frame in heard for frame in frames[:4]), "the operator's voice is what the caller hears"
 
     count = len(phone.timeline.events)
     await ask(phone, "hand_back", text="It is booked for eight.", key="h1")
@@ -146,6 +160,7 @@ async def test_an_operator_whispers_says_takes_over_and_hands_back(line: Line, t
     outcome = await sync_to_async(lambda: replay(record_of(row.call_sid)))()
     assert outcome.is_same, outcome.difference
     assert outcome.states
+    return row
 
 
 async def test_an_operator_who_is_gone_gives_the_call_back_and_one_ends_it(line: Line) -> None:

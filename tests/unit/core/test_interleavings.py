@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from calls.core import events as e
-from calls.core.commands import AskModel, Clear, HangUp, PlayPhrase, Recall, RunTool, Say
+from calls.core.commands import AskModel, Clear, HangUp, Intervened, PlayPhrase, Recall, RunTool, Say
 from calls.core.policy import AgentProfile
 from calls.core.state import Phase
 from calls.replay.ledger import request_of
@@ -33,6 +33,7 @@ QUICK_ORDERS = 300
 GAPS_MS = (0, 0, 0, 1, 20, 100, 300)
 LONG = "We have a table for two at seven and another one at eight, both are by the window. "
 
+OPERATORS = (e.OperatorWhispered, e.OperatorSaid, e.OperatorTookOver, e.OperatorHandedBack)
 Act = Callable[["World"], Any]
 
 
@@ -131,6 +132,22 @@ def first_recalled(w: World) -> None:
 
 def card(w: World) -> None:
     w.feed(e.CardLoaded(name="Maria", text="vegetarian"))
+
+
+def whisper(w: World) -> None:
+    w.feed(e.OperatorWhispered(key="w", by="ada", text="Offer the terrace."))
+
+
+def say_now(w: World) -> None:
+    w.feed(e.OperatorSaid(key="s", by="ada", text="The kitchen closes at ten.", when="now"))
+
+
+def take_over(w: World) -> None:
+    w.feed(e.OperatorTookOver(key="t", by="ada"))
+
+
+def hand_back(w: World) -> None:
+    w.feed(e.OperatorHandedBack(key="h", by="ada", summary="It is settled."))
 
 
 def gone(w: World) -> None:
@@ -245,6 +262,27 @@ def remembered(*texts: str) -> Act:
 def nothing_asked_after_the_end(w: World) -> None:
     assert w.end_reason == "caller_hung_up"
     assert not w.timers
+
+
+def everything_told(w: World) -> None:
+    """Each request of an operator that does not wait still has its outcome, once where it is final."""
+    asked = [event.key for _, event, _, _ in w.steps if isinstance(event, OPERATORS)]
+    told = [command.key for command in w.of(Intervened)]
+    waiting = [text.key for text in (*w.state.notes, *w.state.sayings)]
+    assert {*asked} == {*told, *waiting}
+    assert all(told.count(key) == 1 for key in ("s", "t", "h") if key in told)
+
+
+def words_on_record(text: str) -> Act:
+    """However the take-over came to lie: the caller's words are in the history once, and nothing is left of the floor."""
+
+    def check(w: World) -> None:
+        said = [message.text for message in w.state.history if message.role == "user"]
+        assert " ".join(said).count(text) == 1
+        assert w.state.operator == ""
+        assert w.state.phase is Phase.ACTIVE
+
+    return check
 
 
 def bounded(w: World) -> None:
@@ -418,6 +456,11 @@ STORIES: dict[str, Story] = {
     "K6": Story(
         voice, ((card,), recogniser("I want a table"), (recalled, recalled), DETECTOR),
         remembered("I want a table"), agent(greeting="Hello. How can I help you? "), recall_ms=30,
+    ),
+    "L1": Story(
+        speaking(finish=""),
+        ((whisper, take_over, hand_back, say_now), DETECTOR, recogniser("for four people"), (old_audio, old_token, old_end)),
+        then(words_on_record("for four people"), everything_told),
     ),
 }  # fmt: skip
 
