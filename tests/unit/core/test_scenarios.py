@@ -23,6 +23,7 @@ from calls.core.commands import (
     Clear,
     Command,
     HangUp,
+    LendGate,
     OpenGate,
     PlayPhrase,
     Recall,
@@ -578,6 +579,27 @@ def test_K6_the_card_comes_after_the_greeting_began(m: World) -> None:
     assert '"name": "Maria"' in m.ask.messages[0].text
 
 
+def test_L1_an_operator_takes_over_while_the_agent_speaks(w: World) -> None:
+    w.say("is there a table")
+    w.model("We have a table for two at seven and another one at eight. ", finish="")
+    w.voice(finish=False)
+    w.wait(1000)
+    commands = w.feed(e.OperatorTookOver(key="t", by="ada"))
+    assert {CancelModel, CancelVoice, Clear, LendGate} <= {type(command) for command in commands}
+    before = len(w.commands)
+    w.feed(e.ModelText(turn=1, epoch=1, text="An early answer. "))
+    w.say("for four people")
+    assert {AskModel, Say, OpenGate}.isdisjoint({type(command) for command in w.commands[before:]})
+    w.feed(e.OperatorHandedBack(key="h", by="ada", summary="It is settled."))
+    w.answer("Then I book it. ")
+    w.wait(3000)
+    assert [(turn.kind, turn.outcome) for turn in w.closed] == [
+        ("answer", "overridden"),
+        ("operator", "with_operator"),
+        ("return", "answered"),
+    ]
+
+
 # --- the table of scenarios -------------------------------------------------------------------------------------------
 
 
@@ -592,6 +614,6 @@ def test_the_table_of_scenarios_names_what_exists() -> None:
 
 def test_every_scenario_has_its_test_and_its_story() -> None:
     table = (Path(__file__).parents[3] / "docs" / "scenarios.md").read_text()
-    ids = set(re.findall(r"^\| ([A-K]\d) \|", table, re.MULTILINE))
-    tested = {name.split("_")[1] for name in globals() if re.match(r"test_[A-K]\d_", name)}
+    ids = set(re.findall(r"^\| ([A-L]\d) \|", table, re.MULTILINE))
+    tested = {name.split("_")[1] for name in globals() if re.match(r"test_[A-L]\d_", name)}
     assert ids - {"J1", "J2"} == tested == set(STORIES)
