@@ -11,6 +11,7 @@ from calls.agents import seed_demo_agent
 from calls.codecs import mulaw
 from calls.core.commands import Clear, TurnClosed
 from calls.core.events import AudioSent, SpeechEnded, SpeechStarted
+from calls.eventlog import LogConf
 from calls.models import AgentVersion, Call
 from calls.services.archive import archive_call
 from tests.app.records.conftest import meta_of, write_log
@@ -29,7 +30,9 @@ def archived(console: Console, talk: Conversation, recordings: Path, redis_url: 
     version = seed_demo_agent() or AgentVersion.objects.get()
     if sound:
         write_sound(talk, recordings)
-    console.run(write_log(redis_url, talk, meta_of(version, sound_from_ms="0")))
+    # However long it is, its log is complete before it is archived.
+    conf = LogConf(flush_ms=1, batch=5_000, close_ms=300_000)
+    console.run(write_log(redis_url, talk, meta_of(version, sound_from_ms="0"), conf), timeout_s=300)
     with redis.Redis.from_url(redis_url) as client:
         archive_call(talk.call_sid, client)
     return Call.objects.select_related("recording").get(call_sid=talk.call_sid)

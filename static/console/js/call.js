@@ -392,4 +392,5 @@ timeline.chosen = chosen;
 if ([...address.keys()].some((name) => ["t", "turn", "tab", "from", "to"].includes(name))) restore();
 show(player.at);
 // For tests, and for whoever measures.
+performance.mark("call-page");
 Object.assign(globalThis, { callPage: { player, timeline, data } });

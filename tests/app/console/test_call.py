@@ -340,3 +340,25 @@ def test_a_broken_record_is_shown_as_far_as_it_goes(call: Call, as_role: Callabl
     page = as_role("engineer").get(f"{PAGE}?turn=2")
     assert "The record is incomplete" in page.text
     assert "has no response time" in page.text
+
+
+def test_neighbours_are_those_of_the_search(
+    archived: Callable[[Conversation], Call], as_role: Callable[[str], Client]
+) -> None:
+    """Newest first, as in the list; the query goes along, and nonsense in it finds as in the list."""
+    sids = [f"CA{number:032d}" for number in range(4)]
+    for number, sid in enumerate(sids):
+        archived(booked_table(sid, wall_ms=1_795_000_000_000 + number * 3_600_000))
+    Call.objects.filter(call_sid=sids[2]).update(error_count=3)
+    client = as_role("reviewer")
+
+    def around(query: str) -> list[str]:
+        page = client.get(f"/console/calls/{sids[1]}/{query}").text
+        return re.findall(r'rel="(?:prev|next)" href="/console/calls/(\w+)/', page)
+
+    assert around("") == [sids[2], sids[0]]
+    assert around("?q=errors:0") == [sids[3], sids[0]]
+    assert (
+        'href="/console/calls/' + sids[3] + '/?q=errors%3A0"'
+        in client.get(f"/console/calls/{sids[1]}/?q=errors:0").text
+    )

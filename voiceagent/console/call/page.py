@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from statistics import quantiles
 
 import structlog
+from django.utils import timezone
 from redis.exceptions import RedisError
 
 from calls import selectors, surroundings
@@ -20,6 +21,8 @@ from voiceagent.console.call import source
 from voiceagent.console.call.cards import ANSWER, Card, cards
 from voiceagent.console.call.following import Following
 from voiceagent.console.call.story import Story
+from voiceagent.console.calls.conditions import calls_of
+from voiceagent.console.calls.parsing import parse
 
 _log = structlog.get_logger(__name__)
 
@@ -148,8 +151,7 @@ def _share(caller_ms: int, agent_ms: int) -> str:
     return f"{caller_ms * 100 // both} % · {100 - caller_ms * 100 // both} %" if both else "no data"
 
 
-def neighbours(call: Call, query: str) -> tuple[Call | None, Call | None]:
-    """The calls that began just after and just before this one: the search's own order is newest first."""
-    del query
-    later = selectors.newer_call(call)
-    return later, selectors.older_call(call)
+def neighbours(call: Call, query: str, may: Collection[str]) -> tuple[Call | None, Call | None]:
+    """The calls that began just after and just before this one, among those that ``query`` of the list finds; without one, of all."""
+    found = calls_of(parse(query, may), timezone.localtime()) if query.strip() else Call.objects.all()
+    return selectors.newer_call(call, found), selectors.older_call(call, found)

@@ -21,7 +21,7 @@ from calls.tasks import send_waveform
 from memory.models import ErasureRequest, Tombstone
 from memory.services import tombstones
 from voiceagent.console import audit
-from voiceagent.console.access import forbidden, may, microphone, needs
+from voiceagent.console.access import forbidden, granted, may, microphone, needs
 from voiceagent.console.call import drawing, exports, memories, page, tabs
 from voiceagent.console.call.story import MARKS
 from voiceagent.console.models import AuditEntry, CallFlag, CallNote
@@ -60,7 +60,7 @@ def call(request: HttpRequest, call_sid: str) -> HttpResponse:
         chosen = next((card.number for card in shown if card.is_answer), numbers[0] if numbers else None)
     tab = request.GET.get("tab", "timing")
     tab = tab if tab in tabs.TABS else "timing"
-    newer, older = page.neighbours(found, request.GET.get("q", ""))
+    newer, older = page.neighbours(found, request.GET.get("q", ""), granted(request.user))
     context = {
         "call": found,
         "live": live,
