@@ -163,9 +163,10 @@ export function drawer({ live, now, closed }) {
     document.getElementById("turn-number").textContent = String(turn.number);
     const at = (row.ended || now()) - row.zero;
     const until = (stage) => (stage.until < 0 ? Math.max(at, stage.from) : stage.until);
+    // What matters is what the caller waits for: a voice counts until its first sound, what is heard after it not at all.
+    const counts = (stage) => (stage.name === "voice" && stage.first >= 0 ? stage.first : until(stage));
     const answering = turn.stages.filter((stage) => !stage.name.startsWith("heard"));
-    const last = Math.max(turn.zero + LEAST_SCALE_MS, ...answering.map(until));
-    const scale = last - turn.zero;
+    const scale = Math.max(LEAST_SCALE_MS, 1.15 * (Math.max(0, ...answering.map(counts)) - turn.zero));
     waterfall.replaceChildren(...turn.stages.map((stage) => bar(stage, until(stage), scale)));
   }
 
