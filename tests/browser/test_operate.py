@@ -137,6 +137,7 @@ def test_operators_step_in_to_a_call(line_console: Console, line: Line) -> None:
         ("ada", "call.whispered", ""),
         ("ada", "call.said", ""),
         ("ada", "call.taken_over", ""),
+        ("ada", "call.listened", ""),
         ("ada", "call.handed_back", ""),
         ("bob", "call.ended", "abuse"),
     ]

@@ -26,6 +26,13 @@ document.addEventListener("input", (event) => {
 // A drawer that is closed takes its markup along: whoever cannot see that they listen does not.
 new MutationObserver(() => { if (here && !here.box.isConnected) stopListening(); }).observe(document.body, { childList: true, subtree: true });
 
+/** Begin, unless it has; for a click on something else that needs ears. */
+export function listenTo(box) {
+  if (here?.box === box) return;
+  stopListening();
+  listen(box);
+}
+
 export function stopListening(said = "Silent: neither side is told.") {
   if (!here) return;
   const { box, context, player: playing, socket } = here;
@@ -77,7 +84,7 @@ function take(mine, batch) {
   if (numbers.last && batch.number > numbers.last + 1) numbers.lost += batch.number - numbers.last - 1;
   numbers.last = batch.number;
   numbers.batches += 1;
-  mine.age = Math.max(0, Date.now() - batch.takenAt);
+  mine.takenAt = batch.takenAt;
   if (batch.caller.length) mine.player.write(0, batch.callerAt, decode(batch.caller));
   if (batch.agent.length) mine.player.write(1, batch.agentAt, decode(batch.agent));
 }
@@ -85,9 +92,11 @@ function take(mine, batch) {
 function levels(mine, { levels: loudest, behind }) {
   if (here !== mine) return;
   for (const meter of mine.box.querySelectorAll("[data-meter]")) meter.value = onMeter(loudest[Number(meter.dataset.meter)]);
+  const holds = mine.box.closest("[data-operate]")?.querySelector('[data-held="me"]') != null;
+  mine.player.volume(1, holds ? 0 : Number(mine.box.querySelector('[data-volume="1"]').value)); // nobody hears themselves, late
   if (behind === null) return;
   // From the moment it was heard: the way here, and what waits in the buffer. The age is by two clocks, near each other or not.
-  const behindMs = Math.round((behind / RATE_HZ) * 1000 + (mine.age ?? 0));
+  const behindMs = Math.round((behind / RATE_HZ) * 1000 + Math.max(0, Date.now() - mine.takenAt));
   mine.box.dataset.behindMs = behindMs;
   mine.box.dataset.batches = mine.numbers.batches;
   mine.box.dataset.lost = mine.numbers.lost;

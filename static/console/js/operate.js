@@ -1,6 +1,6 @@
 // Stepping in to a call: whisper, say, take over, hand back, end. One for every [data-operate] on the page. Its call is in data-call,
 // which may change; a `console:call` event of a part around it ({callSid}) changes it.
-import { stopListening } from "./listen.js";
+import { listenTo, stopListening } from "./listen.js";
 import { connect } from "./live.js";
 import { Microphone } from "./mic.js";
 import { announce, toast } from "./say.js";
@@ -104,7 +104,7 @@ class Panel {
   }
 
   holding(holder, mine, listeners) {
-    const others = listeners.filter((one) => one !== this.me);
+    const others = listeners.filter((one) => one !== this.me && one !== holder);
     const listening = others.length ? ` Listening: ${others.join(", ")}.` : "";
     if (mine) return `You have this call. The assistant is silent until you hand back.${listening}`;
     return (holder ? `${holder} has taken this call over.` : "The assistant has this call.") + listening;
@@ -182,6 +182,8 @@ class Panel {
     if (!(await this.hears())) return;
     this.microphone.speak(this.call);
     this.speaks = true;
+    const listen = this.find("[data-listen]");
+    if (listen) listenTo(listen); // who speaks with a caller hears them
     this.find("[data-speak]").hidden = true;
   }
 
