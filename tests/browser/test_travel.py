@@ -33,6 +33,7 @@ def why(page: Page) -> Any:
     return page.locator(".travel-why h3")
 
 
+@pytest.mark.timeout(240)
 def test_any_moment_can_be_gone_to_and_has_an_address(console: Console, call: Call) -> None:
     cut = CallEvent.objects.filter(call=call, type="Clear").order_by("seq")[0]
     page = console.open(f"/console/calls/{call.call_sid}/travel/?t={cut.at_ms / 1000}", "engineer")

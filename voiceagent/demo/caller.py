@@ -142,6 +142,7 @@ class ScriptedCaller:
     async def _do(self, act: Act) -> None:
         match act:
             case Trouble():
+                await self._until_quiet()  # what is being answered goes well
                 self._troubles.waiting.append(act)
             case Say(text, halt):
                 await self._until_quiet()

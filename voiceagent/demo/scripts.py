@@ -57,7 +57,7 @@ STRANGERS: tuple[Script, ...] = (
     Script("goes silent", 3, (*_BOOK[:1], Wait(70_000))),
     Script("hangs up in the greeting", 6, (HangUp(mid=True),)),
     Script("hangs up mid answer", 5, (Say("What is on your menu?"), HangUp(mid=True))),
-    Script("wants a person", 5, (Say("Can I talk to a person, please?"), Wait(4000))),
+    Script("wants a person", 5, (Say("Can I speak to a real person, please?"), Wait(4000))),
     Script("presses keys", 2, (Keys("20"), Say("Sorry, wrong button. When are you open?"), *_THANKS)),
     Script("closed day", 3, (Say("A table for {party} on Monday at {time}, please."), Say("Then on {day}."), Say("{name}."), *_THANKS)),
     Script("party too large", 2, (Say("I'd like a table for fifteen people on {day}."), *_THANKS)),
