@@ -1,4 +1,6 @@
 // The list of calls: what is counted beside it, a range dragged on the histogram, rows by keyboard.
+import { keys } from "./keys.js";
+
 const form = document.getElementById("query-form");
 const box = document.getElementById("query");
 
@@ -106,27 +108,27 @@ function move(step) {
   rows[at].scrollIntoView({ block: "nearest" });
 }
 
-const DOES = {
-  j: () => move(1),
-  k: () => move(-1),
-  ArrowDown: () => move(1),
-  ArrowUp: () => move(-1),
-  x: () => rows[at]?.querySelector("input[type=checkbox]")?.click(),
-  Escape: () => {
-    rows[at]?.removeAttribute("aria-current");
-    at = -1;
-    document.activeElement?.blur();
-  },
-};
+function leave() {
+  if (at < 0) return false;
+  rows[at].removeAttribute("aria-current");
+  at = -1;
+  document.activeElement?.blur();
+}
 
-document.addEventListener("keydown", (event) => {
-  if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey) return;
-  if (event.target.closest("input:not([type=checkbox]), select, textarea, dialog, svg, details[open]")) return;
-  const does = DOES[event.key];
-  if (!does) return;
-  does();
-  event.preventDefault();
-});
+// Arrows scroll the page until a row is chosen.
+const step = (by) => () => (at < 0 ? false : move(by));
+if (rows.length) {
+  keys("List of calls", [
+    ["j", "Next row", () => move(1)],
+    ["k", "Row before", () => move(-1)],
+    ["ArrowDown", "Next row", step(1)],
+    ["ArrowUp", "Row before", step(-1)],
+    ["Enter", "Open the row"],
+    ["x", "Choose the row for flags and exports", () => rows[at]?.querySelector("input[type=checkbox]")?.click()],
+    ["Escape", "Leave the rows", leave],
+  ]);
+}
+
 document.getElementById("results")?.addEventListener("focusin", (event) => {
   const row = rows.indexOf(event.target.closest("tr"));
   if (row < 0 || row === at) return;

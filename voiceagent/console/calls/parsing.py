@@ -12,6 +12,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from voiceagent.console.calls.language import FIELDS, MOST_CHARS, MOST_TERMS, MOST_VALUES, READERS, Field, Kind, Op
+from voiceagent.console.redaction import redacted
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -233,11 +234,16 @@ def _check(term: Term, may: Collection[str] | None) -> None:
     if may is None:
         return
     if term.is_words:
-        if "see_unredacted" not in may and (_DIGITS_OF_MANY.search(term.parts[0].low) or "@" in term.parts[0].low):
+        if "see_unredacted" not in may and _may_be_hidden(term.parts[0].low):
             raise _Wrong("Numbers and addresses that were said are found by who may see unredacted text alone.")
         return
     if (needs := FIELDS[term.field].needs) and needs not in may:
         raise _Wrong(f"{term.field} is for who may reveal numbers (console.{needs}).")
+
+
+def _may_be_hidden(said: str) -> bool:
+    """Whether viewers may not read it, or it may be a piece of what they may not read."""
+    return bool(_DIGITS_OF_MANY.search(said)) or "@" in said or any(span.kind for span in redacted(said))
 
 
 def _plain(quoted: str) -> str:

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from voiceagent.console.redaction import redacted
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
@@ -46,11 +48,8 @@ def covering(may: Collection[str]) -> Callable[[str], str]:
     return str if "see_unredacted" in may else _covered
 
 
-_SECRET = re.compile(r"\S+@\S+|\+?\d[\d\s().-]*\d|\d")
-
-
 def _covered(text: str) -> str:
-    return _SECRET.sub(lambda found: "•" * len(found[0]), text)
+    return "".join(span.text for span in redacted(text))
 
 
 def finder(terms: Iterable[Term]) -> re.Pattern[str] | None:
