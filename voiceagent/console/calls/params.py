@@ -109,9 +109,9 @@ def read(given: QueryDict) -> Params:
 
 
 def columns(names: Iterable[Any]) -> tuple[str, ...]:
-    """These columns in the order in which they stand, the usual ones for none."""
-    chosen = {name for name in names if isinstance(name, str)}
-    return tuple(name for name in COLUMNS if name in chosen) or USUAL
+    """These columns in the order in which they stand, the usual ones for none; the first, by which a row is opened, always."""
+    chosen = {name for name in names if isinstance(name, str)} & COLUMNS.keys()
+    return tuple(name for name in COLUMNS if name in chosen | {"start"}) if chosen else USUAL
 
 
 def _one_of(value: str | None, known: Iterable[str], usual: str) -> str:

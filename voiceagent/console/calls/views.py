@@ -130,6 +130,7 @@ def _results(asked: _Asked) -> dict[str, Any]:
     near = meaning.nearest(query, now) if by_meaning and view.show != "memories" else None
     shown = _SHOW[view.show](asked, near)
     context = shown | {
+        "by_meaning": by_meaning,
         "beside": "" if view.after else view.address,
         "next": view.but(after=shown["after"]).address if shown.get("after") else "",
         "first": view.but(after="").address if view.after else "",
