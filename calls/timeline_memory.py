@@ -1,4 +1,4 @@
-"""What of the caller's memory was found for a turn, as the timeline page shows it. Pure: read from the turn's row."""
+"""What of the caller's memory was found for a turn, as pages of calls show it. Pure: read from the turn's row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the timeline page shows, made of rows: texts, times to listen from, sentences about events. No queries here."""
+"""What pages of calls show, made of rows: texts, times to listen from, sentences about events. No queries here."""
 
 from __future__ import annotations
 

@@ -485,11 +485,11 @@ def _search() -> Callable[[bytes], object]:
     from django.http import QueryDict
     from django.test import RequestFactory
 
-    from calls.timeline_views import _whole
     from memory import people
     from memory.admin.found import _chosen, _query
     from memory.core.text import question
     from memory.textsearch import any_word, searchable, words_of_any_locale
+    from voiceagent.console.call.views import _whole
 
     factory = RequestFactory()
 
