@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 LONG = (
     "First there is the pasta, then there is the fish, and after that a very long list of desserts, cheeses and wines."
 )
+HOSTILE = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 #: What the browser allows the machine, which runs other things: the voice's stop is told by the frames, not by this.
 PATIENT_MS = 30_000
 
@@ -46,14 +47,14 @@ def opened(console: Console, role: str = "operator") -> Page:
 
 
 def test_a_conversation_by_microphone_and_an_interruption(line_console: Console, line: Line) -> None:
-    line.ears.utterances("What do you have?", "Sorry, I did not hear that.")
+    line.ears.utterances(f"What do you have? {HOSTILE}", "Sorry, I did not hear that.")
     line.answers(("have", Reply(text=LONG)), ("sorry", Reply(text="Never mind. Goodbye.")))
     page = opened(line_console)
     page.get_by_role("button", name="Call", exact=True).click()
 
     transcript = page.locator("#transcript")
     expect(transcript).to_contain_text("Hello there, this is the test line.", timeout=PATIENT_MS)
-    expect(transcript).to_contain_text("What do you have?", timeout=PATIENT_MS)
+    expect(transcript).to_contain_text(f"What do you have? {HOSTILE}", timeout=PATIENT_MS)
     expect(transcript).to_contain_text("First there is the pasta", timeout=PATIENT_MS)
     axe(page)
     wait_until(page, "document.querySelector('#state').dataset.state === 'SPEAKING'")

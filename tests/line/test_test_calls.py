@@ -189,6 +189,16 @@ async def test_a_permission_that_is_taken_away_ends_the_call(line: Line, monkeyp
         assert socket.close_code == CLOSE_CODES["not_allowed"]
 
 
+async def test_known_callers_are_found_with_their_numbers_masked(line: Line) -> None:
+    known = await sync_to_async(people.ensure)("+15557654321")
+    cookie = await sync_to_async(signed_in)("operator")
+    async with httpx.AsyncClient(base_url=line.url, headers={"Cookie": cookie}) as client:
+        found = await client.get("/console/phone/callers", params={"q": "4321"})
+        none = await client.get("/console/phone/callers", params={"q": "<b>" * 5000})
+    assert found.json() == {"callers": [{"id": str(known.id), "name": "", "number": "+1 •••• ••4321"}]}
+    assert none.json() == {"callers": []}
+
+
 async def test_what_cannot_be_is_told(line: Line) -> None:
     for wishes, why in (
         ({"line": "+19995550000"}, "No active agent answers this number."),
