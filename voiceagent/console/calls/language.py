@@ -93,7 +93,12 @@ OUTCOMES = MappingProxyType(
     }
 )
 FALLBACKS = MappingProxyType(
-    {"model": "second model", "voice": "voice given up", "ear": "recogniser replaced", "phrase": "recorded phrase"}
+    {
+        "model": "model asked again",
+        "voice": "voice begun again",
+        "ear": "recogniser replaced",
+        "phrase": "recorded phrase",
+    }
 )
 WHO = MappingProxyType({"new": "new caller", "returning": "returning", "withheld": "number withheld"})
 YES_NO = MappingProxyType({"yes": "yes", "no": "no"})
