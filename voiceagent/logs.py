@@ -115,8 +115,15 @@ def formatter(style: str, with_pii: bool, secrets: Collection[str] = ()) -> stru
 
 def _renderers(style: str) -> list[Processor]:
     if style == "console":
-        return [structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
+        return [_stack_as_text, structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)]
     return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(serializer=_to_json)]
+
+
+def _stack_as_text(_logger: WrappedLogger, _method: str, line: EventDict) -> EventDict:
+    """A ``stack`` of several places, which the renderer would join to text as it is."""
+    if isinstance(line.get("stack"), list):
+        line["stack"] = "\n".join(map(str, line["stack"]))
+    return line
 
 
 def logging_conf(level: str, style: str, with_pii: bool, secrets: Collection[str] = ()) -> dict[str, Any]:

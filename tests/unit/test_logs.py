@@ -52,6 +52,16 @@ def test_a_line_is_json_with_the_call_and_the_turn(capsys: pytest.CaptureFixture
 
 
 @pytest.mark.parametrize("style", ["json", "console"])
+@pytest.mark.parametrize("stack", [[], ["a.py:1 outer", "b.py:2 inner"]])
+def test_a_line_with_a_stack_is_written(style: str, stack: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    configure(logging_conf("INFO", style, with_pii=False))
+    structlog.get_logger("calls.loopwatch").warning("loop.blocked", lag_ms=57, stack=stack)
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert all(part in out for part in ("loop.blocked", *stack))
+
+
+@pytest.mark.parametrize("style", ["json", "console"])
 def test_words_and_numbers_of_callers_are_dropped(style: str, capsys: pytest.CaptureFixture[str]) -> None:
     configure(logging_conf("INFO", style, with_pii=False))
     log = structlog.get_logger("calls")
