@@ -299,8 +299,8 @@ _provider = _Provider()
 
 
 def provide(factory: Factory) -> None:
-    """Say how the runtime is built; it is built at the first ``current``."""
-    _provider.factory = factory
+    """Say how the runtime is built; it is built at the first ``current``. One that another factory made is not it."""
+    _provider.factory, _provider.building = factory, None
 
 
 def current_if_built() -> Runtime | None:
