@@ -30,7 +30,7 @@ urlpatterns = [*_ours, path("fails", _fails)]
 #: Pages of every kind: of the admin, of ours, static ones, refusals and errors.
 PAGES = (
     ("/", 302), ("/admin/", 200), ("/admin/login/", 302), ("/admin/calls/call/", 200), ("/admin/calls/agent/add/", 200),
-    ("/admin/memory/caller/", 200), ("/static/icon.svg", 200), ("/healthz", 200), ("/nowhere", 404), ("/calls/CA1/", 404),
+    ("/admin/memory/caller/", 200), ("/static/icon.svg", 200), ("/healthz", 200), ("/nowhere", 404), ("/calls/CA1/", 302),
     ("/twilio/nothing", 404), ("/fails?status=400", 400), ("/fails?status=403", 403), ("/fails?status=500", 500),
 )  # fmt: skip
 INLINE = re.compile(
