@@ -224,15 +224,15 @@ def _followed(origins: Origins, line: Line, event: Any, before: Any, after: Any,
                 changed[f"timer:{command.timer}"] = step
             case "OpenGate":
                 gate, changed["gate"] = command.epoch, step
-            case "CloseGate":
+            case "CloseGate" | "TakeGateBack":
                 gate, changed["gate"] = 0, step
             case "LendGate":
                 gate, changed["gate"] = LENT, step
-            case "TakeGateBack":
-                gate, changed["gate"] = 0, step
-            case "CancelModel" | "CancelVoice" | "Clear":
-                dead = {**dict(list(dead.items())[-_MOST:]), command.epoch: step}
-                if command.epoch >= gate:
+            case "CancelModel":  # the voice says what it has
+                dead = _with(dead, command.epoch, step)
+            case "CancelVoice" | "Clear":
+                dead = _with(dead, command.epoch, step)
+                if 0 < gate <= command.epoch:
                     gate, changed["gate"] = 0, step
             case "AskModel":
                 changed["asked"] = step
@@ -248,6 +248,10 @@ def _followed(origins: Origins, line: Line, event: Any, before: Any, after: Any,
         led = [(name, steps[name]) for name in HEARD if asks and steps.get(name, 0) > heard_since]
         began = (*sorted(led, key=lambda one: one[1]), *begun)
     return Origins(steps, began, dead, dropped, gate)
+
+
+def _with(dead: Mapping[int, int], epoch: int, step: int) -> Mapping[int, int]:
+    return {**dict(list(dead.items())[-_MOST:]), epoch: step}
 
 
 def _dropped(line: Line, event: Any, before: Any, origins: Origins) -> Dropped:

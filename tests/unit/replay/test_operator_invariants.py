@@ -72,6 +72,17 @@ def test_the_call_itself_is_in_order() -> None:
     assert Phase.OPERATOR in [state.phase for *_, state in CALL]
 
 
+def test_what_an_operator_has_heard_may_be_told_twice() -> None:
+    w = World()
+    w.feed(e.OperatorTookOver(key="t", by="ada"))
+    w.say("outside please")
+    w.feed(e.TurnEnded(text="outside please"))
+    assert w.of(c.StaleDropped)[-1].event == "TurnEnded"
+    checker = Checker()
+    for step in w.steps:
+        checker.watch(*step)
+
+
 @pytest.mark.parametrize("name", DEFECTS)
 def test_a_defect_is_found(name: str) -> None:
     kind, number, defect, invariant = DEFECTS[name]
