@@ -327,7 +327,7 @@ def test_hostile_words_are_shown_and_never_run(console: Console, crowd: Crowd) -
     assert_clean(console)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_the_board_can_be_read_by_everybody(console: Console, crowd: Crowd, scheme: Any) -> None:
     crowd.say(0, "Is anybody there?")
     crowd.fail(1)

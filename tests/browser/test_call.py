@@ -73,7 +73,7 @@ def at_ms(page: Page) -> float:
     return found
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_it_is_clean_and_accessible_with_each_panel_open(console: Console, call: Call, scheme: Any) -> None:
     page = opened(console, call, "?turn=2", color_scheme=scheme)
     expect(page.locator("#wave canvas").first).to_be_attached()

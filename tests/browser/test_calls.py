@@ -124,7 +124,7 @@ def test_columns_density_and_sort_are_in_the_address(console: Console) -> None:
     assert_clean(console)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_hostile_words_are_shown_and_the_page_is_accessible(console: Console, scheme: Any) -> None:
     cast()
     call("CAh", said=f"lobster {HOSTILE} " + "x" * 10_000, software_version="<b>1</b>", language="<i>")

@@ -40,7 +40,7 @@ def answers(*latencies_ms: int) -> None:
         )  # fmt: skip
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_the_charts_can_be_read_and_a_cell_leads_to_its_calls(console: Console, scheme: Any) -> None:
     answers(850, 2400)
     page = console.open("/console/health/", color_scheme=scheme)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.browser.console import Console
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_a_new_operator_comes_in_and_comes_back(console: Console, settings: Any, redis_url: str, scheme: Any) -> None:
     settings.TWO_FACTORS = True
     settings.REDIS_URL = redis_url

@@ -100,7 +100,7 @@ def test_a_script_speaks_and_a_note_is_whispered(line_console: Console, line: Li
     assert_clean(line_console)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_the_page_is_clean_and_accessible(console: Console, scheme: str) -> None:
     page = console.open("/console/phone/", "operator", color_scheme=scheme)
     axe(page)

@@ -24,7 +24,12 @@ from tests.conformance.wrong_bot import CAPACITY, IDLE_MS, WRONGS, WrongBot
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.timeout(TIMEOUT_S), pytest.mark.own_bots]
+pytestmark = [
+    pytest.mark.asyncio(loop_scope="session"),
+    pytest.mark.timeout(TIMEOUT_S),
+    pytest.mark.own_bots,
+    pytest.mark.long,
+]
 
 SCENARIOS: dict[str, Any] = {
     name.split("_")[1]: test

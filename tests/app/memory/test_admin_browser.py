@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from pytest_django.live_server_helper import LiveServer
 
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis_url")]
+#: The console is where people look at memories, and has its own tests; these look at the rows' pages beside it.
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("redis_url"), pytest.mark.long]
 
 expect.set_options(timeout=30_000)
 SCRIPT = "<script>document.title = 'taken over'</script>"

@@ -156,10 +156,10 @@ def test_the_record_leads_to_the_timeline_and_plays_for_whoever_may_listen(
         assert "audio" not in html(client, CALLS)
 
 
-def test_the_index_offers_no_other_site(client: Client, cast: Cast) -> None:
+def test_the_admin_leads_to_the_console(client: Client, cast: Cast) -> None:
     client.force_login(cast.root)
 
-    assert "View site" not in html(client, "/admin/")
+    assert '<a href="/console/">View site</a>' in html(client, "/admin/")
 
 
 # --- many ------------------------------------------------------------------------------------------------------------

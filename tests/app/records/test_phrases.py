@@ -352,7 +352,7 @@ def test_saving_in_the_admin_says_that_a_recording_is_made(
     client: Client, cast: Cast, monkeypatch: pytest.MonkeyPatch, django_capture_on_commit_callbacks: Any
 ) -> None:
     sent: list[str] = []
-    monkeypatch.setattr("calls.admin.agents.send_render_phrases", lambda: sent.append("sent"))
+    monkeypatch.setattr("calls.services.editing.send_render_phrases", lambda: sent.append("sent"))
     client.force_login(cast.root)
     numbers = {"numbers-TOTAL_FORMS": "0", "numbers-INITIAL_FORMS": "0"}
     with django_capture_on_commit_callbacks(execute=True):
