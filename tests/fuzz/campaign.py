@@ -47,13 +47,11 @@ def results() -> dict[str, Result]:
 
 def searched(parser: Parser, seconds: int) -> Result:
     """Search ``parser`` until it has had ``seconds``, and note what came of it."""
-    known = results()
-    result = known.get(parser.name, Result())
+    result = results().get(parser.name, Result())
     left_s = seconds - result.seconds
     if left_s > 0:
         _search(parser, left_s, result)
-        known[parser.name] = result
-        WORK.mkdir(parents=True, exist_ok=True)
+        known = results() | {parser.name: result}  # another campaign may have ended meanwhile
         (WORK / "results.json").write_text(json.dumps({name: asdict(one) for name, one in known.items()}, indent=1))
     return result
 
