@@ -37,8 +37,8 @@ PARTS = ("worker", "web", "redis", "postgres")
 ANSWER = "We have pasta, we have fish, and we have a very good soup of the day that everybody likes, and bread."
 #: What a dying web process may lose of a call's log, and how long a mark is on its way on a machine that is busy.
 LOST_MS, TRANSIT_MS = 100, 150
-#: For a part to run again, and for a call to be on record.
-RECOVERY_S = 60.0
+#: For a part to run again, which after many deaths is started only after half a minute, and for a call to be on record.
+RECOVERY_S = 120.0
 ROUNDS = 20
 MOST_WAITING = 3
 
