@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from asgiref.sync import sync_to_async
+from channels.layers import channel_layers
 from django.conf import settings
 from django.db import connections
 
@@ -202,6 +203,7 @@ async def proxied(redis_url: str, patch: pytest.MonkeyPatch) -> AsyncIterator[di
         broker = redis_url.replace(f":{port}", f":{to_broker.port}")
         patch.setattr(settings, "REDIS_URL", redis_url.replace(f":{port}", f":{to_redis.port}"))
         patch.setitem(settings.CHANNEL_LAYERS["default"]["CONFIG"], "hosts", [broker])
+        patch.setattr(channel_layers, "backends", {})  # a layer keeps the addresses that it was made with
         patch.setattr(app.conf, "broker_url", broker)
         patch.setitem(database, "PORT", str(to_postgres.port))
         yield {"Redis": to_redis, "PostgreSQL": to_postgres, "Celery broker": to_broker}
