@@ -1,4 +1,7 @@
-"""A running server under uvicorn, or under each server there is, and tokens to it."""
+"""A running server under uvicorn, or under each server there is, and tokens to it.
+
+It ends with the tests of this folder: a process of the product tells in Redis that it lives, where others' tests look.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +36,7 @@ def environ_of(servers: TestServers) -> dict[str, str]:
     }
 
 
-@pytest.fixture(scope="session", params=sorted(COMMANDS))
+@pytest.fixture(scope="package", params=sorted(COMMANDS))
 def each_server(
     request: pytest.FixtureRequest, django_db_setup: None, test_servers: TestServers, tmp_path_factory: Any
 ) -> Iterator[Served]:
@@ -42,7 +45,7 @@ def each_server(
         yield served
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def served(django_db_setup: None, test_servers: TestServers, tmp_path_factory: Any) -> Iterator[Served]:
     """The product under uvicorn."""
     with Served("uvicorn", tmp_path_factory.mktemp("served"), **environ_of(test_servers)) as served:
