@@ -50,7 +50,7 @@ class Remembered:
     async def ring(self, call_sid: str, number: str, locale: str) -> None:
         """Nothing to prefetch."""
 
-    def open(self, call_sid: str, number: str, locale: str) -> VirtualMemory:
+    def open(self, call_sid: str, number: str, locale: str, *, reads_only: bool = False) -> VirtualMemory:
         """His memory."""
         rows = tuple(
             e.Recalled(

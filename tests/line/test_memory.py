@@ -46,7 +46,7 @@ class RememberedCallers:
         if self.ring_fails is not None:
             raise self.ring_fails
 
-    def open(self, call_sid: str, number: str, locale: str) -> CallMemory:
+    def open(self, call_sid: str, number: str, locale: str, *, reads_only: bool = False) -> CallMemory:
         self.opened.append((call_sid, number, locale))
         if self.open_fails is not None:
             raise self.open_fails
