@@ -205,6 +205,8 @@ async def proxied(redis_url: str, patch: pytest.MonkeyPatch) -> AsyncIterator[di
         patch.setitem(settings.CHANNEL_LAYERS["default"]["CONFIG"], "hosts", [broker])
         patch.setattr(channel_layers, "backends", {})  # a layer keeps the addresses that it was made with
         patch.setattr(app.conf, "broker_url", broker)
+        patch.setattr(app, "_pool", None)  # as the layer: connections to the broker that this process keeps
+        patch.setattr(app.amqp, "_producer_pool", None)
         patch.setitem(database, "PORT", str(to_postgres.port))
         yield {"Redis": to_redis, "PostgreSQL": to_postgres, "Celery broker": to_broker}
 
