@@ -25,6 +25,7 @@ from tests.faults.play import (
     READ_TIMEOUT_MS,
     REST_TIMEOUT_MS,
     Seen,
+    TooLateError,
     faults_of,
     heal,
     play,
@@ -104,9 +105,10 @@ async def _play_all(cells: Sequence[Cell], conf: CallsConf, patch: pytest.Monkey
                     except Exception as error:  # noqa: BLE001 - told by the test of this cell
                         played[cell] = error
                     heal(line)
-                if spell.worst_late_ms > VOID_MS and attempt < MOST_ATTEMPTS and faults_of(cell, played[cell]):
+                void = spell.worst_late_ms > VOID_MS or isinstance(played[cell], TooLateError)
+                if void and attempt < MOST_ATTEMPTS and faults_of(cell, played[cell]):
                     waiting.append((cell, attempt + 1))
-                stage.forget_requests()
+                stage.forget_requests(line.cartesia, line.openai, line.twilio)
 
         lines = [await stage.line() for _ in range(min(LINES, len(cells)))]
         await asyncio.gather(*map(on_one_line, lines))

@@ -60,6 +60,10 @@ _BAD_ANSWER = b"HTTP/1.1 2x0 \x00rubbish\r\n\r\n"
 _CUT_ANSWER = b"HTTP/1.1 200 "
 
 
+class TooLateError(Exception):
+    """What the fault was to meet was over: nothing was tried."""
+
+
 @dataclass
 class Seen:
     """What became of a cell. ``hears`` is what the caller heard under the fault, ``next`` in the turn after it."""
@@ -171,6 +175,8 @@ async def _turn_under_fault(cell: Cell, line: Line, phone: PhoneCall, seen: Seen
     elif cell.state == "speaking":
         await _until(lambda: phone.agent_heard_ms > begun_ms, phone)
         await asyncio.sleep(0 if cell.vendor == "LLM" else 0.4)
+        if cell.vendor == "LLM" and all("text" in entry for entry in line.openai.journal("openai.chat")[asked:]):
+            raise TooLateError("the model had said everything before the fault could meet it")
     if cell.state != "listening":
         strike(line, cell.vendor, cell.fault, cell.state)
         lasting = asyncio.create_task(_after(cell, line))

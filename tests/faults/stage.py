@@ -81,9 +81,9 @@ class Stage:
         self.windows = Batch(10)
         self._conf, self._ports, self._stack = conf, ports, stack
 
-    def forget_requests(self) -> None:
-        """The stand-ins' journals, which a test of many calls would fill."""
-        for key in self.sandbox.state.keys():
+    def forget_requests(self, *of: Handle) -> None:
+        """The stand-ins' journals, which a test of many calls would fill. All, or those of one line: others read theirs."""
+        for key in [handle.key for handle in of] or self.sandbox.state.keys():
             self.sandbox.state.namespace(key).journal.entries.clear()
 
     async def line(self, archive: Callable[[str], None] | None = None) -> Line:
