@@ -20,6 +20,7 @@ from voiceagent.console.live import FORBIDDEN, NOT_FOUND, SIGNED_OUT
 from voiceagent.console.models import AuditEntry
 from voiceagent.sandbox.carrier import AgentStarted
 from voiceagent.sandbox.control import Reply
+from voiceagent.sandbox.sound import FRAME_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,7 +82,8 @@ async def test_a_listener_hears_both_sides_as_they_are_heard(line: Line, talk: C
 
     assert '"over"' in listener.over, "the end of the call is told"
     assert [batch.number for batch in listener.batches] == list(range(1, len(listener.batches) + 1))
-    assert said in listener.side("caller")
+    # Listening begins within the frame that comes in while it is asked for.
+    assert said[2 * FRAME_BYTES :] in listener.side("caller")
     loud = next(at for at in range(0, 80_000, 160) if mulaw.level_dbfs(listener.side("agent")[at : at + 160]) > -30)
     assert listener.side("agent")[loud + 800 : loud + 8800] in phone.heard, "the answer as the caller heard it"
     assert median(listener.ages_ms) + BUFFER_MS < MOST_BEHIND_MS, sorted(listener.ages_ms)
