@@ -62,10 +62,14 @@ export function connect(path, { onSnapshot, onChange, onState, onMessage, onKept
   function take(message) {
     if (message.type === "snapshot") {
       number = message.number;
-      shownAt = new Date(message.at);
       failures = 0;
-      kept = 0;
       become(paused ? "paused" : "live");
+      if (paused && shownAt) { // made up for something that was missed: kept back like a change
+        keep();
+        return;
+      }
+      shownAt = new Date(message.at);
+      kept = 0;
       onSnapshot?.(message);
     } else if (message.type === "change") {
       if (number === null) return;
@@ -76,8 +80,7 @@ export function connect(path, { onSnapshot, onChange, onState, onMessage, onKept
       }
       number = message.number;
       if (paused) {
-        kept += 1;
-        onKept?.(kept);
+        keep();
         return;
       }
       shownAt = new Date(message.at);
@@ -86,6 +89,11 @@ export function connect(path, { onSnapshot, onChange, onState, onMessage, onKept
       if (message.type === "refused") why = message.why;
       onMessage?.(message);
     }
+  }
+
+  function keep() {
+    kept += 1;
+    onKept?.(kept);
   }
 
   function ask() {
