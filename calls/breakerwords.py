@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -9,12 +10,13 @@ from typing import TYPE_CHECKING, Any, Final
 from django import forms
 
 from calls.breakerrules import Phase
+from calls.breakers import Breaker
 from calls.timeline_format import moment
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from calls.breakers import Breaker, View
+    from calls.breakers import View
 
 #: What each operation does, for somebody who has just been paged.
 WHAT: Final[Mapping[str, str]] = {
@@ -58,8 +60,10 @@ class ReasonForm(forms.Form):
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """Something that an operator can do. ``will``: what happens then, in sentences."""
+    """Something that an operator can do. ``do``: with a breaker, a user's name and their reason; ``will``: what happens then,
+    in sentences."""
 
+    do: Callable[[Breaker, str, str], None]
     verb: str
     done: str
     is_harsh: bool
@@ -68,6 +72,7 @@ class Act:
 
 ACTS: Final[Mapping[str, Act]] = {
     "trip": Act(
+        Breaker.trip,
         "Trip",
         "tripped",
         True,
@@ -78,6 +83,7 @@ ACTS: Final[Mapping[str, Act]] = {
         ),
     ),
     "reset": Act(
+        Breaker.reset,
         "Reset",
         "reset",
         False,

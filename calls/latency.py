@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from statistics import quantiles
+from typing import TYPE_CHECKING, Final, Protocol
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+#: Of fewer answers a percentile says nothing: they are told one by one.
+FEW: Final = 20
 
 
 class Turned(Protocol):
@@ -29,3 +36,9 @@ def answer_latency_ms(turn: Turned) -> int | None:
     if ended_ms is None or answered_ms is None or not 0 <= ended_ms <= answered_ms:
         return None
     return answered_ms - ended_ms
+
+
+def p50_p95(latencies_ms: Sequence[int]) -> tuple[int, int]:
+    """Between those that were measured where need be, rounded. Raises ``StatisticsError`` for fewer than two."""
+    cuts = quantiles(latencies_ms, n=100, method="inclusive")
+    return round(cuts[49]), round(cuts[94])

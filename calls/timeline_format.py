@@ -45,7 +45,7 @@ def milliseconds(value: int | None) -> str:
 
 
 def moment(at: datetime | None) -> str:
-    """A time of day with its date, to the second. The server's zone, by name; ``local-times.js`` makes it the reader's."""
+    """A time of day with its date, to the second. The server's zone, by name; ``times.js`` makes it the reader's."""
     if at is None:
         return NO_DATA
     local = localtime(at)

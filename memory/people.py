@@ -108,6 +108,13 @@ def ensure(number: str, locale: str = "en") -> Person:
     return opened(row)
 
 
+def identity(row: Caller, *, with_name: bool = True) -> tuple[str, str]:
+    """Number and name of a caller's row, for an operator; no name without a card. Raises ``SealBroken``."""
+    person, card = opened(row), getattr(row, "card", None) if with_name else None
+    number = person.open(row.number_sealed, "caller", row.pk, "number")
+    return number, person.open(card.name_sealed, "card", row.pk, "name") if card else ""
+
+
 def number_of(person: Person) -> str:
     """The caller's number, for an operator who may see it."""
     sealed = Caller.objects.values_list("number_sealed", flat=True).get(pk=person.id)

@@ -87,9 +87,7 @@ class BreakerAdmin(_BreakerAdmin):
         form = ReasonForm(request.POST if request.method == "POST" else None)
         if form.is_valid():
             _note(request, name, f"{what.done}: {form.cleaned_data['reason']}")
-            {"trip": breaker.trip, "reset": breaker.reset}[act](
-                request.user.get_username(), form.cleaned_data["reason"]
-            )
+            what.do(breaker, request.user.get_username(), form.cleaned_data["reason"])
             messages.success(request, f"The breaker {name} was {what.done}. All processes know within a second.")
             return HttpResponseRedirect(reverse("admin:calls_circuitbreaker_changelist"))
         context = {"title": f"{what.verb} {name}", "act": what, "row": row_of(breaker), "form": form}

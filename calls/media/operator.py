@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
+from calls.codecs.mulaw import BYTES_PER_MS
 from calls.core.commands import LendGate, TakeGateBack
 from calls.core.events import OperatorConnected
 from calls.core.state import Phase
@@ -27,7 +28,6 @@ LEASE_MS = 6_000
 #: How much of an operator's audio may lie unheard at the carrier. What comes in a burst beyond it is dropped, for it would make
 #: everything that follows late.
 MOST_AHEAD_MS = 400
-BYTES_PER_MS = 8
 
 
 class OperatorLine:

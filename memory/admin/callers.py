@@ -148,10 +148,8 @@ class CallerAdmin(shown.ReadOnlyMixin, _CallerAdmin):
 
 def _masked(caller: Caller, *, with_name: bool = False) -> str:
     try:
-        person = people.opened(caller)
-        number = shown.masked(person.open(caller.number_sealed, "caller", caller.pk, "number"))
-        card = getattr(caller, "card", None)
-        name = person.open(card.name_sealed, "card", caller.pk, "name") if with_name and card else ""
+        number, name = people.identity(caller, with_name=with_name)
     except SealBroken:
         return shown.SEALED
+    number = shown.masked(number)
     return format_html('<span class="stack">{}</span><span class="stack">{}</span>', number, name) if name else number

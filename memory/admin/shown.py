@@ -54,7 +54,7 @@ def number(person: Person, *, whole: bool) -> str:
 
 
 def moment(at: datetime | None, missing: str = NOTHING) -> str:
-    """A day and a time. The server's zone, by name; ``local-times.js`` makes it the reader's."""
+    """A day and a time. The server's zone, by name; ``times.js`` makes it the reader's."""
     if at is None:
         return missing
     local = localtime(at)

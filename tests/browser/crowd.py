@@ -18,7 +18,7 @@ from calls.core.state import Caller, Phase, State
 from calls.livefeed import FeedConf, LiveFeed, rows_key
 from calls.liverow import Identity
 from tests.app.records.conversation import booked_table
-from voiceagent.console.board import reading
+from voiceagent.console.logtail import client
 
 if TYPE_CHECKING:
     from calls.bus import StepTaken
@@ -34,7 +34,7 @@ class Crowd:
     """``count`` calls of one process. ``play`` takes them through the conversation, everyone at another place of it."""
 
     def __init__(self, count: int, process: str = "crowd:1", **conf: int) -> None:
-        self.redis = reading.client()
+        self.redis = client()
         self.process = process
         self.about: dict[str, Any] = {"capacity": 250, "breakers": {"openai.reply": "closed", "cartesia.tts": "closed"}}
         self.batches = 0

@@ -188,6 +188,6 @@ def test_a_number_is_shown_on_request_and_the_keyboard_walks_the_list(console: C
     page.keyboard.press("j")
     page.keyboard.press("Enter")
     expect(page.locator("[data-number]")).to_have_text("+1 •••• ••0001")
-    page.get_by_role("button", name="Show the number").click()
+    page.get_by_role("button", name="Reveal").click()
     expect(page.locator("[data-number]")).to_have_text(MARIA)
     assert_clean(console)

@@ -56,4 +56,9 @@ def cell(value: Any) -> str:
         if isinstance(value, (dict, list))
         else str(value)
     )
-    return f"'{text}" if isinstance(value, str) and text.startswith(_FORMULA) else text
+    return inert(text) if isinstance(value, str) else text
+
+
+def inert(text: str) -> str:
+    """A text that no table takes for a formula: such a one begins with an apostrophe."""
+    return f"'{text}" if text.startswith(_FORMULA) else text

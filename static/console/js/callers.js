@@ -1,24 +1,7 @@
-// Callers and memory: numbers shown on request, a few seconds of a call, lists by keyboard, an erasure's checklist.
+// Callers and memory: a few seconds of a call, lists by keyboard, an erasure's checklist.
 import { announce, toast } from "./say.js";
 
 const LOOK_AGAIN_MS = 1000;
-
-function token() {
-  return document.querySelector("[name=csrfmiddlewaretoken]").value;
-}
-
-for (const button of document.querySelectorAll("[data-reveal]")) {
-  button.hidden = false;
-  button.addEventListener("click", async () => {
-    const answer = await fetch(button.dataset.reveal, { method: "POST", headers: { "X-CSRFToken": token() } }).catch(() => null);
-    if (!answer?.ok) {
-      toast("The number could not be shown.", "alarm");
-      return;
-    }
-    document.querySelector("[data-number]").textContent = (await answer.json()).number;
-    button.remove();
-  });
-}
 
 const player = new Audio();
 for (const button of document.querySelectorAll("[data-clip]")) {

@@ -7,7 +7,8 @@ const FORMS = {
   clock: CLOCK,
   exact: { ...CLOCK, fractionalSecondDigits: 3 },
 };
-const locale = document.documentElement.lang === "en" ? "en-GB" : document.documentElement.lang;
+const { lang } = document.documentElement;
+const locale = lang.startsWith("en") ? "en-GB" : lang;
 
 /** Rewrite the times within `root`. */
 export function localTimes(root = document) {

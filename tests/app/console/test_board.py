@@ -9,6 +9,7 @@ import orjson
 import pytest
 from django.utils import timezone
 
+from calls.latency import FEW
 from calls.livefeed import Shot
 from calls.liverow import Identity, LiveRow
 from calls.models import Call
@@ -16,7 +17,7 @@ from tests.app.records.conversation import booked_table
 from voiceagent.console.board import reading
 from voiceagent.console.board.board import UNHEARD_MS, Board
 from voiceagent.console.board.rows import ORDERS, ordered, shown
-from voiceagent.console.board.strip import FEWEST, strip
+from voiceagent.console.board.strip import strip
 from voiceagent.console.redaction import redacted_text
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def test_the_strip_counts_over_all_processes_and_says_over_what() -> None:
     assert found["errors"]["value"] == "3" and found["errors"]["hover"] == "2 × model: timeout; 1 × our own code"
     assert found["fallback"]["value"] == "1 of 4 healthy"
     assert found["fallback"]["note"] == "database: away"
-    many = strip([], abouts, [[0, ms] for ms in range(100, 100 + 10 * FEWEST, 10)], [], {})
+    many = strip([], abouts, [[0, ms] for ms in range(100, 100 + 10 * FEW, 10)], [], {})
     assert many["slow"]["value"] == "p50 195 ms · p95 280 ms"
     assert strip([], [], [], [], {})["all"]["off"] and strip([], [], [], [], {})["slow"]["value"] == "no data"
 

@@ -138,7 +138,7 @@ def test_times_can_become_the_readers_and_lengths_are_minutes(
         page = html(client, address)
         assert 'datetime="2026-11-23T12:00:00+00:00"' in page, address
         assert "12:00:00 UTC" in page, address
-        assert "js/local-times.js" in page, address
+        assert "console/js/times.js" in page, address
         assert ">1:07<" in page, address
 
 

@@ -16,10 +16,10 @@ from calls.core import commands as c
 from calls.core import events as e
 from calls.core.record import COMMAND_TYPES, EVENT_TYPES, RecordError, build
 from calls.core.state import State
-from calls.logkeys import checked_sid, events_key
 from calls.stages import Stage, StageNotes
 from calls.timeline_format import clock, milliseconds
 from calls.timeline_page import note_text, split_heard
+from voiceagent.console.logtail import LogTail
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -60,11 +60,9 @@ class Drawer:
     """One call as its reader follows it. ``look`` gives what is new, as plain JSON values."""
 
     def __init__(self, redis: Redis, call_sid: str, redact: Callable[[str], str]) -> None:
-        self.call_sid = checked_sid(call_sid)
-        self._key = events_key(call_sid)
-        self._redis = redis
+        self.call_sid = call_sid
+        self._log = LogTail(redis, call_sid)
         self._redact = redact
-        self._last = ""
         self._items: dict[str, dict[str, Any]] = {}
         self._new: dict[str, None] = {}
         self._memories: list[dict[str, Any]] = []
@@ -78,16 +76,17 @@ class Drawer:
     async def look(self) -> dict[str, Any] | None:
         """What has happened since the last look; the first time everything there is. ``None``: nothing. Raises
         ``RedisError`` or ``OSError``."""
-        whole = not self._last
-        entries = await self._first() if whole else await self._read()
+        whole = not self._log.last
+        if whole:
+            self._is_earlier = await self._log.skip_to_last(_BEHIND)
+        entries = await self._log.read(_CHUNK)
         if not entries and not whole:
             return None
         while entries:
-            for entry_id, fields in entries:
-                self._last = entry_id.decode()
+            for _entry_id, fields in entries:
                 self._take({name.decode(): value for name, value in fields.items()})
             await asyncio.sleep(0)  # calls may be running here
-            entries = await self._read() if len(entries) == _CHUNK else []
+            entries = await self._log.read(_CHUNK) if len(entries) == _CHUNK else []
         items = list(self._items.values()) if whole else [self._items[key] for key in self._new if key in self._items]
         self._new.clear()
         return {
@@ -98,20 +97,6 @@ class Drawer:
             "turn": self._turn(),
             "memories": self._memories,
         }
-
-    async def _first(self) -> list[Any]:
-        behind: Any = await self._redis.xrevrange(self._key, count=_BEHIND)
-        if not behind:
-            self._last = "0-0"
-            return []
-        first = int(behind[-1][0].split(b"-")[0])
-        self._is_earlier = first > 1
-        self._last = f"{first - 1}-0"
-        return await self._read()
-
-    async def _read(self) -> list[Any]:
-        found: Any = await self._redis.xrange(self._key, min=f"({self._last}", count=_CHUNK)
-        return list(found)
 
     # --- one entry --------------------------------------------------------------------------------------------------
 

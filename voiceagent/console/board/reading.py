@@ -4,54 +4,29 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from django.conf import settings
 from django.db.models import Count, OuterRef, Subquery
 from django.db.models.functions import TruncHour
 from django.utils import timezone
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from calls.livefeed import WATCHED_KEY, WATCHED_S, shots
 from calls.models import Call
-from memory.loopredis import loop_client
 from voiceagent import health
 from voiceagent.console import threads
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable
+    from collections.abc import Iterable
 
     from redis.asyncio import Redis
 
     from calls.livefeed import Shot
 
-_TIMEOUT_S: Final = 2.0
 #: How long an answer about the dependencies serves all pages of this process.
 _PROBED_S: Final = 5.0
-
-
-def client() -> Redis:
-    """A client of this loop, for one page."""
-    return loop_client(
-        settings.REDIS_URL,
-        socket_timeout=_TIMEOUT_S,
-        socket_connect_timeout=_TIMEOUT_S,
-        retry=Retry(NoBackoff(), 0),
-    )
-
-
-@asynccontextmanager
-async def closing(redis: Redis) -> AsyncIterator[Redis]:
-    """The same for a moment."""
-    try:
-        yield redis
-    finally:
-        await redis.aclose()
 
 
 def now_ms() -> int:

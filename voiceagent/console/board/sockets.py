@@ -17,6 +17,7 @@ from voiceagent.console.board.board import Board
 from voiceagent.console.board.drawer import Drawer
 from voiceagent.console.board.rows import plain
 from voiceagent.console.live import COME_BACK, LiveConsumer
+from voiceagent.console.logtail import client
 from voiceagent.console.redaction import redacted_text
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class BoardConsumer(LiveConsumer):
 
     async def joined(self) -> list[str]:
         """The group of all processes' batches."""
-        self._redis = reading.client()
+        self._redis = client()
         self._tasks.append(asyncio.create_task(self._tick(), name="board:tick"))
         return [GROUP]
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from statistics import quantiles
 from typing import TYPE_CHECKING, Any, Final
 
+from calls.latency import FEW, p50_p95
 from calls.timeline_format import milliseconds
 from calls.timeline_turns import OBJECTIVE_MS
 from voiceagent.console.board.rows import cause_text
@@ -13,8 +13,7 @@ from voiceagent.console.board.rows import cause_text
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-#: Below so many answers their values say more than percentiles.
-FEWEST: Final = 20
+#: Of few answers the latest are shown.
 _LATEST: Final = 3
 #: Breaker → what it stands before.
 NAMES: Final[Mapping[str, str]] = {
@@ -80,11 +79,10 @@ def _answers(latencies_ms: Sequence[int]) -> dict[str, Any]:
     if not count:
         return _figure("no data", target, "no answers in five minutes")
     over = f"{count} answers in five minutes" if count > 1 else "one answer in five minutes"
-    if count < FEWEST:
+    if count < FEW:
         latest = " · ".join(milliseconds(ms) for ms in latencies_ms[-_LATEST:])
         return _figure(latest, target, over, latencies_ms[-1] > OBJECTIVE_MS)
-    cuts = quantiles(latencies_ms, n=100, method="inclusive")
-    p50, p95 = round(cuts[49]), round(cuts[94])
+    p50, p95 = p50_p95(latencies_ms)
     return _figure(f"p50 {milliseconds(p50)} · p95 {milliseconds(p95)}", target, over, p50 > OBJECTIVE_MS)
 
 

@@ -14,6 +14,7 @@ from voiceagent.console.access import may, microphone, needs
 from voiceagent.console.board import reading
 from voiceagent.console.board.board import Board
 from voiceagent.console.board.rows import FILTERS, LETTERS, ORDERS, ordered, plain
+from voiceagent.console.logtail import client, closing
 from voiceagent.console.redaction import redacted_text
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ async def board(request: HttpRequest) -> HttpResponse:
     chosen = request.GET.get("filter", "")
     order = request.GET.get("order", "")
     chosen, order = chosen if chosen in FILTERS else "all", order if order in ORDERS else "attention"
-    async with reading.closing(reading.client()) as redis:
+    async with closing(client()) as redis:
         shots = await reading.try_look(redis)
     now_ms = reading.now_ms()
     may_read = await threads.run(may, request.user, "console.see_unredacted")

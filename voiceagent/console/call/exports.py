@@ -8,8 +8,8 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from calls.codecs import mulaw
+from voiceagent.console.exports import inert
 from voiceagent.console.masks import masked
-from voiceagent.console.redaction import redacted_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -19,13 +19,6 @@ if TYPE_CHECKING:
 
 #: Frames of a recording that are read at once.
 _FRAMES = 64_000
-#: A cell that a spreadsheet would take for a formula.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-
-
-def redacted(text: str) -> str:
-    """A text as viewers read it."""
-    return redacted_text(text)
 
 
 def number(text: str, *, plain: bool) -> str:
@@ -89,9 +82,8 @@ def as_csv(cards: Iterable[Card]) -> str:
     writer.writerow(["turn", "from_ms", "until_ms", "who", "text", "response_ms", "outcome"])
     for card in cards:
         for at, until, who, text in lines(card):
-            safe = f"'{text}" if text.startswith(_FORMULA) else text
             response = card.response_ms if who == "Assistant" and card.response_ms is not None else ""
-            writer.writerow([card.number, at, until, who, safe, response, card.outcome])
+            writer.writerow([card.number, at, until, who, inert(text), response, card.outcome])
     return out.getvalue()
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
-from statistics import quantiles
 
 import structlog
 from django.utils import timezone
 from redis.exceptions import RedisError
 
 from calls import selectors, surroundings
+from calls.latency import FEW, p50_p95
 from calls.logkeys import events_key
 from calls.models import Call, Turn
 from calls.services.timeline import TurnFacts
@@ -30,8 +30,6 @@ _log = structlog.get_logger(__name__)
 MOST_LIVE = 60_000
 #: A call of two hours with a turn every ten seconds; what is beyond is in the exports.
 MOST_TURNS = 800
-#: From so many turns on there are percentiles.
-_ENOUGH = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +113,10 @@ def _response(answers: list[Turn | TurnFacts]) -> list[Figure]:
     values = [ms for ms, _ in timed]
     objective = f"objective {milliseconds(OBJECTIVE_MS)}"
     worst_figure = Figure("Slowest response", milliseconds(worst), objective, turn=number, is_over=worst > SLOW_MS)
-    if len(values) < _ENOUGH:
+    if len(values) < FEW:
         shown = " · ".join(f"{ms:,}" for ms in values[:6]) + (" …" if len(values) > 6 else "") + " ms"
         return [Figure("Response times", shown, f"{len(values)} answers, from fastest; {objective}"), worst_figure]
-    cuts = quantiles(values, n=100, method="inclusive")
-    p50, p95 = round(cuts[49]), round(cuts[94])
+    p50, p95 = p50_p95(values)
     shown = f"p50 {milliseconds(p50)} · p95 {milliseconds(p95)}"
     return [
         Figure("Response", shown, f"over {len(values)} answers; {objective}", is_over=p50 > OBJECTIVE_MS),

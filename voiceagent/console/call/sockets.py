@@ -10,12 +10,11 @@ import structlog
 from django.urls import re_path
 from redis.exceptions import RedisError
 
-from calls.logkeys import checked_sid, events_key
 from voiceagent.console import threads
-from voiceagent.console.board.reading import client
 from voiceagent.console.call import source
 from voiceagent.console.call.following import Following
 from voiceagent.console.live import LiveConsumer
+from voiceagent.console.logtail import LogTail, client
 
 if TYPE_CHECKING:
     from redis.asyncio import Redis
@@ -35,7 +34,7 @@ class LiveCall(LiveConsumer):
         super().__init__()
         self._redis: Redis | None = None
         self._following = Following(plain=False)
-        self._last = "-"
+        self._log: LogTail | None = None
         self._reading: asyncio.Task[None] | None = None
 
     @property
@@ -48,11 +47,12 @@ class LiveCall(LiveConsumer):
         """Its log must be there."""
         try:
             self._redis = client()
-            there = await self._redis.exists(events_key(checked_sid(self.call_sid)))
+            self._log = LogTail(self._redis, self.call_sid)
+            there = await self._log.exists()
         except (RedisError, OSError):
             return ""
         except ValueError:
-            there = 0
+            there = False
         return "" if there else "This call is not in progress any more."
 
     async def snapshot(self) -> dict[str, Any]:
@@ -93,11 +93,10 @@ class LiveCall(LiveConsumer):
 
     async def _read(self) -> bool:
         """A piece of what is new; whether there may be more."""
-        if self._redis is None:
+        if self._log is None:
             return False
-        raw: Any = await self._redis.xrange(events_key(self.call_sid), min=self._last, count=PIECE)
+        raw = await self._log.read(PIECE)
         if raw:
-            self._last = f"({raw[-1][0].decode()}"
             await threads.run(self._take, raw)
         return len(raw) == PIECE
 

@@ -20,7 +20,7 @@ from voiceagent.console import audit, threads
 from voiceagent.console.access import may, needs
 from voiceagent.console.call import tracks
 from voiceagent.console.call import travel_words as words
-from voiceagent.console.redaction import redacted
+from voiceagent.console.redaction import redacted_text
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -159,6 +159,6 @@ def _shown(request: HttpRequest) -> Shown:
 
     def shown(text: str) -> str:
         short = text if len(text) <= _MOST_CHARS else f"{text[:_MOST_CHARS]}…"
-        return short if see_all else "".join(span.text for span in redacted(short))
+        return short if see_all else redacted_text(short)
 
     return shown

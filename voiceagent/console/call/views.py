@@ -25,6 +25,7 @@ from voiceagent.console.access import forbidden, granted, may, microphone, needs
 from voiceagent.console.call import drawing, exports, memories, page, tabs
 from voiceagent.console.call.story import MARKS
 from voiceagent.console.models import AuditEntry, CallFlag, CallNote
+from voiceagent.console.redaction import redacted_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -182,7 +183,7 @@ def _memory(_request: HttpRequest, of: page.Told, number: int | None, plain: boo
     return {
         "used": [one for one in used if not one.why_not],
         "unused": [one for one in used if one.why_not],
-        "asked": (turn.user_text if plain else exports.redacted(turn.user_text)) if turn is not None else "",
+        "asked": (turn.user_text if plain else redacted_text(turn.user_text)) if turn is not None else "",
         "recalled": recalled,
         "written": memories.written(of.call, began, plain=plain),
     }

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from statistics import quantiles
 from typing import TYPE_CHECKING
 
+from calls.latency import FEW
 from calls.timeline_turns import OBJECTIVE_MS
 
 if TYPE_CHECKING:
@@ -30,8 +31,7 @@ STAGES: dict[str, tuple[str, int | None]] = {
     "voice": ("Voice, first byte", 150),
     "sent": ("Sent to carrier", 10),
 }
-#: From so many turns on, percentiles are shown in place of the least and the most.
-_ENOUGH = 20
+#: Of fewer other turns nothing is usual.
 _FEW = 3
 
 
@@ -206,7 +206,7 @@ def _usual(took: Mapping[str, list[int]], stage: str) -> tuple[int, int] | None:
     values = took.get(stage, [])
     if len(values) < _FEW:
         return None
-    if len(values) < _ENOUGH:
+    if len(values) < FEW:
         return min(values), max(values)
     tenths = quantiles(values, n=10, method="inclusive")
     return round(tenths[0]), round(tenths[-1])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django import forms
 
+from memory.admin import forms as forms_of_rows
 from memory.core.values import Kind
 from memory.services.lines import MOST_FACT_CHARS
 
@@ -139,8 +140,8 @@ class ProbeForm(_Form):
     )
 
 
-class EraseForm(_Form):
-    """A whole caller goes: whoever does it types the end of the number."""
+class EraseForm(forms_of_rows.EraseForm, _Form):
+    """As in the admin, with a reason, and what holds from then on."""
 
     digits = forms.CharField(
         label="Last four digits of the number",
@@ -149,17 +150,6 @@ class EraseForm(_Form):
     )
     unwanted = forms.BooleanField(required=False, label="And do not remember this caller in future calls")
     reason = _reason(required=True)
-
-    def __init__(self, *args: Any, wanted: str = "", **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._wanted = wanted
-
-    def clean_digits(self) -> str:
-        """What was typed, where it is this caller."""
-        typed = str(self.cleaned_data["digits"]).strip()
-        if typed != self._wanted:
-            raise forms.ValidationError("That is not the end of this caller's number: nothing was erased.")
-        return typed
 
 
 def for_entry(entry: Entry) -> dict[str, _OfEntry]:

@@ -71,10 +71,7 @@ def keeping(days: int | None, *, unwanted: bool) -> str:
 def _row(row: Any, calls: int, unwanted: bool) -> Row:
     number = name = problem = ""
     try:
-        person = people.opened(row)
-        number = person.open(row.number_sealed, "caller", row.pk, "number")
-        card = getattr(row, "card", None)
-        name = person.open(card.name_sealed, "card", row.pk, "name") if card else ""
+        number, name = people.identity(row)
     except SealBroken:
         problem = SEALED
     return Row(

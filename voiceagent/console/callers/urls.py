@@ -14,7 +14,6 @@ urlpatterns = [
     path("callers/erasures/<uuid:erasure_id>/", erasing.checklist, name="erasure"),
     path(_CALLER, views.caller, name="caller"),
     path(f"{_CALLER}probe/", probing.probe, name="probe"),
-    path(f"{_CALLER}number/", views.number, name="caller_number"),
     path(f"{_CALLER}add/", actions.add, name="memory_add"),
     path(f"{_CALLER}merge/", actions.merge, name="memory_merge"),
     path(f"{_CALLER}apart/", actions.apart, name="memory_apart"),

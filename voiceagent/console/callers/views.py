@@ -8,7 +8,6 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from django.core.paginator import Paginator
-from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
 
@@ -22,7 +21,6 @@ from memory.manager import current
 from memory.models import Caller, ErasureRequest
 from memory.services import cards, joining, tombstones
 from memory.services.forgetting import KEPT
-from voiceagent.console import audit
 from voiceagent.console.access import may, needs
 from voiceagent.console.callers import entries, forms, listing
 from voiceagent.console.callers.caller import of_caller
@@ -32,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from uuid import UUID
 
-    from django.http import HttpRequest
+    from django.http import HttpRequest, HttpResponse
 
     from memory.people import Person
     from voiceagent.console.callers.entries import Closely
@@ -175,10 +173,3 @@ def _call(call: Call, taught: Mapping[str, Sequence[Entry]]) -> Talk:
         f"{call.turn_count} turn{'' if call.turn_count == 1 else 's'}",
         taught.get(call.call_sid, ()),
     )
-
-
-@of_caller("console.reveal_number", "see number", post=True)
-def number(request: HttpRequest, person: Person) -> HttpResponse:
-    """The whole number, on record."""
-    audit.record(request, "number.revealed", entry=str(person.id))
-    return JsonResponse({"number": people.number_of(person)})

@@ -24,6 +24,7 @@ from voiceagent.console.calls.listing import Sort, calls_page, turns_page
 from voiceagent.console.calls.parsing import Query
 from voiceagent.console.calls.rows import Beside, call_rows
 from voiceagent.console.calls.snippets import covering
+from voiceagent.console.exports import inert
 from voiceagent.console.masks import masked
 from voiceagent.console.models import ListExport
 
@@ -39,10 +40,7 @@ if TYPE_CHECKING:
 MOST_STREAMED = 1000
 MOST_ROWS = 100_000
 KEPT_FOR = timedelta(days=1)
-FORMATS = {"csv": "text/csv; charset=utf-8", "jsonl": "application/x-ndjson"}
 _PAGE = 500
-#: What a spreadsheet takes for a formula at the beginning of a cell.
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +166,7 @@ class _Csv:
 def _cell(value: Any) -> Any:
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+    return inert(value) if isinstance(value, str) else value
 
 
 class _JsonLines:

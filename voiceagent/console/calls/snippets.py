@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from voiceagent.console.redaction import redacted
+from voiceagent.console.redaction import redacted_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -45,11 +45,7 @@ class Snippet:
 
 def covering(may: Collection[str]) -> Callable[[str], str]:
     """What hides of a text what somebody with these permissions may not see."""
-    return str if "see_unredacted" in may else _covered
-
-
-def _covered(text: str) -> str:
-    return "".join(span.text for span in redacted(text))
+    return str if "see_unredacted" in may else redacted_text
 
 
 def finder(terms: Iterable[Term]) -> re.Pattern[str] | None:

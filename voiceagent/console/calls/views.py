@@ -38,6 +38,7 @@ from voiceagent.console.calls.params import Params
 from voiceagent.console.calls.parsing import Query, parse, term_text
 from voiceagent.console.calls.snippets import covering
 from voiceagent.console.calls.tasks import export as export_task
+from voiceagent.console.exports import FORMATS
 from voiceagent.console.models import CallFlag, ListExport, SavedView
 
 if TYPE_CHECKING:
@@ -213,7 +214,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
     """The current query, or the calls that were chosen, as a file: streamed, or over a thousand rows by the worker."""
     asked = _asked(request, request.POST)
     form = request.POST.get("format", "csv")
-    if form not in exports.FORMATS or asked.query.problems or asked.view.show == "memories":
+    if form not in FORMATS or asked.query.problems or asked.view.show == "memories":
         raise BadRequest("what is to be exported is not understood")
     if asked.view.by == "meaning" and asked.query.words:
         raise BadRequest("what was found by meaning is not exported; choose calls, or search by words")
@@ -228,7 +229,7 @@ def export(request: HttpRequest) -> HttpResponseBase:
     if count > exports.MOST_STREAMED:
         return _begin_job(request, asked, form)
     pieces = exports.pages(wanted, asked.now, exports.MOST_STREAMED)
-    response = StreamingHttpResponse(_streamed(pieces), content_type=exports.FORMATS[form])
+    response = StreamingHttpResponse(_streamed(pieces), content_type=FORMATS[form])
     response["Content-Disposition"] = f'attachment; filename="{asked.view.show}-{asked.now:%Y-%m-%d}.{form}"'
     return response
 
@@ -270,7 +271,7 @@ def export_file(request: HttpRequest, job_id: Any) -> FileResponse:
         file = gzip.open(exports.path_of(job), "rb")
     except OSError as error:
         raise Http404 from error
-    return FileResponse(file, as_attachment=True, filename=f"{job.show}-{job.asked_at:%Y-%m-%d}.{job.format}", content_type=exports.FORMATS[job.format])  # fmt: skip
+    return FileResponse(file, as_attachment=True, filename=f"{job.show}-{job.asked_at:%Y-%m-%d}.{job.format}", content_type=FORMATS[job.format])  # fmt: skip
 
 
 # --- flags ------------------------------------------------------------------------------------------------------------

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from django.db import connection
 
+from calls.latency import FEW
 from calls.models import AgentVersion
 from calls.timeline_turns import OBJECTIVE_MS, SLOW_MS
 
@@ -23,19 +24,12 @@ if TYPE_CHECKING:
 
     from voiceagent.console.health.span import Span
 
-#: Below this many answers their values are shown.
-FEW: Final = 20
 #: The objective: this share of answers within ``SLOW_MS``, over 30 days. What is left of the rest is the error budget.
 OBJECTIVE_SHARE: Final = 0.95
 #: An interruption is obeyed within this time, from the caller's first sound.
 SILENT_MS: Final = 130
 #: Why a caller got no agent (``calls.views``), as the row of the call says it.
 REFUSED: Final = ("overload", "drain", "rate", "no_agent", "no_database")
-#: Ends that are somebody's failure.
-FAILED_ENDS: Final = (
-    "ear_failed", "model_failed", "voice_failed", "stream_lost", "media_silent", "protocol_error", "internal_error",
-    "process_died", "handed_over",
-)  # fmt: skip
 #: Lower edges of the bands of the heat map, in ms: a third of an octave or so each, finer around the objective.
 BANDS: Final = (0, 200, 300, 400, 500, 630, 800, 1000, 1250, 1500, 2000, 3000, 5000, 8000)
 SLOWEST: Final = 10
@@ -123,11 +117,6 @@ def budget_left(count: int, within: int) -> float | None:
     return 1 - (count - within) / (count * (1 - OBJECTIVE_SHARE))
 
 
-def band_of(latency_ms: int) -> int:
-    """The band of the heat map that an answer belongs to."""
-    return max(number for number, edge in enumerate(BANDS) if latency_ms >= edge)
-
-
 def _params(span: Span) -> dict[str, Any]:
     return {
         "begin": span.begin,
@@ -138,7 +127,6 @@ def _params(span: Span) -> dict[str, Any]:
         "slow": SLOW_MS,
         "slowest": SLOWEST,
         "refused": list(REFUSED),
-        "failed": list(FAILED_ENDS),
         "bands": list(BANDS[1:]),
     }
 
@@ -245,7 +233,7 @@ def _failures(cursor: Any, span: Span, found: Performance) -> None:
             UNION ALL
             SELECT c.started_at, 'call: ' || c.end_reason FROM calls_call c
             WHERE c.started_at >= %(begin)s AND c.started_at < %(end)s AND NOT c.is_test
-              AND (%(version)s = 0 OR c.agent_version_id = %(version)s) AND c.end_reason = ANY(%(failed)s)
+              AND (%(version)s = 0 OR c.agent_version_id = %(version)s) AND c.outcome = 'error'
         ) c(started_at, cause) GROUP BY 1, 2
         """,  # noqa: S608 - put together from this module's constants
         _params(span),

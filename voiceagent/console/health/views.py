@@ -18,7 +18,7 @@ from voiceagent.celery import app as celery
 from voiceagent.console import audit, threads
 from voiceagent.console.access import needs
 from voiceagent.console.health import figures, shown, system
-from voiceagent.console.health.span import NAMES, RANGES, span_of
+from voiceagent.console.health.span import NAMES, RANGES, Span, span_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -46,7 +46,7 @@ def health(request: HttpRequest) -> HttpResponse:
         "ranges": [(name, NAMES[name], span.query(range=name)) for name in RANGES],
         "versions": AgentVersion.objects.select_related("agent").order_by("-created_at")[:50],
         "found": found,
-        "objective": _objective(),
+        "objective": _objective(span, found),
         "before": figures.summary(span.previous),
         "charts": figures.charts(span, found, capacity),
         "tables": shown.tables(span, found),
@@ -56,10 +56,10 @@ def health(request: HttpRequest) -> HttpResponse:
     return render(request, "console/health/performance.html", context)
 
 
-def _objective() -> dict[str, Any]:
+def _objective(span: Span, found: figures.Performance) -> dict[str, Any]:
     """Over 30 days, whatever the page shows: a budget is of a month."""
     month = span_of({"range": "30d"}, timezone.now())
-    spread, within = figures.summary(month)
+    spread, within = (found.response, found.within) if span == month else figures.summary(month)
     return {"count": spread.count, "within": within, "left": figures.budget_left(spread.count, within)}
 
 
@@ -101,7 +101,7 @@ def breaker(request: HttpRequest, name: str, act: str) -> HttpResponse:
         return redirect("console:dependencies")
     reason = form.cleaned_data["reason"]
     audit.record(request, "breaker.operated", entry=name, reason=reason, before=str(found.view().phase), after=act)
-    {"trip": found.trip, "reset": found.reset}[act](request.user.get_username(), reason)
+    what.do(found, request.user.get_username(), reason)
     messages.success(request, f"{name} was {what.done}. All processes know within a second.")
     return redirect("console:dependencies")
 

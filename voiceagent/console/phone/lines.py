@@ -94,10 +94,7 @@ def callers(words: str) -> list[dict[str, str]]:
     found: list[dict[str, str]] = []
     for row in Caller.objects.select_related("card").order_by("-last_seen_at", "-id")[:_LOOKED_THROUGH]:
         try:
-            person = people.opened(row)
-            number = person.open(row.number_sealed, "caller", row.pk, "number")
-            card = getattr(row, "card", None)
-            name = person.open(card.name_sealed, "card", row.pk, "name") if card else ""
+            number, name = people.identity(row)
         except SealBroken:
             continue
         if not wanted or wanted in name.casefold() or (len(digits) >= 2 and number.endswith(digits)):

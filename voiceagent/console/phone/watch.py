@@ -11,11 +11,10 @@ from typing import Any, ClassVar
 import structlog
 from redis.exceptions import RedisError
 
-from calls.logkeys import events_key
 from calls.models import Call
-from calls.runtime import current
 from voiceagent.console import threads
 from voiceagent.console.live import LiveConsumer
+from voiceagent.console.logtail import LogTail, client, closing
 from voiceagent.console.phone.course import Course
 
 _log = structlog.get_logger(__name__)
@@ -36,7 +35,6 @@ class TestWatch(LiveConsumer):
     def __init__(self) -> None:
         super().__init__()
         self._course = Course()
-        self._last = "0-0"
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -64,11 +62,11 @@ class TestWatch(LiveConsumer):
             self._task.cancel()
 
     async def _follow(self) -> None:
-        redis = (await current()).redis
-        async with asyncio.timeout(_LONGEST_S):
+        async with closing(client()) as redis, asyncio.timeout(_LONGEST_S):
+            log = LogTail(redis, self.call_sid)
             while not self._course.end:
                 try:
-                    entries = await redis.xrange(events_key(self.call_sid), f"({self._last}", count=_PAGE)
+                    entries = await log.read(_PAGE)
                 except (RedisError, OSError) as error:
                     _log.info("watch.no_redis", error=type(error).__name__)
                     entries = []
@@ -77,8 +75,7 @@ class TestWatch(LiveConsumer):
 
     async def _show(self, entries: Any) -> None:
         merged: dict[str, Any] = {}
-        for entry_id, fields in entries:
-            self._last = entry_id.decode()
+        for _entry_id, fields in entries:
             entry = {name.decode(): value.decode() for name, value in fields.items()}
             for change in self._course.take(entry):
                 for name, value in change.items():

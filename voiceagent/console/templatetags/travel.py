@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from django import template
 
+from calls.timeline_format import exact_clock
 from voiceagent.console.call import travel_words
 
 if TYPE_CHECKING:
@@ -13,13 +14,7 @@ if TYPE_CHECKING:
 
 register = template.Library()
 register.filter("duration", travel_words.duration)
-
-
-@register.filter
-def offset(ms: int) -> str:
-    """``1:02.345``: minutes, seconds and milliseconds from the start of a call."""
-    minutes, rest = divmod(ms, 60_000)
-    return f"{minutes}:{rest // 1000:02d}.{rest % 1000:03d}"
+register.filter("offset", exact_clock)
 
 
 @register.filter
