@@ -88,6 +88,8 @@ class _Answer:
         index = call.index
         if index is None:
             index = len(self._calls) if call.id else max(len(self._calls) - 1, 0)
+        elif not isinstance(index, int):
+            raise TypeError(f"the index of a function call is a {type(index).__name__}")
         kept = self._calls.setdefault(index, {"id": "", "name": "", "arguments": ""})
         kept["id"] = call.id or kept["id"]
         if call.function is not None:
