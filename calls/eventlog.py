@@ -306,9 +306,14 @@ class LogWriter:
             return False
         written = [share_of(log.call_sid, log.owner, meta, steps) for log, meta, steps in shares]
         alive = {log.call_sid for log in self._logs} if beat else ()
-        answers = await self._wire.send(written, alive, _now_ms())
         if beat:
+            # Before the trip: a call that opens during it asks for a heartbeat of its own.
             self._next_heartbeat = time.monotonic() + self.conf.heartbeat_ms / 1000
+        try:
+            answers = await self._wire.send(written, alive, _now_ms())
+        except BaseException:
+            self._next_heartbeat = 0.0
+            raise
         for (log, meta, steps), answer in zip(shares, answers, strict=True):
             if not answer or answer == TAKEN:
                 self._settle(log, meta, steps, taken=answer == TAKEN)

@@ -34,10 +34,14 @@ class Switchable(redis.asyncio.Redis):
 
     away = ""
     trips = 0
+    #: Done during each trip.
+    meanwhile: Callable[[], object] | None = None
 
     async def evalsha(self, *args: Any) -> Any:
         """A trip that obeys the switch."""
         self.trips += 1
+        if self.meanwhile is not None:
+            self.meanwhile()
         if self.away == "before":
             raise RedisConnectionError("switched off")
         answers = await super().evalsha(*args)
@@ -207,6 +211,33 @@ async def test_heartbeats_go_on_without_events(client: Switchable) -> None:
             while len(beats) < 3:
                 beats.add(await client.zscore(LIVE_KEY, SID))
                 await asyncio.sleep(0.01)
+
+
+async def test_a_call_that_begins_during_a_trip_has_its_heartbeat_at_once(client: Switchable) -> None:
+    other = "CA" + "1" * 32
+
+    async with Running(client) as running:
+
+        def begin() -> None:
+            client.meanwhile = None
+            running.writer.open(other, META)
+
+        client.meanwhile = begin
+        running.writer.open(SID, META)
+        await until(lambda: client.trips == 2)  # the first is under way when the second call begins
+
+    assert {sid.decode() for sid in await client.zrange(LIVE_KEY, 0, -1)} == {SID, other}
+
+
+async def test_a_heartbeat_that_was_lost_is_sent_again(client: Switchable) -> None:
+    client.away = "before"
+    async with Running(client) as running:
+        running.writer.open(SID, META)
+        await until(lambda: client.trips == 1)
+        client.away = ""
+        await until(lambda: client.trips == 2)
+
+    assert await client.zrange(LIVE_KEY, 0, -1) == [SID.encode()]
 
 
 async def test_words_that_are_no_unicode_are_written(client: Switchable) -> None:
