@@ -34,18 +34,6 @@ def call_by_sid(call_sid: str) -> Call | None:
     return Call.objects.select_related("agent_version", "recording").filter(call_sid=call_sid).first()
 
 
-def newer_call(call: Call, among: QuerySet[Call]) -> Call | None:
-    """The one of these that began next after this one."""
-    after = Q(started_at__gt=call.started_at) | Q(started_at=call.started_at, pk__gt=call.pk)
-    return among.filter(after).order_by("started_at", "pk").only("call_sid", "started_at").first()
-
-
-def older_call(call: Call, among: QuerySet[Call]) -> Call | None:
-    """The one of these that began last before this one."""
-    before = Q(started_at__lt=call.started_at) | Q(started_at=call.started_at, pk__lt=call.pk)
-    return among.filter(before).order_by("-started_at", "-pk").only("call_sid", "started_at").first()
-
-
 def turns_of(call: Call) -> list[Turn]:
     """The first 500 turns, without the search column."""
     return list(call.turns.order_by("number").defer("words")[:MOST_TURNS])

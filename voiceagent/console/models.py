@@ -130,6 +130,22 @@ class _OfCall(models.Model):
         abstract = True
 
 
+class CallStory(models.Model):
+    """What the page of an archived call draws, made from its log at the first look (``console.call.source``). It goes with the call."""
+
+    call = models.OneToOneField(Call, primary_key=True, on_delete=models.CASCADE, related_name="+")
+    layout = models.PositiveSmallIntegerField()
+    entries = models.PositiveIntegerField()
+    told = models.JSONField()
+
+    class Meta:
+        default_permissions = ()
+        verbose_name_plural = "call stories"
+
+    def __str__(self) -> str:
+        return f"story of {self.call_id}"
+
+
 class CallNote(_OfCall):
     """A remark on a call or on a moment of it."""
 

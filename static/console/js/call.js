@@ -196,9 +196,10 @@ $("panel").addEventListener("submit", (event) => {
 
 document.addEventListener("click", (event) => {
   if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
-  const target = event.target.closest?.("[data-tab], [data-seek], [data-turn]:is(a, button), [data-copy], [data-panel-more]");
+  const target = event.target.closest?.("[data-tab], [data-seek], [data-wording], [data-turn]:is(a, button), [data-copy], [data-panel-more]");
   if (target) {
     event.preventDefault();
+    if (target.dataset.wording) { wording(target); return; }
     if (target.dataset.tab) choose(target.dataset.tab);
     else if (target.matches("[data-panel-more]")) load(new URL(target.href).search);
     else if (target.dataset.copy) copy($(target.dataset.copy).textContent);
@@ -213,6 +214,37 @@ document.addEventListener("click", (event) => {
     select(number, { at: Number(line.dataset.at) });
   }
 });
+
+/** Show or hide what was understood on the way to what the caller said. */
+async function wording(link) {
+  const card = link.closest(".card");
+  const shown = card.querySelector("[data-wordings]");
+  shown?.remove();
+  link.setAttribute("aria-expanded", String(!shown));
+  if (shown) return;
+  const place = document.createElement("div");
+  place.dataset.wordings = "";
+  place.className = "wording";
+  card.querySelector(".line-caller").after(place);
+  try {
+    const answer = await fetch(`${data.page}turns/${link.dataset.wording}/wording`, { headers: { "X-Requested-With": "fetch" } });
+    if (!answer.ok || answer.redirected) throw new Error(String(answer.status));
+    place.outerHTML = await answer.text(); // from our own server, escaped there
+  } catch {
+    place.className = "failed";
+    place.textContent = "What was understood on the way could not be fetched. Choose it again.";
+  }
+}
+
+// The time of day of an offset, in the reader's zone and in UTC: made when somebody points at it.
+const zone = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
+function tellTime(event) {
+  const link = event.target.closest?.(".offset[data-seek]:not([title])");
+  if (!link || !data.zero) return;
+  const at = new Date(data.zero + Number(link.dataset.seek));
+  link.title = `${zone.format(at)} (${at.toISOString().slice(11, 19)} UTC)`;
+}
+for (const name of ["pointerover", "focusin"]) document.addEventListener(name, tellTime);
 
 async function copy(text) {
   try { await navigator.clipboard.writeText(text); announce("Copied"); toast("Copied."); }
@@ -308,6 +340,18 @@ keys("Player", [
   ["n", "Assistant only", () => solo("agent")],
   ["b", "Next barge-in", () => next("barge-in")],
   ["e", "Next error", () => next("error")],
+]);
+
+// --- the list that the reader came from
+
+const go = (rel) => () => {
+  const link = document.querySelector(`.call-head a[rel=${rel}]`);
+  if (link) link.click();
+  else announce(rel === "next" ? "This is the last call of the list" : "This is the first call of the list");
+};
+keys("Calls of the list", [
+  ["j", "Next call", go("next")],
+  ["k", "Call before", go("prev")],
 ]);
 
 // --- a call in progress

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from asgiref.sync import async_to_sync
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 
 from calls.models import Call, CallEvent
 from memory.models import Tombstone
@@ -19,7 +21,7 @@ from memory.services import tombstones
 from tests.app.console.conftest import somebody
 from tests.app.records import conftest as records
 from tests.app.records.conversation import Conversation, booked_table
-from voiceagent.console.models import AuditEntry, CallFlag, CallNote
+from voiceagent.console.models import AuditEntry, CallFlag, CallNote, CallStory
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -67,6 +69,7 @@ NEEDS = {
     "": "viewer",
     "turns/1/timing/": "viewer",
     "turns/1/memory/": "viewer",
+    "turns/1/wording": "viewer",
     "turns/1/audio/": "viewer",
     "audio.wav": "reviewer",
     "peaks": "reviewer",
@@ -301,6 +304,59 @@ def test_queries_do_not_grow_with_the_call(
         client.get(PAGE)
 
 
+def test_the_story_is_made_at_the_first_look_and_anew_when_the_record_has_grown(
+    call: Call, as_role: Callable[[str], Client]
+) -> None:
+    client = as_role("engineer")
+    with CaptureQueriesContext(connection) as first:
+        before = data_of(client.get(PAGE))
+    with CaptureQueriesContext(connection) as second:
+        after = data_of(client.get(PAGE))
+    for given in (before, after):
+        given.pop("audio")
+    assert before == after
+    looks = [sum("lag(" in query["sql"] for query in asked.captured_queries) for asked in (first, second)]
+    assert looks == [2, 0], "the log is looked through once"
+    CallStory.objects.update(told={})
+    Call.objects.update(entry_count=call.entry_count + 1)
+    assert data_of(client.get(PAGE))["states"] == before["states"]
+    Call.objects.all().delete()
+    assert not CallStory.objects.exists()
+
+
+def test_what_was_understood_on_the_way(
+    archived: Callable[[Conversation], Call], as_role: Callable[[str], Client]
+) -> None:
+    """Words that were taken back are marked; the wordings are there on demand, and hide what the words do."""
+    talk = Conversation()
+    talk.begin()
+    talk.agent_speaks()
+    talk.caller_says("A table for two <b>people</b>.", mistaken_for="A table for to <i>peep</i>")
+    talk.model_says("Gladly.")
+    talk.agent_speaks()
+    talk.caller_says("My card is 4111 1111 1111 1111.", mistaken_for="My cart is 4111 1111 1111 1117.")
+    talk.model_says("Thank you.")
+    talk.agent_speaks()
+    talk.hang_up()
+    archived(talk)
+    viewer, reviewer = as_role("viewer"), as_role("reviewer")
+    page = viewer.get(PAGE).text
+    assert '<span class="unsteady" title="First understood as: to &lt;i&gt;peep&lt;/i&gt;">two</span>' in page
+    assert '<span class="unsteady">card</span>' in page, "what stood there is not told where something is hidden"
+    assert '<span class="unsteady" title="First understood as: cart">card</span>' in reviewer.get(PAGE).text
+    told = viewer.get(f"{PAGE}turns/1/wording").text
+    assert re.findall(r'<span class="said" dir="auto">(.*?)</span>', told)[-2:] == [
+        "A table for to &lt;i&gt;peep&lt;/i&gt;",
+        "A table for two &lt;b&gt;people&lt;/b&gt;.",
+    ]
+    assert "console.see_unredacted" in viewer.get(f"{PAGE}turns/2/wording").text
+    for address in ("", "?wording=1", "?wording=2", "turns/2/wording"):
+        assert not re.search("4111|1117|cart", viewer.get(PAGE + address).text), address
+    assert "4111 1111 1111 1117" in reviewer.get(f"{PAGE}turns/2/wording").text
+    assert "A table for to &lt;i&gt;" in viewer.get(f"{PAGE}?wording=1").text, "without scripts it is a page"
+    assert "Nothing is on record" in viewer.get(f"{PAGE}turns/77/wording").text
+
+
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("state", "message"),
@@ -342,23 +398,32 @@ def test_a_broken_record_is_shown_as_far_as_it_goes(call: Call, as_role: Callabl
     assert "has no response time" in page.text
 
 
-def test_neighbours_are_those_of_the_search(
+def test_neighbours_are_those_of_the_list(
     archived: Callable[[Conversation], Call], as_role: Callable[[str], Client]
 ) -> None:
-    """Newest first, as in the list; the query goes along, and nonsense in it finds as in the list."""
+    """In its order; query and order go along. Without a list the calls are newest first; nonsense finds as in the list."""
     sids = [f"CA{number:032d}" for number in range(4)]
     for number, sid in enumerate(sids):
         archived(booked_table(sid, wall_ms=1_795_000_000_000 + number * 3_600_000))
-    Call.objects.filter(call_sid=sids[2]).update(error_count=3)
+    Call.objects.filter(call_sid=sids[2]).update(error_count=3, latency_p95_ms=None)
+    for number, ms in ((0, 900), (1, 500), (3, 700)):
+        Call.objects.filter(call_sid=sids[number]).update(latency_p95_ms=ms)
     client = as_role("reviewer")
 
-    def around(query: str) -> list[str]:
-        page = client.get(f"/console/calls/{sids[1]}/{query}").text
-        return re.findall(r'rel="(?:prev|next)" href="/console/calls/(\w+)/', page)
+    def around(number: int, query: str) -> list[tuple[str, int, str]]:
+        page = client.get(f"/console/calls/{sids[number]}/{query}").text
+        links = re.findall(r'rel="(prev|next)" aria-keyshortcuts="." href="/console/calls/(\w+)/([^"]*)"', page)
+        return [(rel, sids.index(sid), passed) for rel, sid, passed in links]
 
-    assert around("") == [sids[2], sids[0]]
-    assert around("?q=errors:0") == [sids[3], sids[0]]
-    assert (
-        'href="/console/calls/' + sids[3] + '/?q=errors%3A0"'
-        in client.get(f"/console/calls/{sids[1]}/?q=errors:0").text
-    )
+    assert around(1, "") == [("prev", 2, ""), ("next", 0, "")]
+    kept = "?q=errors%3A0"
+    assert around(1, kept) == [("prev", 3, kept), ("next", 0, kept)]
+    assert around(2, kept) == [("prev", 3, kept), ("next", 1, kept)], "it need not be in the list itself"
+    slowest = "?q=&amp;sort=slowest"
+    walked = [around(number, "?q=&sort=slowest") for number in (0, 3, 1, 2)]
+    assert walked[0] == [("next", 3, slowest)]
+    assert walked[1] == [("prev", 0, slowest), ("next", 1, slowest)]
+    assert walked[2] == [("prev", 3, slowest), ("next", 2, slowest)], "what has no value is last"
+    assert walked[3] == [("prev", 1, slowest)]
+    Call.objects.filter(call_sid=sids[0]).update(is_test=True)
+    assert around(1, "?q=") == [("prev", 2, "?q=")], "a list leaves out test calls where it is not asked for them"

@@ -197,7 +197,7 @@ def test_what_is_counted_beside_the_list_is_for_its_readers(house: Cast, as_role
 
 def sids(html: str) -> list[str]:
     """The calls of a page, in order."""
-    return re.findall(r'<tr data-href="/console/calls/(\w+)/">', html)
+    return re.findall(r'<tr data-href="/console/calls/(\w+)/[?][^"]*">', html)
 
 
 def page(client: Client, status: int = 200, **given: str) -> str:
@@ -219,7 +219,7 @@ def test_the_list_is_for_who_may_see_the_console(house: Cast, as_role: Callable[
 def test_words_are_marked_where_they_were_said_and_lead_there(house: Cast, as_role: Callable[[str], Client]) -> None:
     html = page(as_role("viewer"), q='"cancel my order"')
     assert "<mark>cancel my order</mark>" in html
-    assert 'href="/console/calls/CAa/?t=83.2">1:23</a>' in html
+    assert 'href="/console/calls/CAa/?t=83.2&amp;q=%22cancel+my+order%22">1:23</a>' in html
     assert sids(html) == ["CAa"]
 
 

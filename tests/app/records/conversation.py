@@ -72,14 +72,16 @@ class Conversation:
         """The stream is up."""
         self.post(CallStarted(call_sid=self.call_sid, agent=self.profile, today="Monday, 23 November 2026"))
 
-    def caller_says(self, text: str, *, end_wait_ms: int = 260) -> None:
-        """A whole utterance and the recogniser's verdict."""
+    def caller_says(self, text: str, *, end_wait_ms: int = 260, mistaken_for: str = "") -> None:
+        """A whole utterance and the recogniser's verdict; ``mistaken_for``: what it took it for just before."""
         words = text.split()
         self.post(SpeechStarted(voiced_at_ms=self.now - 90))
         self.post(TurnOpened())
         for count in range(1, len(words) + 1):
             self.now += WORD_MS
             self.post(WordsHeard(text=" ".join(words[:count])))
+        if mistaken_for:
+            self.post(WordsHeard(text=mistaken_for))
         voiced_until = self.now
         self.now += 120
         self.post(SpeechEnded(voiced_until_ms=voiced_until))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import json
 from typing import TYPE_CHECKING
 
 from calls.core.record import payload, tagged
 from tests.app.records.conversation import Conversation, booked_table
+from voiceagent.console.call import keeping
 from voiceagent.console.call.story import ASK, FIRSTS, KEPT, TOKENS, Line, Story
 from voiceagent.console.call.waterfall import waterfall, with_usual
 
@@ -60,6 +62,7 @@ def shown(story: Story) -> dict[str, object]:
         found.pop("last_seq")
     return {
         "states": story.states, "marks": story.marks, "steps": steps, "speech": story.speech, "unheard": story.unheard,
+        "chars": story.voiced_chars,
         "over": story.end_reason, "silences": story.silences(), "talk": story.talk_ms(), "tokens": story.tokens,
     }  # fmt: skip
 
@@ -69,6 +72,15 @@ def test_what_does_not_count_can_be_left_out() -> None:
     some = list(kept(lines))
     assert len(some) < len(lines) / 2
     assert shown(Story().take_all(some)) == shown(Story().take_all(lines))
+
+
+def test_a_story_that_was_kept_is_the_same() -> None:
+    story = Story().take_all(lines_of(booked_table()))
+    kept_story = keeping.opened(json.loads(json.dumps(keeping.closed(story))))
+    assert shown(kept_story) == shown(story)
+    assert {n: waterfall(steps) for n, steps in kept_story.turns.items()} == {
+        n: waterfall(steps) for n, steps in story.turns.items()
+    }
 
 
 def test_states_are_the_recorded_transitions() -> None:

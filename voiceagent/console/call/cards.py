@@ -9,10 +9,11 @@ from calls.timeline_format import clock, milliseconds
 from calls.timeline_page import KINDS, split_heard
 from calls.timeline_turns import OBJECTIVE_MS, SLOW_MS
 from voiceagent.console.call.story import MARKS, Mark, Steps, Story
-from voiceagent.console.redaction import Span, redacted
+from voiceagent.console.call.wording import places
+from voiceagent.console.redaction import Span, redacted, redacted_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from calls.models import Turn
     from calls.services.timeline import TurnFacts
@@ -38,8 +39,19 @@ class Inline:
 
 
 @dataclass(frozen=True, slots=True)
+class Unsteady:
+    """A word that the recogniser had otherwise ``before``, which is empty where the reader may not see it."""
+
+    text: str
+    before: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
-    """A turn to read. Times in ms on the call's clock, -1 for what did not happen. ``words``: when each heard word sounded."""
+    """A turn to read. Times in ms on the call's clock, -1 for what did not happen. ``words``: when each heard word sounded.
+
+    ``caller_marked`` is what the caller said with its unsteady words; ``wordings``: how often the recogniser told it.
+    """
 
     number: int
     title: str
@@ -59,6 +71,8 @@ class Card:
     after: tuple[Inline, ...]
     words: tuple[tuple[int, int], ...] = ()
     is_open: bool = False
+    caller_marked: tuple[Span | Unsteady, ...] = ()
+    wordings: int = 0
 
     @property
     def at(self) -> str:
@@ -97,6 +111,39 @@ def spans(text: str, *, plain: bool) -> tuple[Span, ...]:
     return tuple(redacted(text)) if not plain else (Span(text),) if text else ()
 
 
+def marked(
+    text: str, shown: tuple[Span, ...], unsteady: Mapping[int, str], *, plain: bool
+) -> tuple[Span | Unsteady, ...]:
+    """A text with its unsteady words. One that is hidden is not marked, nor is told what stood in place of others there."""
+    if not unsteady:
+        return shown
+    tells = not any(span.kind for span in shown)
+    made: list[Span | Unsteady] = []
+    words, at = places(text, unsteady), 0
+    for span in shown:
+        end, cursor = at + len(span.text), at
+        for number, first, last in words:
+            if span.kind or not at <= first < last <= end:
+                continue
+            before = unsteady[number] if tells else ""
+            made += [Span(text[cursor:first])] * (first > cursor)
+            made.append(Unsteady(text[first:last], before if plain else redacted_text(before)))
+            cursor = last
+        made += [span if cursor == at else Span(text[cursor:end])] * (end > cursor)
+        at = end
+    return tuple(made)
+
+
+def wordings(steps: Steps, text: str, *, plain: bool) -> list[tuple[int, str, tuple[Span, ...]]] | None:
+    """What the recogniser understood on the way to this text: when in ms and as a clock, and what.
+
+    ``None``: something of the text is hidden from the reader, and half of it may stand there.
+    """
+    if not plain and any(span.kind for span in redacted(text)):
+        return None
+    return [(at_ms, clock(at_ms), spans(wording, plain=plain)) for at_ms, wording in steps.wordings]
+
+
 def cards(
     turns: Iterable[Turn | TurnFacts],
     story: Story,
@@ -129,7 +176,8 @@ def _card(
     used = (
         sum(bool(item.get("in_prompt")) for item in items if isinstance(item, dict)) if isinstance(items, list) else 0
     )
-    inline = [_inline(mark) for mark in marks if mark.kind != "memory"]
+    inline = [_inline(mark, plain=plain) for mark in marks if mark.kind != "memory"]
+    caller = spans(turn.user_text, plain=plain)
     return Card(
         number=turn.number,
         title=title,
@@ -137,7 +185,7 @@ def _card(
         until_ms=max(_or(turn.closed_ms), min(begins, default=0)),
         caller_ms=caller_ms,
         agent_ms=agent_ms,
-        caller=spans(turn.user_text, plain=plain),
+        caller=caller,
         heard=spans(heard, plain=plain),
         unheard=spans(unheard, plain=plain),
         response_ms=turn.latency_ms,
@@ -148,6 +196,8 @@ def _card(
         before=tuple(one for one in inline if agent_ms < 0 or one.at_ms < agent_ms),
         after=tuple(one for one in inline if 0 <= agent_ms <= one.at_ms),
         words=tuple(_heard_words(turn.spoken_words)),
+        caller_marked=marked(turn.user_text, caller, steps.unsteady, plain=plain),
+        wordings=len(steps.wordings) if caller else 0,
     )
 
 
@@ -161,7 +211,7 @@ def open_card(story: Story, number: int, title: str, *, plain: bool) -> Card | N
     agent_ms = min(sent, default=-1)
     caller_ms = story.speech[-1][0] if story.speech and story.interim else -1
     begins = [at for at in (caller_ms, agent_ms) if at >= 0] or [story.at_ms]
-    inline = [_inline(mark) for mark in story.marks if mark.turn == number and mark.kind != "memory"]
+    inline = [_inline(mark, plain=plain) for mark in story.marks if mark.turn == number and mark.kind != "memory"]
     return Card(
         number=number,
         title=title,
@@ -169,7 +219,8 @@ def open_card(story: Story, number: int, title: str, *, plain: bool) -> Card | N
         until_ms=story.at_ms,
         caller_ms=caller_ms,
         agent_ms=agent_ms,
-        caller=spans(story.interim, plain=plain),
+        caller=(caller := spans(story.interim, plain=plain)),
+        caller_marked=caller,
         heard=spans(said, plain=plain) if sent else (),
         unheard=(),
         response_ms=None,
@@ -183,8 +234,9 @@ def open_card(story: Story, number: int, title: str, *, plain: bool) -> Card | N
     )
 
 
-def _inline(mark: Mark) -> Inline:
-    return Inline(clock(mark.at_ms), mark.at_ms, mark.kind, MARKS[mark.kind][0], mark.text)
+def _inline(mark: Mark, *, plain: bool) -> Inline:
+    text = mark.text if plain else redacted_text(mark.text)
+    return Inline(clock(mark.at_ms), mark.at_ms, mark.kind, MARKS[mark.kind][0], text)
 
 
 def _heard_words(words: Iterable[dict[str, Any]]) -> Iterable[tuple[int, int]]:

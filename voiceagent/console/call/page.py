@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import structlog
-from django.utils import timezone
 from redis.exceptions import RedisError
 
-from calls import selectors, surroundings
+from calls import surroundings
 from calls.latency import FEW, p50_p95
 from calls.logkeys import events_key
 from calls.models import Call, Turn
@@ -21,8 +20,6 @@ from voiceagent.console.call import source
 from voiceagent.console.call.cards import ANSWER, Card, cards
 from voiceagent.console.call.following import Following
 from voiceagent.console.call.story import Story
-from voiceagent.console.calls.conditions import calls_of
-from voiceagent.console.calls.parsing import parse
 
 _log = structlog.get_logger(__name__)
 
@@ -65,11 +62,11 @@ class Told:
 
 
 def told(call: Call) -> Told:
-    """A call: three queries over its archived log, one over its turns, whatever its length; before that, its stream in Redis."""
+    """A call: its story and its turns, a query each, whatever its length; before it is archived, its stream in Redis."""
     if call.archived_at is None:
         return _told_live(call)
     turns = list(call.turns.order_by("number").defer("words")[:MOST_TURNS])
-    return Told(call, Story().take_all(source.archived(call)), turns)
+    return Told(call, source.story_of(call), turns)
 
 
 def _told_live(call: Call) -> Told:
@@ -146,9 +143,3 @@ def _longest(silences: list[tuple[int, int]]) -> str:
 def _share(caller_ms: int, agent_ms: int) -> str:
     both = caller_ms + agent_ms
     return f"{caller_ms * 100 // both} % · {100 - caller_ms * 100 // both} %" if both else "no data"
-
-
-def neighbours(call: Call, query: str, may: Collection[str]) -> tuple[Call | None, Call | None]:
-    """The calls that began just after and just before this one, among those that ``query`` of the list finds; without one, of all."""
-    found = calls_of(parse(query, may), timezone.localtime()) if query.strip() else Call.objects.all()
-    return selectors.newer_call(call, found), selectors.older_call(call, found)

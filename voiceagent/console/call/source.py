@@ -1,46 +1,72 @@
-"""Where a call's page gets its lines: the archive, or for a call in progress its stream in Redis. As few as the page needs."""
+"""Where a call's page gets its story: the archive, or for a call in progress its stream in Redis.
+
+The log of an archived call does not change: its story is made once, from as few lines as it needs, and kept beside the call.
+"""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from django.db import connection
+from django.db import IntegrityError, connection, transaction
 
 from calls.services.entries import clean_tree
-from voiceagent.console.call.story import ASK, FIRSTS, KEPT, TOKENS, Line
+from voiceagent.console.call import keeping
+from voiceagent.console.call.story import ASK, FIRSTS, KEPT, TOKENS, Line, Story
+from voiceagent.console.models import CallStory
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from calls.models import Call
 
+# What is looked through is narrow, so that an hour of talk is sorted in memory; the values come with what is taken.
 _WHOLE = """
 SELECT seq, kind, type, at_ms, mode, turn, CASE WHEN type = ANY(%(kept)s) THEN data ELSE '{}'::jsonb END
-FROM (
-  SELECT *, lag(mode) OVER (PARTITION BY kind ORDER BY seq) AS before FROM calls_callevent WHERE call_id = %(call)s
-) AS told
-WHERE kind <> 'broken' AND (type = ANY(%(kept)s) OR (kind = 'event' AND mode IS DISTINCT FROM before))
+FROM calls_callevent WHERE call_id = %(call)s AND kind <> 'broken' AND (type = ANY(%(kept)s) OR seq IN (
+  SELECT seq FROM (
+    SELECT seq, mode, lag(mode) OVER (ORDER BY seq) AS before
+    FROM calls_callevent WHERE call_id = %(call)s AND kind = 'event'
+  ) AS told WHERE mode IS DISTINCT FROM before
+))
 """
 _SLIM = """jsonb_build_object('turn', data->'turn', 'epoch', data->'epoch', 'speculative', data->'speculative', 'shown',
     CASE WHEN type = 'MemoryRecalled' THEN jsonb_array_length(
       jsonb_path_query_array(data, '$.items[*] ? (@.in_prompt == true)')) END)"""
-_ATTEMPT = "(data->>'turn')::bigint, (data->>'epoch')::bigint"
+_ATTEMPT = "data->'turn', data->'epoch'"
 _FIRST = f"""
-SELECT DISTINCT ON (type, {_ATTEMPT}) seq, kind, type, at_ms, mode, turn, {_SLIM}
-FROM calls_callevent WHERE call_id = %(call)s AND type = ANY(%(firsts)s) AND kind <> 'broken'
-ORDER BY type, {_ATTEMPT}, seq
+SELECT seq, kind, type, at_ms, mode, turn, {_SLIM} FROM calls_callevent WHERE call_id = %(call)s AND seq IN (
+  SELECT min(seq) FROM calls_callevent
+  WHERE call_id = %(call)s AND type = ANY(%(firsts)s) AND kind <> 'broken' GROUP BY type, {_ATTEMPT}
+)
 """  # noqa: S608 - made of our own constants
 _REQUESTS = f"""
-SELECT seq, kind, type, at_ms, mode, turn, {_SLIM} FROM (
-  SELECT *, lag(type) OVER (PARTITION BY {_ATTEMPT} ORDER BY seq) AS before
-  FROM calls_callevent WHERE call_id = %(call)s AND type = ANY(%(model)s) AND kind <> 'broken'
-) AS told WHERE type = %(ask)s OR before = %(ask)s
+SELECT seq, kind, type, at_ms, mode, turn, {_SLIM} FROM calls_callevent WHERE call_id = %(call)s AND seq IN (
+  SELECT seq FROM (
+    SELECT seq, type, lag(type) OVER (PARTITION BY {_ATTEMPT} ORDER BY seq) AS before
+    FROM calls_callevent WHERE call_id = %(call)s AND type = ANY(%(model)s) AND kind <> 'broken'
+  ) AS told WHERE type = %(ask)s OR before = %(ask)s
+)
 """  # noqa: S608 - made of our own constants
+
+
+def story_of(call: Call) -> Story:
+    """The story of an archived call: as it was kept, or made now and kept."""
+    kept = CallStory.objects.filter(call=call, layout=keeping.LAYOUT, entries=call.entry_count).first()
+    if kept is not None:
+        return keeping.opened(kept.told)
+    story = Story().take_all(archived(call))
+    row = CallStory(call=call, layout=keeping.LAYOUT, entries=call.entry_count, told=keeping.closed(story))
+    with suppress(IntegrityError), transaction.atomic():  # the call may be erased at this very moment
+        CallStory.objects.bulk_create(
+            [row], update_conflicts=True, unique_fields=["call"], update_fields=["layout", "entries", "told"]
+        )
+    return story
 
 
 def archived(call: Call) -> list[Line]:
-    """The lines that count of an archived call, in order."""
+    """The lines that count of an archived call, in order: three queries, whatever its length."""
     values: dict[str, Any] = {
         "call": call.pk,
         "kept": list(KEPT),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from calls.timeline_page import INTERVENED
+from voiceagent.console.call.wording import distinct, unsteady
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 SILENCE_MS = 3000
 #: States that the mode of an entry does not say: the call around the turns.
 CONNECTING, LISTENING, OPERATOR, ENDING = "CONNECTING", "LISTENING", "OPERATOR", "ENDING"
+#: Of a turn that was closed: what its waterfall reads. Its words stand in the turn.
+_CLOSED = ("kind", "speech_ended_ms", "committed_ms", "first_audio_ms", "answer_audio_ms")
+#: So many interim wordings of one turn are kept; who speaks on and on has more.
+_MOST_WORDINGS = 200
 
 
 class Line(NamedTuple):
@@ -97,7 +102,11 @@ class Attempt:
 
 @dataclass(slots=True)
 class Steps:
-    """What happened for one turn. ``first_seq`` and ``last_seq`` bound its entries in the log, the caller's words included."""
+    """What happened for one turn. ``first_seq`` and ``last_seq`` bound its entries in the log, the caller's words included.
+
+    ``wordings``: what the recogniser had understood so far, and when; ``unsteady``: which words of the final text it had
+    otherwise before (``wording.unsteady``).
+    """
 
     attempts: dict[int, Attempt] = field(default_factory=dict)
     tools: dict[str, Tool] = field(default_factory=dict)
@@ -108,6 +117,8 @@ class Steps:
     finalized_ms: int = -1
     ended_ms: int = -1
     closed: dict[str, Any] | None = None
+    wordings: list[tuple[int, str]] = field(default_factory=list)
+    unsteady: dict[int, str] = field(default_factory=dict)
 
     def attempt(self, epoch: int) -> Attempt:
         """The attempt with this number."""
@@ -123,11 +134,10 @@ class _Floor:
 
     first_seq: int = 0
     began_ms: int = -1
-    opened_ms: int = -1
     detector_ms: int = -1
     finalized_ms: int = -1
     ended_ms: int = -1
-    words: str = ""
+    wordings: list[tuple[int, str]] = field(default_factory=list)
 
 
 class Story:
@@ -144,6 +154,8 @@ class Story:
         self.end_reason = ""
         self.model = ""
         self.tokens = {"input": 0, "output": 0, "cached": 0}
+        #: What the voice was given to say, heard or not.
+        self.voiced_chars = 0
         self.retries = self.errors = 0
         self.agent: dict[str, Any] = {}
         #: What the open turn is made of so far, for a call in progress.
@@ -246,6 +258,9 @@ class Story:
     def _words(self, line: Line) -> None:
         self._touch(line)
         self.interim = str(line.data.get("text") or "")
+        wordings = self._floor.wordings
+        if self.interim.strip() and len(wordings) < _MOST_WORDINGS and wordings[-1:] != [(line.at_ms, self.interim)]:
+            wordings.append((line.at_ms, self.interim))
 
     def _turn_ended(self, line: Line) -> None:
         self._words(line)
@@ -296,6 +311,7 @@ class Story:
     def _said(self, line: Line) -> None:
         attempt = self._first("said_ms", line)
         if attempt is not None and isinstance(text := line.data.get("text"), str):
+            self.voiced_chars += len(text)
             self.said[attempt.epoch] = self.said.get(attempt.epoch, "") + text
 
     def _phrase(self, line: Line) -> None:
@@ -321,7 +337,7 @@ class Story:
             return
         floor, number = self._floor, int(line.data["turn"])
         ended_ms = _ms(line, "speech_ended_ms")
-        steps.closed = line.data
+        steps.closed = {name: line.data[name] for name in _CLOSED if name in line.data}
         if ended_ms >= 0 and steps.detector_ms < 0:
             steps.detector_ms, steps.finalized_ms, steps.ended_ms = (
                 floor.detector_ms,
@@ -329,6 +345,9 @@ class Story:
                 floor.ended_ms,
             )
         steps.began_ms = self._began_ms(ended_ms)
+        if (text := str(line.data.get("user_text") or "")) and steps.wordings:
+            steps.wordings = distinct(steps.wordings)
+            steps.unsteady = unsteady((wording for _, wording in steps.wordings), text)
         self._hatch(line)
         for epoch in steps.attempts:
             self.said.pop(epoch, None)
@@ -345,6 +364,7 @@ class Story:
             steps.first_seq = min(steps.first_seq, floor.first_seq)
             steps.began_ms, steps.detector_ms = floor.began_ms, floor.detector_ms
             steps.finalized_ms, steps.ended_ms = floor.finalized_ms, floor.ended_ms
+        steps.wordings += floor.wordings
         self._floor = _Floor()
         self.interim = ""
 
@@ -537,8 +557,6 @@ _HANDLERS: dict[str, Callable[[Story, Line], None]] = {
 #: Requests and their tokens: each request counts, and its first token. Of these and the next no more than turn and epoch.
 ASK, TOKENS = "AskModel", ("ModelText", "ModelToolCall")
 #: Of these only the first of each attempt counts.
-FIRSTS = ("Recall", "MemoryRecalled", "Say", "WordsTimed", "AudioSent", "MarkReturned")
-#: Of these nothing counts in a call that is over: the caller's words as they were heard.
-INTERIM = ("WordsHeard", "EagerEnd")
+FIRSTS = ("Recall", "MemoryRecalled", "WordsTimed", "AudioSent", "MarkReturned")
 #: All others that count, with what they say.
-KEPT = tuple(name for name in _HANDLERS if name not in (ASK, *TOKENS, *FIRSTS, *INTERIM))
+KEPT = tuple(name for name in _HANDLERS if name not in (ASK, *TOKENS, *FIRSTS))

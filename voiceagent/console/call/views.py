@@ -23,7 +23,9 @@ from memory.services import tombstones
 from voiceagent.console import audit
 from voiceagent.console.access import forbidden, granted, may, microphone, needs
 from voiceagent.console.call import drawing, exports, memories, page, tabs
+from voiceagent.console.call.cards import wordings
 from voiceagent.console.call.story import MARKS
+from voiceagent.console.calls import walking
 from voiceagent.console.models import AuditEntry, CallFlag, CallNote
 from voiceagent.console.redaction import redacted_text
 
@@ -59,9 +61,11 @@ def call(request: HttpRequest, call_sid: str) -> HttpResponse:
     numbers = [card.number for card in shown]
     if chosen not in numbers:
         chosen = next((card.number for card in shown if card.is_answer), numbers[0] if numbers else None)
+    worded = _whole(request.GET.get("wording", ""))
     tab = request.GET.get("tab", "timing")
     tab = tab if tab in tabs.TABS else "timing"
-    newer, older = page.neighbours(found, request.GET.get("q", ""), granted(request.user))
+    came_from = walking.list_of(request.GET)
+    before, after = walking.neighbours(found, came_from, granted(request.user))
     context = {
         "call": found,
         "live": live,
@@ -73,6 +77,9 @@ def call(request: HttpRequest, call_sid: str) -> HttpResponse:
         "figures": page.figures(of),
         "cards": shown,
         "chosen": chosen,
+        "worded": worded,
+        "wording": _wording(of, worded, plain=plain) if worded is not None else None,
+        "has_unsteady": any(steps.unsteady for steps in of.story.turns.values()),
         "tabs": [(name, title, not needed or may(request.user, needed)) for name, (title, needed) in tabs.TABS.items()],
         "tab": tab,
         "panel": _panel(request, of, chosen, tab, plain=plain),
@@ -85,9 +92,9 @@ def call(request: HttpRequest, call_sid: str) -> HttpResponse:
         "notes": CallNote.objects.filter(call=found).select_related("author"),
         "audited": AuditEntry.objects.filter(call_sid=found.call_sid)[:MOST_ENTRIES],
         "actions": audit.ACTIONS,
-        "newer": newer,
-        "older": older,
-        "query": request.GET.get("q", ""),
+        "before": before,
+        "after": after,
+        "carried": came_from.carried if came_from else "",
         "drawn": _drawn(request, of, shown, recording, plain=plain, live=live),
         "exports": EXPORTS,
         "marks": MARKS,
@@ -135,7 +142,13 @@ def _drawn(
     """What the page's scripts are given."""
     sid = of.call.call_sid
     drawn = drawing.drawn(of.story, shown, of.duration_ms, plain=plain)
-    drawn |= {"sid": sid, "live": live, "page": reverse("console:call", args=[sid])}
+    zero = of.call.answered_at or of.call.started_at
+    drawn |= {
+        "zero": round(zero.timestamp() * 1000),
+        "sid": sid,
+        "live": live,
+        "page": reverse("console:call", args=[sid]),
+    }
     if live:
         drawn["socket"] = f"{reverse('console:call', args=[sid])}live"
     if recording is None or not may(request.user, "console.hear_recording") or _sound(recording) is None:
@@ -159,6 +172,21 @@ def panel(request: HttpRequest, call_sid: str, number: int, tab: str) -> HttpRes
     of = page.told(_call(call_sid))
     context = _panel(request, of, number, tab, plain=may(request.user, "console.see_unredacted"))
     return render(request, "console/call/panel.html", {"panel": context, "call": of.call})
+
+
+@needs("console.view_console")
+@require_safe
+def wording(request: HttpRequest, call_sid: str, number: int) -> HttpResponse:
+    """What the recogniser understood on the way to what the caller said in a turn, as a fragment of its card."""
+    of = page.told(_call(call_sid))
+    plain = may(request.user, "console.see_unredacted")
+    return render(request, "console/call/wording.html", {"wording": _wording(of, number, plain=plain)})
+
+
+def _wording(of: page.Told, number: int, *, plain: bool) -> Any:
+    steps = of.story.turns.get(number)
+    text = next((turn.user_text for turn in of.turns if turn.number == number), "")
+    return wordings(steps, text, plain=plain) if steps is not None and text else []
 
 
 def _panel(request: HttpRequest, of: page.Told, number: int | None, tab: str, *, plain: bool) -> dict[str, Any]:

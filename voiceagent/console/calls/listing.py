@@ -72,6 +72,14 @@ def calls_page(found: QuerySet[Call], sort: Sort, after: str = "", size: int = P
     return Page(rows, _mark(sort, getattr(rows[-1], sort.column), rows[-1].pk) if more else "")
 
 
+def neighbours(found: QuerySet[Call], sort: Sort, call: Call) -> tuple[Call | None, Call | None]:
+    """The calls that stand just before and just after this one in the order, whether or not it is among those found."""
+    value = getattr(call, sort.column)
+    after = _ordered(found.filter(_beyond(sort, value, call.pk)), sort)
+    before = _ordered(found.filter(_before(sort, value, call.pk)), sort).reverse()
+    return tuple(some.only("call_sid").first() for some in (before, after))  # type: ignore[return-value]
+
+
 def turns_page(found: QuerySet[Turn], after: str = "", size: int = PAGE) -> Page[Turn]:
     """One page of turns with their calls, newest call first, and within a call as they came. Raises ``ForgedMark``."""
     if after:
@@ -87,15 +95,18 @@ def turns_page(found: QuerySet[Turn], after: str = "", size: int = PAGE) -> Page
 
 
 def _from(found: QuerySet[Call], sort: Sort, after: str) -> QuerySet[Call]:
+    if after:
+        value, pk = _read(sort, after, 2)
+        found = found.filter(_beyond(sort, value, pk))
+    return _ordered(found, sort)
+
+
+def _ordered(found: QuerySet[Call], sort: Sort) -> QuerySet[Call]:
     column = F(sort.column)
     order = column.asc(nulls_last=True) if sort.ascending else column.desc(nulls_last=True)
     if sort.column == "started_at":  # never empty: said so, the index gives the order
         order = column.asc() if sort.ascending else column.desc()
-    tie = "pk" if sort.ascending else "-pk"
-    if after:
-        value, pk = _read(sort, after, 2)
-        found = found.filter(_beyond(sort, value, pk))
-    return found.order_by(order, tie)
+    return found.order_by(order, "pk" if sort.ascending else "-pk")
 
 
 def _beyond(sort: Sort, value: Any, pk: int) -> Q:
@@ -106,6 +117,14 @@ def _beyond(sort: Sort, value: Any, pk: int) -> Q:
         return Q(**{f"{sort.column}__isnull": True}) & same
     beyond = Q(**{f"{sort.column}__{way}": value}) | (Q(**{sort.column: value}) & same)
     return beyond if sort.column == "started_at" else beyond | Q(**{f"{sort.column}__isnull": True})
+
+
+def _before(sort: Sort, value: Any, pk: int) -> Q:
+    """What comes before a row in this order."""
+    way = "lt" if sort.ascending else "gt"
+    same = Q(**{sort.column: value} if value is not None else {f"{sort.column}__isnull": True}, **{f"pk__{way}": pk})
+    earlier = Q(**{f"{sort.column}__isnull": False}) if value is None else Q(**{f"{sort.column}__{way}": value})
+    return earlier | same
 
 
 def _mark(sort: Sort, value: Any, *keys: int) -> str:

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING
 from django.db import connection, transaction
 from pgvector.django import CosineDistance
 
-from calls.models import Turn, TurnMeaning
+from calls.models import Call, Turn, TurnMeaning
 from memory import surroundings
 from voiceagent.console.calls.conditions import condition
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from datetime import datetime
 
     from voiceagent.console.calls.parsing import Query
@@ -41,6 +42,11 @@ class Near:
 
 
 _WORDS = ((0.65, "very close"), (0.45, "close"), (0.3, "related"), (-1.0, "loosely related"))
+
+
+def calls_among(near: Iterable[Near]) -> list[Call]:
+    """The calls of these turns, each once, in their order."""
+    return list({one.turn.call_id: one.turn.call for one in near}.values())
 
 
 def question(query: Query) -> str:

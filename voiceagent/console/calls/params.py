@@ -73,6 +73,12 @@ class Params:
         }
         return "?" + urlencode({name: value for name, value in given.items() if value != _USUALLY[name]} or {"q": ""})
 
+    @property
+    def carried(self) -> str:
+        """What the page of a call needs of the view to go on through its results: a query string without ``?``."""
+        given = {"q": self.q, "by": self.by, "sort": self.sort.name}
+        return urlencode({name: value for name, value in given.items() if name == "q" or value != _USUALLY[name]})
+
     def but(self, **changes: Any) -> Params:
         """The same view but for these; another query or order begins at its first page."""
         return replace(self, **{"after": "", "counted": False, **changes})

@@ -57,8 +57,10 @@ def call_rows(
     query: Query,
     cover: Callable[[str], str],
     near: Mapping[int, Near] | None = None,
+    carried: str = "",
 ) -> list[Row]:
-    """A row for each call. ``near``: the turn by which each was found, where that was by meaning."""
+    """A row for each call. ``near``: the turn by which each was found, where that was by meaning. ``carried`` goes along with
+    every link (``Params.carried``)."""
     beside = Beside.of(calls)
     found = {pk: one.turn for pk, one in near.items()} if near is not None else _first_found(calls, query)
     find = None if near is not None else finder(query.words)
@@ -67,12 +69,16 @@ def call_rows(
         turn = found.get(call.pk)
         said = snippet(turn, find, cover) if turn else None
         closeness = near[call.pk] if near and call.pk in near else None
-        rows.append(_row(call, tuple(_CELLS[name](call, beside) for name in columns), said, closeness))
+        rows.append(_row(call, tuple(_CELLS[name](call, beside) for name in columns), said, closeness, carried))
     return rows
 
 
 def turn_rows(
-    turns: Sequence[Turn], query: Query, cover: Callable[[str], str], near: Mapping[int, Near] | None = None
+    turns: Sequence[Turn],
+    query: Query,
+    cover: Callable[[str], str],
+    near: Mapping[int, Near] | None = None,
+    carried: str = "",
 ) -> list[Row]:
     """A row for each turn: its call's start and caller, its number and its response time. ``near`` is by turn."""
     find = None if near is not None else finder(query.words)
@@ -82,6 +88,7 @@ def turn_rows(
             (_start(turn.call), Cell(masked(turn.call.from_number) or "withheld"), Cell(str(turn.number), "number"), _ms(turn.latency_ms)),
             snippet(turn, find, cover),
             near.get(turn.pk) if near else None,
+            carried,
         )
         for turn in turns
     ]  # fmt: skip
@@ -90,10 +97,11 @@ def turn_rows(
 TURN_COLUMNS = ("Call", "Caller", "Turn", "Response")
 
 
-def moment_href(call_sid: str, at_ms: int | None) -> str:
+def moment_href(call_sid: str, at_ms: int | None, carried: str = "") -> str:
     """The call's page at a moment on its own clock."""
     address = f"{reverse('console:calls')}{quote(call_sid, safe='')}/"
-    return address if at_ms is None else f"{address}?{urlencode({'t': at_ms / 1000})}"
+    query = "&".join(filter(None, ["" if at_ms is None else urlencode({"t": at_ms / 1000}), carried]))
+    return f"{address}?{query}" if query else address
 
 
 def offset(at_ms: int | None) -> str:
@@ -104,14 +112,14 @@ def offset(at_ms: int | None) -> str:
     return f"{minutes}:{seconds:02}"
 
 
-def _row(call: Call, cells: tuple[Cell, ...], said: Snippet | None, near: Near | None) -> Row:
+def _row(call: Call, cells: tuple[Cell, ...], said: Snippet | None, near: Near | None, carried: str) -> Row:
     close = f"{near.words}, {near.closeness:.0%}" if near else ""
     return Row(
         call.call_sid,
-        moment_href(call.call_sid, None),
+        moment_href(call.call_sid, None, carried),
         cells,
         said,
-        moment_href(call.call_sid, said.at_ms) if said else "",
+        moment_href(call.call_sid, said.at_ms, carried) if said else "",
         offset(said.at_ms) if said else "",
         close,
     )

@@ -171,22 +171,25 @@ def _calls(asked: _Asked, near: list[Near] | None) -> dict[str, Any]:
     view, cover = asked.view, covering(asked.may)
     if near is not None:
         best = {turn.call_id: one for one in reversed(near) for turn in [one.turn]}
-        found = [one.turn.call for one in near if best[one.turn.call_id] is one]
-        return {"rows": rows.call_rows(found, view.columns, asked.query, cover, best), "count": len(found)}
+        found = meaning.calls_among(near)
+        shown = rows.call_rows(found, view.columns, asked.query, cover, best, carried=view.carried)
+        return {"rows": shown, "count": len(found)}
     page = listing.calls_page(calls_of(asked.query, asked.now), view.sort, view.after)
     count = calls_of(asked.query, asked.now).count() if view.counted else None
-    return {"rows": rows.call_rows(page.rows, view.columns, asked.query, cover), "after": page.after, "count": count}
+    shown = rows.call_rows(page.rows, view.columns, asked.query, cover, carried=view.carried)
+    return {"rows": shown, "after": page.after, "count": count}
 
 
 def _turns(asked: _Asked, near: list[Near] | None) -> dict[str, Any]:
     view, cover = asked.view, covering(asked.may)
     if near is not None:
         by_turn = {one.turn.pk: one for one in near}
-        found = rows.turn_rows([one.turn for one in near], asked.query, cover, by_turn)
+        found = rows.turn_rows([one.turn for one in near], asked.query, cover, by_turn, carried=view.carried)
         return {"rows": found, "count": len(near)}
     page = listing.turns_page(turns_of(asked.query, asked.now), view.after)
     count = turns_of(asked.query, asked.now).count() if view.counted else None
-    return {"rows": rows.turn_rows(page.rows, asked.query, cover), "after": page.after, "count": count}
+    shown = rows.turn_rows(page.rows, asked.query, cover, carried=view.carried)
+    return {"rows": shown, "after": page.after, "count": count}
 
 
 def _memories(asked: _Asked, _near: list[Near] | None) -> dict[str, Any]:

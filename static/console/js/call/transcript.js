@@ -1,12 +1,12 @@
 // The cards beside the sound: which one is heard, which word of it, and what is found in them.
 const MOST_HITS = 500;
+const FOUND = "found";
 
 export class Transcript {
   #place;
   #turns = new Map();
   #heard = null;
   #word = null;
-  #hits = [];
 
   constructor(place) {
     this.#place = place;
@@ -46,31 +46,41 @@ export class Transcript {
     }
   }
 
-  /** Mark a text wherever it stands; gives how often. The first hit is shown. */
+  /** Mark a text wherever it stands, over the edges of words too; gives how often. The first hit is shown. */
   find(text) {
-    for (const hit of this.#hits) hit.replaceWith(document.createTextNode(hit.textContent));
-    if (this.#hits.length) this.#place.normalize();
-    this.#hits = [];
+    CSS.highlights.delete(FOUND);
     const wanted = text.trim().toLocaleLowerCase();
     if (!wanted) return 0;
-    const walker = document.createTreeWalker(this.#place, NodeFilter.SHOW_TEXT);
-    const nodes = [];
-    while (walker.nextNode()) if (walker.currentNode.parentElement.closest(".said, .inline")) nodes.push(walker.currentNode);
-    for (const node of nodes) this.#mark(node, wanted);
-    this.#hits[0]?.scrollIntoView({ block: "center" });
-    return this.#hits.length;
-  }
-
-  #mark(node, wanted) {
-    let rest = node;
-    for (let at = rest.data.toLocaleLowerCase().indexOf(wanted); at >= 0 && this.#hits.length < MOST_HITS; at = rest.data.toLocaleLowerCase().indexOf(wanted)) {
-      const found = rest.splitText(at);
-      rest = found.splitText(Math.min(wanted.length, found.length));
-      const hit = document.createElement("mark");
-      hit.textContent = found.data;
-      found.replaceWith(hit);
-      this.#hits.push(hit);
+    const hits = [];
+    for (const place of this.#place.querySelectorAll(".line .said, .inline")) {
+      if (hits.length < MOST_HITS) hits.push(...ranges(place, wanted));
     }
+    CSS.highlights.set(FOUND, new Highlight(...hits));
+    hits[0]?.startContainer.parentElement.scrollIntoView({ block: "center" });
+    return hits.length;
+  }
+}
+
+/** Where a text stands within an element, whatever elements its letters are in. */
+function* ranges(place, wanted) {
+  const walker = document.createTreeWalker(place, NodeFilter.SHOW_TEXT);
+  const nodes = [];
+  let whole = "";
+  while (walker.nextNode()) {
+    nodes.push([whole.length, walker.currentNode]);
+    whole += walker.currentNode.data;
+  }
+  const lower = whole.toLocaleLowerCase();
+  if (lower.length !== whole.length) return; // a letter that becomes two: places would be wrong
+  const put = (range, edge, at) => {
+    const [from, node] = nodes.findLast(([start]) => start <= at);
+    range[edge](node, at - from);
+  };
+  for (let at = lower.indexOf(wanted); at >= 0; at = lower.indexOf(wanted, at + wanted.length)) {
+    const range = new Range();
+    put(range, "setStart", at);
+    put(range, "setEnd", at + wanted.length);
+    yield range;
   }
 }
 
