@@ -22,7 +22,8 @@ WHY_NOT = {
     "superseded": "no longer true",
     "late": "too late",
 }
-_OUTCOMES = {
+#: How a recall went, where it did not go as it should.
+RECALLS = {
     "words": "by its words alone: its meaning came too late",
     "late": "too late: the model was asked without it",
     "empty": "nothing is known of this caller",
@@ -61,7 +62,7 @@ def memories(recalled: Any) -> Memories | None:
     shown = sum(not memo.left_out for memo in memos)
     found = f"Recalled {shown} of {len(memos)} found" if memos else "Nothing recalled"
     took = recalled.get("took_ms")
-    parts = [found, f"{took} ms" if isinstance(took, int) else "", _OUTCOMES.get(str(recalled.get("outcome")), "")]
+    parts = [found, f"{took} ms" if isinstance(took, int) else "", RECALLS.get(str(recalled.get("outcome")), "")]
     return Memories(", ".join(part for part in parts if part), memos)
 
 

@@ -7,10 +7,13 @@ calls them all, so that one start reports every mistake.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
 from itertools import combinations
+from math import inf
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import unquote
 
 from calls.conf import CallsConf, CartesiaConf, LimitsConf, OpenAIConf, TraceConf, TwilioConf
@@ -61,6 +64,19 @@ MEMORY_KEY_LENGTH = 32
 #: What a stop takes beyond DRAIN_SECONDS: a call's last words and the carrier's confirmation, then requests and records.
 CLOSING_S = 12
 LAST_WORK_S = 8
+#: Stands in ``TRACE_URL_TEMPLATE`` for the id of a trace.
+TRACE_ID = "{trace_id}"
+#: What can have a price in ``CALL_PRICES``: what the price is of, and how many of the units that are counted that is.
+PRICED: Mapping[str, tuple[str, int]] = MappingProxyType(
+    {
+        "model_input": ("a million tokens that were not cached", 1_000_000),
+        "model_cached": ("a million cached tokens", 1_000_000),
+        "model_output": ("a million tokens written", 1_000_000),
+        "voice": ("a million characters spoken", 1_000_000),
+        "recognition": ("an hour of sound", 3_600_000),
+        "line": ("a minute on the line", 60_000),
+    }
+)
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -92,6 +108,9 @@ class SiteConf:
     local_embedding_model: str
     openai_embedding_model: str
     openai_distil_model: str
+    trace_url_template: str
+    call_prices: Mapping[str, float]
+    price_currency: str
 
     @property
     def stop_s(self) -> int:
@@ -153,6 +172,9 @@ def site_conf(env: Env) -> SiteConf:
         local_embedding_model=env.choice("LOCAL_EMBEDDING_MODEL", "minilm", LOCAL_NAMES),
         openai_embedding_model=env.word("OPENAI_EMBEDDING_MODEL", ""),
         openai_distil_model=_distil_model(env),
+        trace_url_template=_trace_url_template(env),
+        call_prices=_call_prices(env),
+        price_currency=env.word("PRICE_CURRENCY", ""),
     )
     ports = {
         "PORT": site.port,
@@ -163,6 +185,33 @@ def site_conf(env: Env) -> SiteConf:
         if port and port == its:
             env.refuse(f"{other} must be another port than {name}, which is {port} too")
     return site
+
+
+def _trace_url_template(env: Env) -> str:
+    """Where traces are looked at, with a place for the trace's id."""
+    url = env.url("TRACE_URL_TEMPLATE", "", query=True)
+    if url and TRACE_ID not in url:
+        env.refuse(
+            f"TRACE_URL_TEMPLATE must have {TRACE_ID} where the trace's id belongs, as in https://host/trace/{TRACE_ID}"
+        )
+    return url
+
+
+def _call_prices(env: Env) -> dict[str, float]:
+    """What is paid for, and its price in ``PRICE_CURRENCY``."""
+    prices: dict[str, float] = {}
+    for word in env.words("CALL_PRICES", []):
+        name, _, amount = word.partition("=")
+        try:
+            price = float(amount)
+        except ValueError:
+            price = -1.0
+        if name not in PRICED or not 0 <= price < inf:
+            known = ", ".join(f"{one} ({unit})" for one, (unit, _) in PRICED.items())
+            env.refuse(f"CALL_PRICES must be pairs such as model_input=0.25, with commas between, of {known}")
+            return {}
+        prices[name] = price
+    return prices
 
 
 def _distil_model(env: Env) -> str:

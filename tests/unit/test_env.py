@@ -277,6 +277,29 @@ def test_a_redis_may_be_a_socket_of_this_machine() -> None:
 
 
 @pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"TRACE_URL_TEMPLATE": "https://x.example/trace/"}, "TRACE_URL_TEMPLATE must have {trace_id} where"),
+        ({"TRACE_URL_TEMPLATE": "x.example/{trace_id}"}, "TRACE_URL_TEMPLATE must be an address"),
+        ({"CALL_PRICES": "voice=35,model=1"}, "CALL_PRICES must be pairs such as model_input=0.25"),
+        ({"CALL_PRICES": "voice=cheap"}, "CALL_PRICES must be pairs"),
+        ({"CALL_PRICES": "voice=-1"}, "CALL_PRICES must be pairs"),
+        ({"CALL_PRICES": "voice=inf"}, "CALL_PRICES must be pairs"),
+    ],
+)
+def test_what_the_page_of_a_call_tells_of_traces_and_prices(changes: dict[str, str], said: str) -> None:
+    assert said in problem(site_conf, **COMPLETE, **changes)
+
+
+def test_prices_and_the_place_of_traces_are_read() -> None:
+    env = Env({**COMPLETE, "CALL_PRICES": "voice=35, line=0.01", "TRACE_URL_TEMPLATE": "https://x.example/{trace_id}"})
+    site = site_conf(env)
+    env.check()
+    assert dict(site.call_prices) == {"voice": 35.0, "line": 0.01}
+    assert site.trace_url_template == "https://x.example/{trace_id}"
+
+
+@pytest.mark.parametrize(
     ("absent", "said"),
     [
         ("TWILIO_AUTH_TOKEN", "must be the token of the account TWILIO_ACCOUNT_SID"),

@@ -44,6 +44,11 @@ OPENAI_BASE_URL = _calls.openai.base_url
 DEBUG = _site.debug
 #: What the console's header calls this installation.
 ENVIRONMENT = _site.environment
+#: Where traces are looked at, with a place for the id; empty: nowhere that could be linked to.
+TRACE_URL_TEMPLATE = _site.trace_url_template
+#: What is paid for in a call, in what: ``voiceagent.conf.PRICED``. Without prices no costs are told.
+CALL_PRICES = _site.call_prices
+PRICE_CURRENCY = _site.price_currency
 #: How long a call that has ended stays on the live board, in seconds.
 BOARD_LINGER_S = 30
 #: How often the transcript of a call that somebody has open there is looked at, in milliseconds.

@@ -196,10 +196,11 @@ $("panel").addEventListener("submit", (event) => {
 
 document.addEventListener("click", (event) => {
   if (event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
-  const target = event.target.closest?.("[data-tab], [data-seek], [data-wording], [data-turn]:is(a, button), [data-copy], [data-panel-more]");
+  const target = event.target.closest?.("[data-tab], [data-seek], [data-wording], [data-clip], [data-turn]:is(a, button), [data-copy], [data-panel-more]");
   if (target) {
     event.preventDefault();
     if (target.dataset.wording) { wording(target); return; }
+    if (target.dataset.clip) { hear(target.dataset.clip); return; }
     if (target.dataset.tab) choose(target.dataset.tab);
     else if (target.matches("[data-panel-more]")) load(new URL(target.href).search);
     else if (target.dataset.copy) copy($(target.dataset.copy).textContent);
@@ -214,6 +215,14 @@ document.addEventListener("click", (event) => {
     select(number, { at: Number(line.dataset.at) });
   }
 });
+
+/** A few seconds of the call in which a memory was said. */
+const clips = new Audio();
+function hear(address) {
+  player.pause();
+  clips.src = address;
+  clips.play().catch(() => toast("This part of the call cannot be heard: its recording is gone.", "alarm"));
+}
 
 /** Show or hide what was understood on the way to what the caller said. */
 async function wording(link) {

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import structlog
+from django.conf import settings
 from redis.exceptions import RedisError
 
 from calls import surroundings
@@ -14,9 +15,10 @@ from calls.latency import FEW, p50_p95
 from calls.logkeys import events_key
 from calls.models import Call, Turn
 from calls.services.timeline import TurnFacts
-from calls.timeline_format import milliseconds
+from calls.timeline_format import length, milliseconds
 from calls.timeline_turns import OBJECTIVE_MS, SLOW_MS
-from voiceagent.console.call import source
+from voiceagent.conf import PRICED
+from voiceagent.console.call import source, spending
 from voiceagent.console.call.cards import ANSWER, Card, cards
 from voiceagent.console.call.following import Following
 from voiceagent.console.call.story import Story
@@ -97,8 +99,22 @@ def figures(of: Told) -> list[Figure]:
         Figure("Talk share", share, "caller · assistant", "Of the time in which somebody was heard"),
         Figure("Memory", f"{sum(_used(turn) for turn in turns)} recalled", f"{sum(of.written.values())} written", "Memories that reached the model; facts that came of this call"),
         Figure("Errors", str(story.errors), f"{story.retries} retries", is_over=story.errors > 0),
-        Figure("Tokens", f"{tokens['input'] + tokens['output']:,}" if tokens["input"] else "no data", f"{tokens['cached']:,} cached", f"{tokens['input']:,} in, {tokens['output']:,} out; what they cost is not known here"),
+        Figure("Tokens", f"{tokens['input'] + tokens['output']:,}" if tokens["input"] else "no data", f"{tokens['input']:,} in, {tokens['cached']:,} of them cached", f"{tokens['output']:,} written by the model"),
+        Figure("Voice", f"{story.voiced_chars:,} characters", "given to the voice", "Recorded phrases are not counted"),
+        Figure("Recognition", length(spending.recognised_ms(of.call, story)), "of sound", "Sound of the caller that went to the recogniser"),
+        *_cost(of),
     ]  # fmt: skip
+
+
+def _cost(of: Told) -> list[Figure]:
+    """The call's cost; nothing where no price is configured."""
+    found = spending.cost(spending.used(of.call, of.story), settings.CALL_PRICES)
+    if found is None:
+        return []
+    named = {name: name.replace("_", " ") for name in PRICED}
+    parts = ", ".join(f"{named[name]} {amount:.4f}" for name, amount in found.parts.items())
+    without = f"without {', '.join(named[name] for name in found.missing)}" if found.missing else "by configured prices"
+    return [Figure("Cost", f"{found.amount:.4f} {settings.PRICE_CURRENCY}".strip(), without, parts)]
 
 
 def _response(answers: list[Turn | TurnFacts]) -> list[Figure]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.conf import settings
 from django.core.signing import BadSignature, TimestampSigner
 from django.http import Http404, HttpResponse, HttpResponseBase, JsonResponse, StreamingHttpResponse
 from django.shortcuts import redirect, render
@@ -18,8 +19,11 @@ from calls.models import Call, Recording, Waveform
 from calls.ranges import file_response
 from calls.services import recordings
 from calls.tasks import send_waveform
+from calls.timeline_memory import RECALLS
+from memory import people
 from memory.models import ErasureRequest, Tombstone
 from memory.services import tombstones
+from voiceagent.conf import TRACE_ID
 from voiceagent.console import audit
 from voiceagent.console.access import forbidden, granted, may, microphone, needs
 from voiceagent.console.call import drawing, exports, memories, page, tabs
@@ -57,6 +61,7 @@ def call(request: HttpRequest, call_sid: str) -> HttpResponse:
     shown = of.cards(plain=plain)
     live = found.archived_at is None
     recording = getattr(found, "recording", None)
+    summary, summary_by = memories.summary(found, plain=plain)
     chosen = _whole(request.GET.get("turn", ""))
     numbers = [card.number for card in shown]
     if chosen not in numbers:
@@ -75,6 +80,9 @@ def call(request: HttpRequest, call_sid: str) -> HttpResponse:
         "length": timeline_format.length(found.duration_ms),
         "language": (of.story.agent.get("language") or "") if of.story.agent else "",
         "figures": page.figures(of),
+        "summary": summary,
+        "summary_by": summary_by,
+        "trace_url": _trace_url(found.trace_id),
         "cards": shown,
         "chosen": chosen,
         "worded": worded,
@@ -111,6 +119,12 @@ def _optional(name: str) -> str:
     except TemplateDoesNotExist:
         return ""
     return name
+
+
+def _trace_url(trace_id: str) -> str:
+    """Where the trace can be looked at; empty where no such place is configured, or there is no trace."""
+    template: str = settings.TRACE_URL_TEMPLATE
+    return template.replace(TRACE_ID, trace_id) if template and trace_id.isalnum() else ""
 
 
 def _missing(request: HttpRequest, call_sid: str) -> HttpResponse:
@@ -203,13 +217,17 @@ def _timing(_request: HttpRequest, of: page.Told, number: int | None, _plain: bo
     return {"timing": tabs.timing(of, number) if number is not None else None, "width": tabs.WIDTH}
 
 
-def _memory(_request: HttpRequest, of: page.Told, number: int | None, plain: bool) -> dict[str, Any]:
+def _memory(request: HttpRequest, of: page.Told, number: int | None, plain: bool) -> dict[str, Any]:
     turn = next((turn for turn in of.turns if turn.number == number), None)
     recalled = turn.recalled if turn is not None and isinstance(turn.recalled, dict) else {}
     began = {number: steps.began_ms for number, steps in of.story.turns.items()}
-    used = memories.used(recalled, plain=plain)
+    used = memories.used(of.call, recalled, plain=plain)
     return {
-        "used": [one for one in used if not one.why_not],
+        "used": memories.by_level(one for one in used if not one.why_not),
+        "told_card": memories.card_told(of.call, plain=plain),
+        "how": RECALLS.get(str(recalled.get("outcome")), ""),
+        "may_hear": may(request.user, "console.hear_recording"),
+        "person": people.by_hash(of.call.caller_key) if of.call.caller_key else None,
         "unused": [one for one in used if one.why_not],
         "asked": (turn.user_text if plain else redacted_text(turn.user_text)) if turn is not None else "",
         "recalled": recalled,

@@ -44,7 +44,7 @@ TABS: Mapping[str, Q] = {
 PAGE = 50
 _USES = 20
 #: A call's lines have twice the number of their turn (``calls.services.remembering``).
-_LINES_OF_TURN = 2
+LINES_OF_TURN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,7 +189,7 @@ class _Places:
         day = f"{began:%-d %b %Y}" if began else "unknown day"
         if name not in self.calls:
             return f"conversation of {day}, line {seq + 1}", ""
-        turn = seq // _LINES_OF_TURN
+        turn = seq // LINES_OF_TURN
         return f"call of {day}, turn {turn}", call_url(name, turn)
 
 
