@@ -54,7 +54,7 @@ class Request:
         """A piece of the reply. Raises ``TypeError`` if it is no text: the SDK does not validate."""
         if not isinstance(text, str):
             raise TypeError(f"text of type {type(text).__name__}")
-        return ModelText(turn=self.ask.turn, epoch=self.ask.epoch, text=text)
+        return ModelText(turn=self.ask.turn, epoch=self.ask.epoch, text=_whole(text))
 
     def tool_call(self, call_id: Any, name: Any, arguments: Any, number: int) -> ModelToolCall:
         """A complete function call; one without an id gets one from its ``number``. Raises ``TypeError``."""
@@ -64,9 +64,9 @@ class Request:
         return ModelToolCall(
             turn=turn,
             epoch=epoch,
-            call_id=str(call_id or f"call_{turn}_{epoch}_{number}"),
-            name=name,
-            arguments=arguments or "{}",
+            call_id=_whole(str(call_id or f"call_{turn}_{epoch}_{number}")),
+            name=_whole(name),
+            arguments=_whole(arguments or "{}"),
         )
 
     def finished(self, reason: str, usage: tuple[int, int, int] = (0, 0, 0)) -> ModelFinished:
@@ -79,6 +79,11 @@ class Request:
             output_tokens=usage[1],
             cached_tokens=usage[2],
         )
+
+
+def _whole(text: str) -> str:
+    """Without halves of surrogate pairs, which JSON can name and nothing can carry: not the voice, not the next request."""
+    return text if text.isascii() else text.encode(errors="ignore").decode()
 
 
 def count(value: Any) -> int:

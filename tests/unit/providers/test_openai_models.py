@@ -187,3 +187,10 @@ def test_parameters_that_are_no_schema_are_our_mistake(parameters: str) -> None:
         chat.body(request("gpt-4o", tools=(ToolSpec("x", "y", parameters),)))
     assert raised.value.kind == "bad_request"
     assert not raised.value.retryable
+
+
+def test_half_characters_of_an_answer_are_left_out() -> None:
+    asked = request("gpt-4o")
+    assert asked.text("Gr\u00fc\ud83d\u00dfe").text == "Gr\u00fc\u00dfe"
+    call = asked.tool_call("a\udc00", "book\ud800", '{"who": "\ud83dB"}', 0)
+    assert (call.call_id, call.name, call.arguments) == ("a", "book", '{"who": "B"}')
