@@ -4,6 +4,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 export VENV
+# Every process compiles our code once, not anew, whatever a shell says that is used to other things.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help run call demo-data test test-long lint audit format bench bench-memory lock

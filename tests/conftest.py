@@ -20,8 +20,12 @@ import pytest
 import redis
 from blockbuster import blockbuster_ctx
 
+from tests import database
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from pytest_django.plugin import DjangoDbBlocker
 
     from calls.conf import CallsConf
 
@@ -33,6 +37,22 @@ ROOT = Path(__file__).resolve().parent.parent
 TEST_DATA_DIR = ROOT / "var" / "test"
 # Valkey has 16 databases: so many sessions can run beside each other.
 SLOTS = 16
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Called where there are workers."""
+    from tests.schedule import Scheduling
+
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With workers the order of the files is that of ``tests.schedule``."""
+    if hasattr(config, "workerinput"):
+        from tests.schedule import put_in_order
+
+        put_in_order(items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +79,7 @@ def test_servers() -> Iterator[TestServers]:
         addresses = state.addresses(TEST_DATA_DIR)
         servers = TestServers(addresses["DATABASE_URL"], addresses["REDIS_URL"].removesuffix("0") + str(slot), slot)
         _point_settings_at(servers)
+        database.hurry(servers.database_url)
         yield servers
 
 
@@ -80,11 +101,11 @@ def _point_settings_at(servers: TestServers) -> None:
 
     from voiceagent import conf
     from voiceagent.celery import app
-    from voiceagent.database import database
+    from voiceagent.database import database as django_database
 
     os.environ.update(DATABASE_URL=servers.database_url, REDIS_URL=servers.redis_url)
     conf.current.cache_clear()
-    settings.DATABASES["default"].update(database(servers.database_url, pool_size=0))
+    settings.DATABASES["default"].update(django_database(servers.database_url, pool_size=0))
     settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = f"test_voiceagent_{servers.slot}"
     settings.REDIS_URL = servers.redis_url
     settings.CHANNEL_LAYERS["default"]["CONFIG"]["hosts"] = [servers.redis_url]
@@ -92,8 +113,28 @@ def _point_settings_at(servers: TestServers) -> None:
 
 
 @pytest.fixture(scope="session")
-def django_db_modify_db_settings(test_servers: TestServers) -> None:
-    """pytest-django's hook before it makes the test database."""
+def django_db_modify_db_settings(
+    test_servers: TestServers, django_test_environment: None, django_db_blocker: DjangoDbBlocker
+) -> ExitStack:
+    """pytest-django's hook before it makes the test database: a copy, what it is copied from is held until it is made."""
+    from django.conf import settings
+
+    held = ExitStack()
+    with django_db_blocker.unblock():
+        held.enter_context(database.template(test_servers.database_url, TEST_DATA_DIR))
+    settings.DATABASES["default"]["TEST"]["TEMPLATE"] = database.TEMPLATE
+    return held
+
+
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_modify_db_settings: ExitStack, django_db_setup: None) -> Iterator[None]:
+    """The test database, which a test that commits empties in a quicker way than Django's own."""
+    from django.test import TransactionTestCase
+
+    django_db_modify_db_settings.close()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _test: database.empty())
+        yield
 
 
 @pytest.fixture

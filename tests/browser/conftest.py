@@ -1,4 +1,4 @@
-"""Chromium, and the console it looks at. Tests of a module share the browser; each has its own server and database.
+"""Chromium, and the console it looks at. The tests of a worker share the browser; each has its own server and database.
 
 ``console`` serves the pages. ``line_console`` serves them with a real line besides, on which calls can be placed:
 ``console.run(line.call(…)…)``. Tests here are synchronous: Playwright has their thread, the server its own.
@@ -18,7 +18,7 @@ from tests.browser.console import Console, Loop, allow_sync_beside_playwright, s
 from tests.line import conftest as lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from playwright.sync_api import Browser
 
@@ -33,7 +33,7 @@ expect.set_options(timeout=30_000)
 FAKE_MICROPHONE = ("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream")
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def chromium() -> str:
     """Where it is. Without one the test is skipped: ``make test`` finds or installs it."""
     found = os.environ.get("CHROMIUM") or shutil.which("chromium")
@@ -42,26 +42,22 @@ def chromium() -> str:
     return found
 
 
-@pytest.fixture(scope="module")
-def browser_args() -> tuple[str, ...]:
-    """More of Chromium's own options; a module that needs others overrides this."""
-    return ()
-
-
-@pytest.fixture(scope="module")
-def browser(chromium: str, browser_args: tuple[str, ...]) -> Iterator[Browser]:
-    """Headless Chromium for the tests of a module."""
-    yield from _browser(chromium, browser_args)
-
-
-def _browser(chromium: str, args: tuple[str, ...]) -> Iterator[Browser]:
+@pytest.fixture(scope="package")
+def launch(chromium: str) -> Iterator[Callable[..., Browser]]:
+    """``launch(*options)``: headless Chromium with these of its own options. One driver for all of them."""
     allowed = allow_sync_beside_playwright()
     next(allowed)
     with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", *args])
-        yield launched
-        launched.close()
+        yield lambda *options: playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", *options])
     next(allowed, None)
+
+
+@pytest.fixture(scope="package")
+def browser(launch: Callable[..., Browser]) -> Iterator[Browser]:
+    """A browser without a microphone. A module that needs other options has its own."""
+    launched = launch()
+    yield launched
+    launched.close()
 
 
 @pytest.fixture

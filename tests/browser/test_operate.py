@@ -17,7 +17,9 @@ from voiceagent.sandbox.carrier import AgentStarted
 from voiceagent.sandbox.control import Reply
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, Locator, Page
 
     from calls.models import Agent
     from tests.browser.console import Console
@@ -28,9 +30,11 @@ HOSTILE = "<img src=x onerror=alert(1)> \u202eterrace"
 
 
 @pytest.fixture(scope="module")
-def browser_args() -> tuple[str, ...]:
-    """A microphone that beeps."""
-    return FAKE_MICROPHONE
+def browser(launch: Callable[..., Browser]) -> Iterator[Browser]:
+    """Has a microphone that beeps."""
+    launched = launch(*FAKE_MICROPHONE)
+    yield launched
+    launched.close()
 
 
 @pytest.fixture

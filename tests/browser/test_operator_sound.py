@@ -15,7 +15,9 @@ from voiceagent.console.models import AuditEntry
 from voiceagent.sandbox.carrier import AgentStarted
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, Page
 
     from tests.line.conftest import Line
     from voiceagent.sandbox.carrier import PhoneCall
@@ -26,11 +28,13 @@ PATIENT_MS = 30_000
 
 
 @pytest.fixture(scope="module")
-def browser_args(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """A microphone that hears a tone, for whoever is given it."""
+def browser(launch: Callable[..., Browser], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Has a microphone that hears a tone, for whoever is given it."""
     heard = tmp_path_factory.mktemp("microphone") / "tone.wav"
     heard.write_bytes(wav(mulaw.tone((TONE_HZ,), 5000)))
-    return ("--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={heard}")
+    launched = launch("--use-fake-device-for-media-stream", f"--use-file-for-fake-audio-capture={heard}")
+    yield launched
+    launched.close()
 
 
 async def greeted(line: Line) -> PhoneCall:

@@ -20,7 +20,9 @@ from voiceagent.console.phone.views import INTERRUPT_OBJECTIVE_MS
 from voiceagent.sandbox.control import Reply
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Page
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser, Page
 
     from tests.line.conftest import Line
 
@@ -33,11 +35,13 @@ PATIENT_MS = 30_000
 
 
 @pytest.fixture(scope="module")
-def browser_args(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """A microphone that hears nothing for five seconds, then somebody who asks something."""
+def browser(launch: Callable[..., Browser], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """Has a microphone that hears nothing for five seconds, then somebody who asks something."""
     heard = tmp_path_factory.mktemp("microphone") / "question.wav"
     heard.write_bytes(wav(mulaw.silence(5000) + speech(1200) + mulaw.silence(60_000)))
-    return (*FAKE_MICROPHONE, f"--use-file-for-fake-audio-capture={heard}%noloop")
+    launched = launch(*FAKE_MICROPHONE, f"--use-file-for-fake-audio-capture={heard}%noloop")
+    yield launched
+    launched.close()
 
 
 def opened(console: Console, role: str = "operator") -> Page:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import redis
 from asgiref.sync import sync_to_async
-from django.core.management import call_command
 from django.db import connections
 from django.test import override_settings
 
 from calls.models import Agent, AgentNumber
+from tests import database
 from tests.conformance.target import LOCAL
 from tests.line.conftest import make_agent, open_line, policy
 from voiceagent import conf
@@ -53,7 +53,7 @@ def _employ() -> None:
 
 
 def _dismiss() -> None:
-    call_command("flush", verbosity=0, interactive=False, inhibit_post_migrate=True)
+    database.empty()
     connections.close_all()
 
 

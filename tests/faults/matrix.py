@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 import uvloop
 from asgiref.sync import sync_to_async
-from django.core.management import call_command
 from django.db import connections
 
 from calls import breakersync, phrasebook, runtime
+from tests import database
 from tests.faults.pace import Pace
 from tests.faults.play import (
     CONNECT_TIMEOUT_MS,
@@ -77,7 +77,7 @@ def run_apart[T](playing: Coroutine[Any, Any, T], patch: pytest.MonkeyPatch) -> 
         logging.disable(logging.NOTSET)
         patch.undo()
         connections.close_all()
-        call_command("flush", verbosity=0, interactive=False, inhibit_post_migrate=True)
+        database.empty()
 
 
 def alone(patch: pytest.MonkeyPatch) -> None:

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import pytest
 import uvloop
 from asgiref.sync import sync_to_async
-from django.core.management import call_command
 from django.db import connections
 
+from tests import database
 from tests.actor.line import call
 from tests.faults.matrix import alone
 from tests.faults.play import NEXT
@@ -98,6 +98,6 @@ def test_a_thousand_calls_over_sockets_leave_nothing(house: House, capsys: pytes
     finally:
         logging.disable(logging.NOTSET)
         patch.undo()
-        call_command("flush", verbosity=0, interactive=False, inhibit_post_migrate=True)
+        database.empty()
         connections.close_all()
     judge(*figures, calls, capsys)

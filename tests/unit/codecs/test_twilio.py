@@ -2,6 +2,7 @@
 
 import base64
 import json
+from copy import deepcopy
 from typing import Any
 
 import pytest
@@ -163,7 +164,10 @@ def test_the_size_limit_is_a_setting() -> None:
 
 
 SAMPLES = [CONNECTED, START, json.dumps(media()), DTMF, MARK, STOP]
-VALUES = st.sampled_from([None, True, -1, 0, 1.5, 10**30, "", "x", "1", "é" * 9, [], [[]], {}, {"a": 1}, [None], "1e5"])
+#: Each a copy: what is put in may be changed itself, and even put into itself.
+VALUES = st.sampled_from(
+    [None, True, -1, 0, 1.5, 10**30, "", "x", "1", "é" * 9, [], [[]], {}, {"a": 1}, [None], "1e5"]
+).map(deepcopy)
 
 
 def paths(value: Any, at: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

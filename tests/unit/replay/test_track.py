@@ -13,7 +13,7 @@ from calls.core.commands import CancelModel, Command, LendGate, TakeGateBack
 from calls.replay.callfile import read
 from calls.replay.log import CallRecord, Line, version_of
 from calls.replay.run import replay
-from calls.replay.track import EVERY, LENT, Dropped, Track, track_of
+from calls.replay.track import EVERY, LENT, Dropped, Moment, Track, track_of
 from calls.replay.versions import core_of
 from calls.replay.why import CAUSES, why
 from tests.unit.core.world import World
@@ -37,24 +37,38 @@ def visited(track: Track, events: list[Line], step: int) -> Any:
     return track.visit(step, [events[n - 1] for n in track.behind(step)])
 
 
+def along(record: CallRecord) -> tuple[Track, list[Moment]]:
+    """A track, and the moment behind each of its steps as it came."""
+    track = track_of(core_of(version_of(record.lines)), [])
+    moments = [visited(track, [], 0)]
+    for event in events_of(record):
+        assert track.add(event), track.broken
+        moments.append(Moment(len(track), track.ends_ms, track._state, track._origins))
+    return track, moments
+
+
+@pytest.mark.search
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.name.split(".")[0])
 def test_every_moment_is_the_state_of_a_straight_replay_whatever_rules_made_the_record(file: Path) -> None:
     record, states = record_of(file), []
     assert replay(record, lambda _step, _commands, after: states.append(after)).is_same
+    track, moments = along(record)
+    assert [moment.state for moment in moments[1:]] == states
     events = events_of(record)
-    track = track_of(core_of(version_of(record.lines)), events)
-    assert track.broken is None
-    assert len(track) == len(states)
-    for step, state in enumerate(states, 1):
-        moment = visited(track, events, step)
-        assert moment.state == state
+    for step, moment in enumerate(moments):
+        assert visited(track, events, step) == moment
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.name.split(".")[0])
+def test_every_moment_has_a_cause_and_steps_that_led_to_it(file: Path) -> None:
+    _, moments = along(record_of(file))
+    for step, moment in enumerate(moments):
         found = why(moment)
         assert found.cause in CAUSES
         assert [link.step for link in found.chain] == sorted({link.step for link in found.chain})
         assert all(0 < link.step <= step for link in found.chain)
         assert all(0 <= waits.set_in <= step for waits in found.waits)
-    assert why(visited(track, events, len(track))).cause == "ended"
-    assert why(visited(track, events, 0)).cause == "connecting"
+    assert (why(moments[0]).cause, why(moments[-1]).cause) == ("connecting", "ended")
 
 
 def test_no_more_than_the_steps_behind_a_checkpoint_are_run_again() -> None:

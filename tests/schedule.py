@@ -1,0 +1,28 @@
+"""Which worker of `make test` gets which tests, and what begins first."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xdist.scheduler import LoadFileScheduling
+
+if TYPE_CHECKING:
+    import pytest
+
+#: Folders whose files share servers that take seconds to start: one worker has them all.
+TOGETHER = ("tests/protocol/",)
+#: What takes long in one piece comes first, so that no worker is left with it; then what mostly waits, beside the others.
+FIRST = ("tests/unit/test_pure_coverage.py", "tests/protocol/", "tests/live/", "tests/line/test_returning_callers.py")
+
+
+class Scheduling(LoadFileScheduling):
+    """A file at a time, or a folder of ``TOGETHER``."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return next((folder for folder in TOGETHER if file.startswith(folder)), file)
+
+
+def put_in_order(items: list[pytest.Item]) -> None:
+    """The same order in every worker."""
+    items.sort(key=lambda item: next((at for at, name in enumerate(FIRST) if item.nodeid.startswith(name)), len(FIRST)))
