@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from django.db.models import QuerySet
+
     from calls.core.policy import AgentProfile
     from calls.replay.callfile import CallFile
     from calls.services.entries import Entry
@@ -81,10 +83,9 @@ def record_of(call_sid: str) -> CallRecord:
         raise TransferError("there is no such call")
     if call.archived_at is None:
         raise TransferError("the call has not been archived yet")
-    rows = call.events.order_by("seq").iterator()
     return CallRecord(
         call_sid=call.call_sid,
-        lines=tuple(_line(row) for row in rows),
+        lines=tuple(_lines(call.events.all())),
         layout=call.state_layout,
         entries=call.entry_count,
         facts=Facts.model_validate(call).model_dump(mode="json"),
@@ -96,28 +97,22 @@ def events_of(call: Call, first_seq: int = 1, last_seq: int | None = None) -> It
     rows = call.events.exclude(kind=CallEvent.Kind.COMMAND).filter(seq__gte=first_seq)
     if last_seq is not None:
         rows = rows.filter(seq__lte=last_seq)
-    return map(_line, rows.order_by("seq").iterator())
+    return _lines(rows)
 
 
 def lines_at(call: Call, seqs: Iterable[int]) -> list[Line]:
     """The entries with these numbers, in order."""
-    return [_line(row) for row in call.events.filter(seq__in=list(seqs)).order_by("seq")]
+    return list(_lines(call.events.filter(seq__in=list(seqs))))
 
 
-def _line(row: CallEvent) -> Line:
-    return Line(
-        seq=row.seq,
-        step=row.step,
-        kind=row.kind,
-        type=row.type,
-        at_ms=row.at_ms,
-        wall_ms=(row.at - _EPOCH) // _MS,
-        mode=row.mode,
-        turn=row.turn,
-        data=row.data,
-        digest=row.digest,
-        error=row.error,
-    )
+#: The columns of a line, in the order of its fields. Read as they are: a row of the model for each costs a third of a replay.
+_COLUMNS = ("seq", "step", "kind", "type", "at_ms", "at", "mode", "turn", "data", "digest", "error")
+
+
+def _lines(rows: QuerySet[CallEvent]) -> Iterator[Line]:
+    """These entries in order."""
+    for seq, step, kind, name, at_ms, at, *rest in rows.order_by("seq").values_list(*_COLUMNS).iterator():
+        yield Line(seq, step, kind, name, at_ms, (at - _EPOCH) // _MS, *rest)
 
 
 def audio_of(call_sid: str) -> bytes:
@@ -172,7 +167,7 @@ def _refuse_another(sid: str, lines: Sequence[Line]) -> None:
         return
     if call.archived_at is None:
         raise TransferError("a call of this id is in progress here")
-    if [_line(row) for row in call.events.order_by("seq").iterator()] != list(lines):
+    if list(_lines(call.events.all())) != list(lines):
         raise TransferError("another call of this id is here")
 
 

@@ -206,6 +206,39 @@ def test_a_link_opens_what_its_sender_saw(console: Console, call: Call, talk: Co
     assert_clean(console)
 
 
+def test_what_was_understood_on_the_way_and_the_next_call_of_the_list(
+    console: Console, call: Call, talk: Conversation, recordings: Path, redis_url: str
+) -> None:
+    """Wordings come and go in the card; the find box finds over the edge of a dotted word; j and k walk the list."""
+    older = Conversation(call_sid="CA" + "3" * 32, wall_ms=1_794_000_000_000)
+    older.begin()
+    older.agent_speaks()
+    older.caller_says("A table for two people, please.", mistaken_for="A table for to")
+    older.model_says("Gladly.")
+    older.agent_speaks()
+    older.hang_up()
+    archived(console, older, recordings, redis_url, sound=False)
+    page = opened(console, call, "?q=&sort=newest", role="viewer")
+    page.keyboard.press("j")
+    page.wait_for_url("**/CA" + "3" * 32 + "/?q=*")
+    until(page, "globalThis.callPage !== undefined")
+    expect(page.locator(".unsteady[title]")).to_have_attribute("title", "First understood as: to")
+    page.fill("#find", "for two people")
+    expect(page.locator("#found")).to_have_text("1 found")
+    link = page.locator("#turn-1 [data-wording]")
+    link.click()
+    expect(page.locator("#turn-1 .wording li")).to_have_count(8)
+    expect(link).to_have_attribute("aria-expanded", "true")
+    link.click()
+    expect(page.locator("#turn-1 .wording")).to_have_count(0)
+    offset = page.locator("#turn-1 .card-head .offset")
+    offset.hover()
+    expect(offset).to_have_attribute("title", re.compile("UTC"))
+    page.keyboard.press("k")
+    page.wait_for_url(f"**/{call.call_sid}/?q=*")
+    assert_clean(console)
+
+
 def test_a_range_loops_and_filters(console: Console, call: Call, talk: Conversation) -> None:
     page = opened(console, call)
     box = page.locator("#ribbon").bounding_box()
@@ -291,7 +324,8 @@ def test_a_call_in_progress_grows_and_is_the_same_page(line_console: Console, li
     line_console.run(phone.wait_for_quiet())
     expect(page.locator("#turn-1")).to_contain_text("ms")
     live = page.evaluate("callPage.data.states")
-    assert [state for _, state in live][-3:] == ["THINKING", "SPEAKING", "LISTENING"]
+    # A reply that was begun early may be heard in the very millisecond in which the turn is sure: then nobody was thinking.
+    assert [state for _, state in live if state != "THINKING"][-2:] == ["SPEAKING", "LISTENING"], live
     before = page.evaluate("callPage.data.duration")
     until(page, f"callPage.data.duration > {before}")
 

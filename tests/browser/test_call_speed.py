@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import gzip
 import logging
 import re
@@ -14,8 +15,11 @@ from tests.app.records import conftest as records
 from tests.app.records.conversation import Conversation
 from tests.browser.recorded import archived
 from tests.browser.test_call import opened, until
+from voiceagent.console.models import CallStory
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Page
+
     from tests.browser.console import Console
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(600)]
@@ -54,16 +58,26 @@ def an_hour() -> Conversation:
     return talk
 
 
+def since_asked(page: Page) -> float:
+    """How long the page took from the navigation to its last script, in ms."""
+    took: float = page.evaluate("performance.getEntriesByName('call-page')[0].startTime")
+    return took
+
+
 def test_an_hour_opens_and_is_moved_through(console: Console, recordings: Path, redis_url: str) -> None:
     talk = an_hour()
     call = archived(console, talk, recordings, redis_url)
     assert call.turn_count == TURNS
+    del talk  # no server holds a conversation that was made up, or looks for garbage in it
+    gc.collect()
     opened(console, call, role="engineer").close()  # templates are read once
+    CallStory.objects.all().delete()
+    first = since_asked(opened(console, call, role="engineer"))
     took = []
     for _ in range(3):
         page = opened(console, call, role="engineer")
         until(page, "callPage.timeline.waveReady === true")
-        took.append(page.evaluate("performance.getEntriesByName('call-page')[0].startTime"))
+        took.append(since_asked(page))
         if len(took) < 3:
             page.close()
     answered = page.evaluate("performance.getEntriesByType('navigation')[0].responseEnd")
@@ -84,9 +98,10 @@ def test_an_hour_opens_and_is_moved_through(console: Console, recordings: Path, 
     page.mouse.wheel(0, 20_000)
     page.wait_for_timeout(300)
     tasks = page.evaluate("window.longTasks")
-    told = f"{call.entry_count} entries; there after {[round(ms) for ms in took]} ms, answered after {answered:.0f} ms; longest task {max(tasks, default=0):.0f} ms of {len(tasks)} long ones"
+    told = f"{call.entry_count} entries; first look {first:.0f} ms, then {[round(ms) for ms in took]} ms, answered after {answered:.0f} ms; longest task {max(tasks, default=0):.0f} ms of {len(tasks)} long ones"
     logging.getLogger(__name__).warning("%s", told)
     assert min(took) < OPEN_MS, told
+    assert first < 2 * OPEN_MS, told
     assert max(tasks, default=0) < LONG_TASK_MS, told
 
 

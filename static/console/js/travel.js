@@ -2,6 +2,7 @@
 import { announce } from "./say.js";
 
 const PAUSE_MS = 90;
+const TELL_MS = 400;
 
 class Travel {
   constructor(panel) {
@@ -29,6 +30,12 @@ class Travel {
     if (this.place.querySelector("[data-at-ms], .empty")) return;
     const query = new URLSearchParams(location.search);
     const wanted = query.has("step") ? { step: query.get("step") } : { t: query.get("t") ?? this.panel.dataset.endsMs / 1000 };
+    this.place.querySelector("[data-travel-open]")?.addEventListener("click", (event) => {
+      event.preventDefault();
+      this.go(wanted, false);
+    });
+    // A long call is run again for its first look: only when somebody asks for it, or for a moment by the address.
+    if ("travelLong" in this.panel.dataset && !query.has("step")) return;
     new IntersectionObserver((seen, observer) => {
       if (!seen.some((entry) => entry.isIntersecting)) return;
       observer.disconnect();
@@ -54,6 +61,7 @@ class Travel {
     const asked = ++this.asked;
     this.place.setAttribute("aria-busy", "true");
     const query = new URLSearchParams({ ...where, fragment: "1" });
+    const telling = setInterval(() => this.tell(), TELL_MS);
     try {
       const answer = await fetch(`${this.address}?${query}`, { credentials: "same-origin" });
       if (asked !== this.asked) return;
@@ -63,8 +71,24 @@ class Travel {
     } catch {
       if (asked === this.asked) this.failed(where);
     } finally {
+      clearInterval(telling);
       if (asked === this.asked) this.place.removeAttribute("aria-busy");
     }
+  }
+
+  /** How far the first look has come: the whole call is run for it. */
+  async tell() {
+    const answer = await fetch(this.panel.dataset.travelSteps, { credentials: "same-origin" }).catch(() => null);
+    const { run } = answer?.ok ? await answer.json() : { run: null };
+    if (run === null || !this.place.hasAttribute("aria-busy")) return;
+    let text = this.place.querySelector("[data-travel-run]");
+    if (!text) {
+      text = document.createElement("p");
+      text.className = "soft tabular";
+      text.dataset.travelRun = "";
+      this.place.replaceChildren(text);
+    }
+    text.textContent = `Running the call again: step ${run.toLocaleString()}…`;
   }
 
   came(where, keep) {

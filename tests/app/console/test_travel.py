@@ -189,6 +189,28 @@ def test_a_forged_id_is_not_found_and_a_call_without_a_record_says_so(as_role: A
     assert "no stream came of it" in page(as_role("viewer"), never)
 
 
+def test_a_first_look_tells_how_far_it_has_come_and_keeps_nobody_else_waiting(
+    call: Call, as_role: AsRole, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While one call is run, another is looked at; who wants the same one gets the same."""
+    slow, other = call, kept("four-barge-ins")
+    client = as_role("viewer")
+    address = f"/console/calls/{slow.call_sid}/travel/steps/{slow.entry_count}"
+    assert client.get(address).json() == {"run": None}
+    told: list[int | None] = []
+
+    def look(count: int) -> None:
+        if count == 40 and not told:
+            told.append(tracks.steps_run(slow.call_sid, slow.entry_count))
+            assert len(tracks.track_of(other)) > 0
+
+    monkeypatch.setattr(tracks, "_yield_now_and_then", look)
+    track = tracks.track_of(slow)
+    assert told == [40]
+    assert client.get(address).json() == {"run": None}
+    assert tracks.track_of(slow) is track
+
+
 def test_nothing_of_a_call_is_held_longer_than_somebody_looks(
     as_role: AsRole, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:

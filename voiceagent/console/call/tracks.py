@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
+from dataclasses import dataclass, field
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -29,31 +30,56 @@ _HELD_S = 600.0
 #: So many steps, about a millisecond's work, between two pauses in which others have the interpreter.
 _AT_ONCE, _PAUSE_S = 16, 0.0005
 
-_held: OrderedDict[tuple[int, int], tuple[float, Track]] = OrderedDict()
+
+@dataclass(slots=True)
+class _Way:
+    """A way that is held, or being made by whoever has ``lock``; others who want it wait for them, and for nobody else."""
+
+    looked_at: float
+    lock: Lock = field(default_factory=Lock)
+    track: Track | None = None
+    steps: int = 0
+
+
+_held: OrderedDict[tuple[str, int], _Way] = OrderedDict()
 _lock = Lock()
 
 
 def track_of(call: Call) -> Track:
     """The way through an archived call. Raises ``calls.replay.versions.UnknownVersion``."""
-    key, now = (call.pk, call.entry_count), time.monotonic()
+    way = _way(call)
+    with way.lock:
+        if way.track is None:
+            way.track = _made(call, way)
+        return way.track
+
+
+def steps_run(call_sid: str, entry_count: int) -> int | None:
+    """How many steps of a call have been run while its way is made here; ``None`` where nobody makes it."""
+    way = _held.get((call_sid, entry_count))
+    return way.steps if way is not None and way.track is None and way.lock.locked() else None
+
+
+def _way(call: Call) -> _Way:
+    key, now = (call.call_sid, call.entry_count), time.monotonic()
     with _lock:
-        for old in [held for held, (looked, _) in _held.items() if now - looked > _HELD_S]:
+        for old in [held for held, way in _held.items() if now - way.looked_at > _HELD_S and not way.lock.locked()]:
             del _held[old]
-        found = _held.get(key)
-        track = found[1] if found else _made(call)
-        _held[key] = (now, track)
+        way = _held.setdefault(key, _Way(now))
+        way.looked_at = now
         _held.move_to_end(key)
         while len(_held) > _MOST:
             _held.popitem(last=False)
-    return track
+    return way
 
 
-def _made(call: Call) -> Track:
+def _made(call: Call, way: _Way) -> Track:
     first = call.events.filter(type="CallStarted").order_by("seq").values_list("seq", flat=True).first()
     track = Track(core_of(version_of(transfer.lines_at(call, [first] if first else []))))
     for count, event in enumerate(transfer.events_of(call), 1):
         if not track.add(event):
             break
+        way.steps = count
         _yield_now_and_then(count)
     return track
 

@@ -6,7 +6,7 @@ import json
 import math
 from typing import TYPE_CHECKING, Any
 
-from django.http import Http404
+from django.http import Http404, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_POST, require_safe
 
@@ -37,6 +37,13 @@ _MOST_MS = 7 * 24 * 3600 * 1000
 async def travel(request: HttpRequest, call_sid: str) -> HttpResponse:
     """The panel as a page, or only what changes with the moment (``?fragment=1``). ``?step=`` or ``?t=`` (seconds)."""
     return await threads.run(_travel, request, call_sid)
+
+
+@require_safe
+@needs("console.view_console")
+async def steps(_request: HttpRequest, call_sid: str, entries: int) -> JsonResponse:
+    """How far a first look has come in this process: ``run`` steps, ``null`` where none is on its way. Waits for nothing."""
+    return JsonResponse({"run": tracks.steps_run(call_sid, entries)})
 
 
 @require_safe
