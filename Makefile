@@ -40,12 +40,14 @@ test-long: ## Mutation, fuzzing, soak, kills, load: outside CI, bounded, resumab
 
 lint: ## Static checks: ruff, mypy, import rules, migrations
 	@.ci/venv base dev
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
-	$(BIN)/lint-imports
-	@# No database is needed to compare models with migrations; Django warns that it cannot ask one.
-	$(BIN)/python -W ignore::RuntimeWarning -m django makemigrations --check --dry-run --settings voiceagent.settings.test
+	@# mypy takes as long as all others, beside which it runs. No database is needed to compare models with migrations;
+	@# Django warns that it cannot ask one.
+	@$(BIN)/mypy & types=$$!; failed=0; \
+	$(BIN)/ruff check . || failed=1; \
+	$(BIN)/ruff format --check . || failed=1; \
+	$(BIN)/lint-imports || failed=1; \
+	$(BIN)/python -W ignore::RuntimeWarning -m django makemigrations --check --dry-run --settings voiceagent.settings.test || failed=1; \
+	wait $$types || failed=1; exit $$failed
 
 audit: ## Ask whether a pinned package has a known vulnerability
 	@.ci/venv base dev

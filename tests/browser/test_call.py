@@ -307,6 +307,7 @@ def test_a_call_in_progress_grows_and_is_the_same_page(line_console: Console, li
     """Words, states and turns appear as they happen; the end is told, and the same address shows the archived call."""
     line.ears.utterances("What time do you open?")
     line.answers(("open", Reply(text="We open at noon, every day but Monday.")))
+    line.model.configure(llm={"first_token_ms": 1500})  # a guess has not been answered already when the turn is over
     phone = line.call()
     line_console.run(phone.start())
     line_console.run(phone.wait_for(AgentStarted))

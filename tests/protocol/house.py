@@ -67,7 +67,7 @@ class Served:
             self._process = subprocess.Popen(
                 self._command, cwd=ROOT, env=self._environ, stdout=output, stderr=subprocess.STDOUT
             )
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 90
         while not self._answers():
             assert self._process.poll() is None, self.shown()
             assert time.monotonic() < deadline, self.shown()
