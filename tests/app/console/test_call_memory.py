@@ -124,7 +124,7 @@ def test_cost_is_told_where_prices_are_known_and_never_else(
 ) -> None:
     Call.objects.update(duration_ms=90_000, audio={"frames": 3000})
     page = shown(as_role("viewer").get(PAGE).text)
-    assert "Recognition 1:00 of sound" in page
+    assert "Used no data 0 characters spoken, 1:00 of sound recognised" in page
     assert "Cost" not in page
     settings.CALL_PRICES, settings.PRICE_CURRENCY = {"recognition": 0.6, "voice": 35}, "EUR"
     assert "Cost 0.0100 EUR without line" in shown(as_role("viewer").get(PAGE).text)

@@ -99,9 +99,7 @@ def figures(of: Told) -> list[Figure]:
         Figure("Talk share", share, "caller · assistant", "Of the time in which somebody was heard"),
         Figure("Memory", f"{sum(_used(turn) for turn in turns)} recalled", f"{sum(of.written.values())} written", "Memories that reached the model; facts that came of this call"),
         Figure("Errors", str(story.errors), f"{story.retries} retries", is_over=story.errors > 0),
-        Figure("Tokens", f"{tokens['input'] + tokens['output']:,}" if tokens["input"] else "no data", f"{tokens['input']:,} in, {tokens['cached']:,} of them cached", f"{tokens['output']:,} written by the model"),
-        Figure("Voice", f"{story.voiced_chars:,} characters", "given to the voice", "Recorded phrases are not counted"),
-        Figure("Recognition", length(spending.recognised_ms(of.call, story)), "of sound", "Sound of the caller that went to the recogniser"),
+        Figure("Used", f"{tokens['input'] + tokens['output']:,} tokens" if tokens["input"] else "no data", f"{story.voiced_chars:,} characters spoken, {length(spending.recognised_ms(of.call, story))} of sound recognised", f"Tokens: {tokens['input']:,} in, {tokens['cached']:,} of them cached, {tokens['output']:,} out. Recorded phrases are no characters."),
         *_cost(of),
     ]  # fmt: skip
 
