@@ -22,6 +22,7 @@ from calls.codecs import mulaw
 from calls.core import commands as c
 from calls.core.events import (
     CallStarted,
+    CardLoaded,
     CarrierGone,
     ErrorRaised,
     Event,
@@ -130,9 +131,8 @@ class SessionActor:
 
     async def run(self) -> str:
         """Run the call to its end. Returns the end reason, one of ``calls.core.state.END_REASONS``."""
-        self.mailbox.post(
-            CallStarted(call_sid=self.call_sid, agent=self.agent, today=self._today, recall_ms=self._recall_ms)
-        )
+        started = CallStarted(call_sid=self.call_sid, agent=self.agent, today=self._today, recall_ms=self._recall_ms)
+        self.mailbox.begin(started, behind=CardLoaded)
         async with asyncio.TaskGroup() as group:
             self._group = group
             children = [self._child("ear", self._parts.ear.run()), self._child("voice", self._parts.voice.run())]

@@ -68,6 +68,15 @@ class Mailbox:
         self._letters.append(Letter(replace(event, at_ms=now_us // 1000), now_us))
         self._arrived.set()
 
+    def begin(self, event: Event, behind: type[Event]) -> None:
+        """Post the call's first event: after what is there of the kind ``behind``, before all else that came while the call
+        was being set up, such as a key that was pressed, or the caller who hung up again."""
+        others = (place for place, letter in enumerate(self._letters) if not isinstance(letter.event, behind))
+        place = next(others, len(self._letters))
+        now_us = self._letters[place].posted_us if place < len(self._letters) else self._clock.now_us()
+        self._letters.insert(place, Letter(replace(event, at_ms=now_us // 1000), now_us))
+        self._arrived.set()
+
     async def get(self) -> Letter:
         """The oldest letter, waiting for one."""
         while not self._letters:

@@ -319,7 +319,7 @@ async def call(
         await line.feed.greet()
         feeding = asyncio.create_task(line.feed.run())
     running = asyncio.create_task(line.actor.run())
-    await asyncio.sleep(0)  # nothing arrives before the call's own first event
+    await asyncio.sleep(0)  # the call has begun; ``prepare`` posts what comes before
     try:
         yield line
     except BaseException:

@@ -11,8 +11,18 @@ from calls import actor
 from calls.bus import StepTaken
 from calls.core import events as e
 from calls.core.commands import EndCall, PlayPhrase, TurnClosed
-from calls.core.events import CarrierGone, ErrorRaised, Event, ModelFailed, ToolSettled
+from calls.core.events import (
+    CallStarted,
+    CardLoaded,
+    CarrierGone,
+    DtmfPressed,
+    ErrorRaised,
+    Event,
+    ModelFailed,
+    ToolSettled,
+)
 from calls.core.machine import step
+from calls.core.state import Phase
 from calls.mailbox import Clock, Mailbox
 from tests.actor.line import Line, Tool, call
 from tests.unit.core.world import agent
@@ -336,6 +346,33 @@ def test_the_end_of_the_stream_at_any_moment_leaves_no_task_and_no_timer(when_ms
         return line
 
     assert reason(run(conversation())) == "caller_hung_up"
+
+
+def test_who_hangs_up_while_the_call_is_being_set_up_ends_it() -> None:
+    async def conversation() -> Line:
+        async with call(prepare=lambda line: line.post(CarrierGone(how="stop"))) as line:
+            await line.wait(100)
+            assert line.actor.state.phase is Phase.ENDED
+        return line
+
+    assert reason(run(conversation())) == "caller_hung_up"
+
+
+def test_a_key_pressed_while_the_call_is_being_set_up_is_answered_and_the_card_still_comes_first() -> None:
+    def press(line: Line) -> None:
+        line.post(CardLoaded(name="Maria", text=""))
+        for digit in "7#":
+            line.post(DtmfPressed(digit=digit))
+
+    async def conversation() -> Line:
+        async with call(agent(greeting=""), prepare=press) as line:
+            await line.wait(1000)
+        return line
+
+    line = run(conversation())
+    first = [type(step.event) for step in line.steps[:4]]
+    assert first == [CardLoaded, CallStarted, DtmfPressed, DtmfPressed]
+    assert line.model.asked[0].messages[-1].text == "(pressed on the keypad: 7#)"
 
 
 # --- the mailbox --------------------------------------------------------------------------------------------------------
