@@ -67,12 +67,20 @@ class Served:
             self._process = subprocess.Popen(
                 self._command, cwd=ROOT, env=self._environ, stdout=output, stderr=subprocess.STDOUT
             )
+        try:
+            self._wait_for_its_answer()
+        except BaseException:
+            self._process.kill()  # it would tell the tests that follow that it lives
+            self._process.wait()
+            raise
+        return self
+
+    def _wait_for_its_answer(self) -> None:
         deadline = time.monotonic() + 90
         while not self._answers():
             assert self._process.poll() is None, self.shown()
             assert time.monotonic() < deadline, self.shown()
             time.sleep(0.05)
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.stop()
