@@ -21,6 +21,8 @@ from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qsl
 
+from tests.fuzz import console
+
 CORPUS = Path(__file__).resolve().parent / "corpus"
 #: An input of a few kilobytes that takes longer hangs, whatever the machine.
 SLOW_S = 5
@@ -608,6 +610,26 @@ PARSERS: tuple[Parser, ...] = (
     Parser("jwt", "bearer tokens, forged, and signed with any claims", _jwt),
     Parser("admin_search", "query strings of the admin's searches", _search, _search_error),
     Parser("recording", "a sound file (`make call --wav`)", _recording, _recording_error),
+    Parser("calls_query", "the calls list's query, and what the database is asked for it", console.calls_query),
+    Parser(
+        "calls_view", "addresses and saved views of the console's lists", console.calls_view, console.request_refused
+    ),
+    Parser(
+        "page_request",
+        "what operators do to a call, and a test call's script",
+        console.page_request,
+        console.request_refused,
+    ),
+    Parser(
+        "socket_message", "messages to every socket of the console, and a microphone's frames", console.socket_messages
+    ),
+    Parser("live_sound", "sound on its way to listeners, and an operator's to a call, in Redis", console.live_sound),
+    Parser(
+        "console_form",
+        "forms of agents, of a caller's entries, of breakers",
+        console.console_form,
+        console.request_refused,
+    ),
 )
 
 

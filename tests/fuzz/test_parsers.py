@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: Derived inputs of a parser, in each run the same ones; fewer where one costs milliseconds.
 DERIVED, SLOW_DERIVED = 250, 20
-_SLOW = frozenset({"openai_chat", "openai_responses", "recording"})
+_SLOW = frozenset({"openai_chat", "openai_responses", "recording", "console_form"})
 
 each = pytest.mark.parametrize("parser", PARSERS, ids=lambda parser: parser.name)
 

@@ -24,7 +24,7 @@ from voiceagent.console.roles import PERMISSIONS, ROLES
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpRequest, HttpResponse, QueryDict
 
     View = Callable[..., Any]
 
@@ -63,7 +63,7 @@ def _may_now(user_id: Any, permission: str, session_key: str | None) -> bool:
 def needs(permission: str) -> Callable[[View], View]:
     """Admit whoever may; others get the login, or a page that says what is missing. For sync and async views.
 
-    What it admits to is kept by no browser and no cache. The view says what it needs as its ``needs``.
+    Fields come without NULs. What it admits to is kept by no browser and no cache. The view says what it needs as its ``needs``.
     """
     PERMISSIONS[permission.removeprefix(_APP)]
 
@@ -92,7 +92,20 @@ def needs(permission: str) -> Callable[[View], View]:
 def _refused(request: HttpRequest, permission: str) -> HttpResponse | None:
     if not request.user.is_authenticated:
         return redirect_to_login(request.get_full_path())
-    return None if may(request.user, permission) else forbidden(request, permission)
+    if not may(request.user, permission):
+        return forbidden(request, permission)
+    request.GET, request.POST = _storable(request.GET), _storable(request.POST)  # type: ignore[assignment]
+    return None
+
+
+def _storable(given: QueryDict) -> QueryDict:
+    """The fields without NULs, which nobody types and the database does not store."""
+    if not any("\0" in text for _, texts in given.lists() for text in texts):
+        return given
+    clean = given.copy()
+    for name, texts in given.lists():
+        clean.setlist(name, [text.replace("\0", "") for text in texts])
+    return clean
 
 
 def forbidden(request: HttpRequest, permission: str) -> HttpResponse:

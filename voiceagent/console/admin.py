@@ -1,4 +1,4 @@
-"""The console's rows in Django's admin: the audit trail, to read."""
+"""The console's rows in Django's admin: the audit trail, to read; and users and groups, within what one has oneself."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib import admin
 
+from voiceagent.console import useradmin
 from voiceagent.console.models import AuditEntry
 
 if TYPE_CHECKING:
@@ -45,3 +46,6 @@ class AuditEntryAdmin(_Admin):
     def has_delete_permission(self, _request: HttpRequest, _obj: Any = None) -> bool:
         """Nobody."""
         return False
+
+
+useradmin.install()

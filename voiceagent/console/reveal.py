@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @require_POST
 def number(request: HttpRequest) -> HttpResponse:
     """``{"number": …}`` of the call ``call`` or the caller ``caller``; that it was asked for is written down first."""
-    if call_sid := request.POST.get("call", "").replace("\x00", ""):
+    if call_sid := request.POST.get("call", ""):
         found = Call.objects.filter(call_sid=call_sid).values_list("from_number", flat=True).first()
         if not found:
             raise Http404

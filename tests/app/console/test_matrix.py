@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 import pytest
-from asgiref.sync import sync_to_async
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import User
 from django.db import connections
@@ -106,6 +106,41 @@ def test_every_address_admits_the_roles_that_have_its_permission_and_no_other(cl
                     assert answer.status_code in ANSWERS, (place, method, role, answer.status_code)
                 if answer.status_code == 200:
                     assert "no-store" in answer.headers.get("Cache-Control", ""), (place, method, role)
+    connections.close_all()
+
+
+#: Fields of forms and addresses of all screens.
+FIELDS = (
+    "q", "show", "by", "sort", "cols", "density", "after", "count", "format", "sid", "reason", "name", "text", "when", "key",
+    "turn", "t", "tab", "kind", "from", "to", "until", "version", "range", "who", "action", "call", "caller", "entry", "since",
+    "before", "step", "language", "line", "process", "filter", "order", "page", "at", "at_ms", "slot", "days", "digits", "seen",
+    "query", "next", "visit", "only", "stays", "goes", "stays_seen", "goes_seen", "how", "token",
+)  # fmt: skip
+ODD = {
+    "nul": ("a\0b", ()),
+    "digits": ("9" * 400, ()),
+    "signs": ("\u202e<script>'\"%s", pytest.mark.long),
+    "long": ("x" * 10_000, pytest.mark.long),
+}
+
+
+@pytest.mark.parametrize("odd", [pytest.param(text, id=name, marks=marks) for name, (text, marks) in ODD.items()])
+@pytest.mark.timeout(180)
+def test_no_text_in_any_field_breaks_an_address(odd: str) -> None:
+    client = Client()
+    client.force_login(somebody("admin"))
+    for view in VIEWS:
+        if iscoroutinefunction(
+            view.callback
+        ):  # the test client would give each a loop of its own, with what it keeps open
+            continue
+        place = address(view)
+        for answer in (
+            client.get(place, dict.fromkeys(FIELDS, odd)),
+            client.post(place, dict.fromkeys(FIELDS, odd)),
+            client.post(place, dict.fromkeys(FIELDS, odd), content_type="application/json"),
+        ):
+            assert answer.status_code in ANSWERS, (place, answer.request["REQUEST_METHOD"], answer.status_code)
     connections.close_all()
 
 

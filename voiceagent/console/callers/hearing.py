@@ -29,7 +29,7 @@ _BEFORE_MS = 200
 @of_caller("console.hear_recording", "hear recording")
 def clip(request: HttpRequest, person: Person) -> HttpResponse:
     """Five seconds as a WAV, from ``?at`` (ms in the recording) of ``?call``, which must be this caller's."""
-    call_sid, at = request.GET.get("call", "")[:64].replace("\x00", ""), request.GET.get("at", "")
+    call_sid, at = request.GET.get("call", "")[:64], request.GET.get("at", "")
     recording = Recording.objects.filter(call__call_sid=call_sid, call__caller_key=person.key_hash).first()
     path = recordings.stored_path(surroundings.recordings_dir(), recording.file) if recording else None
     if path is None or not (at.isascii() and at.isdigit() and len(at) < 10):

@@ -42,7 +42,7 @@ _TAB_NAMES = {"current": "Current", "superseded": "Superseded", "forgotten": "Fo
 
 
 def _typed(request: HttpRequest, name: str, most: int = _MOST_CHARS) -> str:
-    return request.GET.get(name, "")[:most].replace("\x00", "").strip()
+    return request.GET.get(name, "")[:most].strip()
 
 
 @needs("console.view_console")

@@ -5,13 +5,16 @@ The same for calls, and for turns as far as they are asked about their call (``p
 
 from __future__ import annotations
 
-from functools import reduce
+import json
+from functools import partial, reduce
 from operator import and_, or_
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from django.contrib.postgres.search import SearchQuery
-from django.db.models import Q
+from django.db.models import Q, TextField
+from django.db.models.functions import Cast
+from django.db.models.lookups import Contains
 
 from calls.models import Call, Turn
 from voiceagent.console.calls.language import FIELDS, Field, Kind, Op, Span, is_ago, milliseconds, span
@@ -61,7 +64,8 @@ def turns_of(query: Query, now: datetime) -> QuerySet[Turn]:
             asked &= ~Q(words=search([term]))
         elif not term.is_words:
             row = FIELDS[term.field]
-            asked &= _turned(term, reduce(or_, (_compared(row, part, row.turn_column, now) for part in term.parts)))
+            compare = _OWN_OF_TURNS.get(row.name) or partial(_compared, column=row.turn_column, now=now)
+            asked &= _turned(term, reduce(or_, (compare(row, part) for part in term.parts)))
     return Turn.objects.filter(asked)
 
 
@@ -180,6 +184,14 @@ def _among(row: Field, part: Part, prefix: str) -> Q:
     return Q(**{f"{prefix}{row.column}__contains": [part.low]})
 
 
+def _failed_in(row: Field, part: Part) -> Q:
+    """``model`` is ``model:timeout`` too. Calls have their causes written out both ways; an index knows those."""
+    begins = json.dumps(part.low, ensure_ascii=False)[:-1]
+    written = Cast(row.turn_column, TextField())
+    among = Q(Contains(written, f'{begins}"')) | Q(Contains(written, f"{begins}:"))
+    return Q(**{f"call__{row.column}__contains": [part.low]}) & among
+
+
 def _language(row: Field, part: Part, prefix: str) -> Q:
     """``en`` is ``en-GB`` too."""
     return Q(**{f"{prefix}{row.column}": part.low}) | Q(**{f"{prefix}{row.column}__startswith": f"{part.low}-"})
@@ -218,3 +230,4 @@ _BY_KIND: Mapping[Kind, Callable[[Field, Part, str], Q]] = MappingProxyType(
 _OWN: Mapping[str, Callable[[Field, Part, str], Q]] = MappingProxyType(
     {"error": _among, "fallback": _among, "lang": _language, "who": _who}
 )
+_OWN_OF_TURNS: Mapping[str, Callable[[Field, Part], Q]] = MappingProxyType({"error": _failed_in})

@@ -7,7 +7,6 @@ audit entry is written before the call is asked.
 
 from __future__ import annotations
 
-import json
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from django.http import JsonResponse
 from django.views.decorators.http import require_POST
 
 from calls import control, desk
-from voiceagent.console import audit, threads
+from voiceagent.console import audit, given, threads
 from voiceagent.console.access import needs
 from voiceagent.console.models import AuditEntry
 
@@ -61,16 +60,7 @@ def view(action: str) -> Callable[..., Any]:
 
 
 def _fields(request: HttpRequest) -> dict[str, str]:
-    given: Any = request.POST
-    if request.content_type == "application/json":
-        try:
-            given = json.loads(request.body)
-        except ValueError:
-            given = {}
-    if not hasattr(given, "get"):
-        given = {}
-    found = {name: given.get(name) for name in (*_FIELDS, "key")}
-    return {name: value for name, value in found.items() if isinstance(value, str)}
+    return {name: value for name, value in given.texts(request).items() if name in (*_FIELDS, "key")}
 
 
 def _is_known(by: str, action: str, key: str) -> bool:

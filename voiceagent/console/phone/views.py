@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import structlog
 from django.http import HttpResponse, JsonResponse
@@ -19,7 +18,7 @@ from calls.runtime import current
 from calls.services.carrier import open_call
 from calls.tickets import Ticket
 from calls.tracing import id_of, to_text
-from voiceagent.console import audit, threads
+from voiceagent.console import audit, given, threads
 from voiceagent.console.access import microphone, needs
 from voiceagent.console.phone import lines, stream
 
@@ -66,7 +65,7 @@ def callers(request: HttpRequest) -> JsonResponse:
 @require_POST
 async def begin(request: HttpRequest) -> JsonResponse:
     """A test call is about to be made: its id, and the ticket that its stream must show within ``stream.TICKET_S``."""
-    wishes = _read(request)
+    wishes = given.texts(request)
     runtime = await current()
     try:
         line = await threads.run(lines.line, wishes.get("line", ""))
@@ -115,7 +114,7 @@ async def begin(request: HttpRequest) -> JsonResponse:
 @require_POST
 async def speak(request: HttpRequest) -> HttpResponse:
     """A sentence in the voice of the line's agent, raw µ-law 8 kHz: what a written script is spoken with."""
-    wishes = _read(request)
+    wishes = given.texts(request)
     text = " ".join(wishes.get("text", "").split())
     if not text or len(text) > MOST_SAID_CHARS:
         return _no(f"A sentence has 1 to {MOST_SAID_CHARS} characters.")
@@ -144,15 +143,6 @@ def _spoken(runtime: Runtime, text: str, agent: AgentProfile) -> bytes:
         return voice.render(text, agent.voice, agent.language)
     finally:
         voice.close()
-
-
-def _read(request: HttpRequest) -> dict[str, str]:
-    """The texts of a JSON object; nothing for what is none."""
-    try:
-        found: Any = json.loads(request.body)
-    except (ValueError, RecursionError):
-        return {}
-    return {name: value for name, value in found.items() if isinstance(value, str)} if isinstance(found, dict) else {}
 
 
 def _no(why: str, status: int = 400) -> JsonResponse:

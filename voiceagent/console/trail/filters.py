@@ -45,7 +45,7 @@ class Filters:
 
 def read(query: Mapping[str, str]) -> Filters:
     """The filters of a query string."""
-    given = {name: query.get(name, "").replace("\x00", "").strip()[:200] for name in FIELDS}
+    given = {name: query.get(name, "").strip()[:200] for name in FIELDS}
     values = {name: value for name, value in given.items() if value}
     wrong: list[str] = [name for name in ("since", "until") if name in values and _midnight(values[name]) is None]
     if values.get("action", "") not in ("", *ACTIONS):
