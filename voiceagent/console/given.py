@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def texts(request: HttpRequest) -> dict[str, str]:
     """Field to text, without what the database cannot store. What is no text is left out; what is no object has nothing."""
     found: Any = of_json(request.body) if request.content_type == "application/json" else request.POST.dict()
-    return {name: clean(value) for name, value in found.items() if isinstance(value, str)}
+    return {clean(name): clean(value) for name, value in found.items() if isinstance(value, str)}
 
 
 def of_json(body: bytes) -> dict[str, Any]:
