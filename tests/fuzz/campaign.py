@@ -90,23 +90,24 @@ def kept(parser: Parser) -> int:
     return len(list(parser.corpus.iterdir()))
 
 
-def table(found: dict[str, Result]) -> str:
-    """The results as they stand in the page."""
-    rows = ["| parser | reads | seconds | inputs tried | last searched | open findings |", "|---|---|--:|--:|---|---|"]
-    for parser in PARSERS:
-        one = found.get(parser.name, Result())
-        told = "none" if one.seconds else "not searched"
-        rows.append(
-            f"| `{parser.name}` | {parser.reads} | {one.seconds} | {one.executions:,} | {one.on} | "
-            f"{', '.join(one.findings) or told} |"
-        )
-    return "\n".join(rows)
+def _row(parser: Parser, one: Result) -> str:
+    told = "none" if one.seconds else "not searched"
+    return (
+        f"| `{parser.name}` | {parser.reads} | {one.seconds} | {one.executions:,} | {one.on} | "
+        f"{', '.join(one.findings) or told} |"
+    )
 
 
 def write_page() -> None:
-    """Put the table into the page."""
-    head, _, _ = PAGE.read_text().partition(_MARK)
-    PAGE.write_text(f"{head}{_MARK}\n\n{table(results())}\n")
+    """Put the table into the page. What was not searched here keeps its row: it was elsewhere."""
+    head, _, before = PAGE.read_text().partition(_MARK)
+    known = {line.split("`")[1]: line for line in before.splitlines() if line.startswith("| `")}
+    found = results()
+    rows = ["| parser | reads | seconds | inputs tried | last searched | open findings |", "|---|---|--:|--:|---|---|"]
+    for parser in PARSERS:
+        searched_here = parser.name in found or parser.name not in known
+        rows.append(_row(parser, found.get(parser.name, Result())) if searched_here else known[parser.name])
+    PAGE.write_text(f"{head}{_MARK}\n\n" + "\n".join(rows) + "\n")
 
 
 def main(argv: list[str]) -> int:
