@@ -141,6 +141,14 @@ class House:
             self.process.send_signal(number)
         return self.process.wait(timeout_s)
 
+    def kill(self) -> None:
+        """End it and all below it with SIGKILL: a worker whose broker died with it would wait for that for ever."""
+        remains = self.processes()
+        self.stop(signal.SIGKILL)
+        for process in remains:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
+
     def __enter__(self) -> Self:
         self.start()
         self.wait_for("Ready after")

@@ -43,7 +43,7 @@ async def served(data_dir: Path, drain_s: int) -> AsyncIterator[tuple[House, Car
             async with Carrier(house.url, account_sid=ACCOUNT, auth_token=TOKEN, rest_url=sandbox.url) as carrier:
                 yield house, carrier
         finally:
-            await asyncio.to_thread(house.stop, signal.SIGKILL)
+            await asyncio.to_thread(house.kill)
 
 
 async def call(carrier: Carrier) -> PhoneCall:

@@ -182,7 +182,7 @@ async def product(data_dir: Path) -> AsyncIterator[Product]:
             async with Carrier(house.url, account_sid=ACCOUNT, auth_token=TOKEN, rest_url=sandbox.url) as carrier:
                 yield Product(house, carrier, openai, addresses["DATABASE_URL"], addresses["REDIS_URL"])
         finally:
-            await asyncio.to_thread(house.stop, signal.SIGKILL)
+            await asyncio.to_thread(house.kill)
 
 
 # --- what is killed, and when -------------------------------------------------------------------------------------
