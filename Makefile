@@ -23,6 +23,7 @@ call: ## Place a simulated phone call to the running server; options in ARGS='..
 
 demo-data: ## Fill the console with a month of calls to look at; ARGS=--remove takes them away
 	@.ci/venv base sandbox
+	@$(BIN)/python manage.py migrate --verbosity 0
 	@exec $(BIN)/python manage.py demo_data $(ARGS)
 
 # Many tests wait for real sockets, servers and sound: three workers for each core fill the time. In the order of the

@@ -12,6 +12,8 @@ from datetime import datetime
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
 from voiceagent.demo import making
@@ -39,7 +41,10 @@ class Command(BaseCommand):
         parser.add_argument("--now", default="", help=SUPPRESS)
 
     def handle(self, *_args: Any, **options: Any) -> None:
-        """Make or remove it, and say how it goes. Raises ``CommandError`` where real calls are."""
+        """Make or remove it, and say how it goes. Raises ``CommandError`` where real calls are, or not all tables."""
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            raise CommandError("The database has not all its tables yet: `python manage.py migrate` makes them.")
         if options["remove"]:
             self.stdout.write(f"Removed {making.remove()} calls of the demonstration.")
             return
