@@ -143,11 +143,7 @@ class House:
 
     def kill(self) -> None:
         """End it and all below it with SIGKILL: a worker whose broker died with it would wait for that for ever."""
-        remains = self.processes()
-        self.stop(signal.SIGKILL)
-        for process in remains:
-            with suppress(psutil.NoSuchProcess):
-                process.kill()
+        self._end(signal.SIGKILL)
 
     def __enter__(self) -> Self:
         self.start()
@@ -157,11 +153,16 @@ class House:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        try:
+            self._end(signal.SIGINT)
+        finally:
+            remove_outside(self.data_dir)
+
+    def _end(self, number: int) -> None:
         remains = self.processes()
         try:
-            self.stop()
+            self.stop(number)
         finally:
             for process in remains:
                 with suppress(psutil.NoSuchProcess):
                     process.kill()
-            remove_outside(self.data_dir)

@@ -1,4 +1,5 @@
 // The call page: one clock for sound, timeline, transcript and panels; the address says what is shown.
+import { playClip } from "./clips.js";
 import { announce, toast } from "./say.js";
 import { Player } from "./call/player.js";
 import { clock, Timeline } from "./call/timeline.js";
@@ -200,7 +201,7 @@ document.addEventListener("click", (event) => {
   if (target) {
     event.preventDefault();
     if (target.dataset.wording) { wording(target); return; }
-    if (target.dataset.clip) { hear(target.dataset.clip); return; }
+    if (target.dataset.clip) { player.pause(); playClip(target.dataset.clip); return; }
     if (target.dataset.tab) choose(target.dataset.tab);
     else if (target.matches("[data-panel-more]")) load(new URL(target.href).search);
     else if (target.dataset.copy) copy($(target.dataset.copy).textContent);
@@ -215,14 +216,6 @@ document.addEventListener("click", (event) => {
     select(number, { at: Number(line.dataset.at) });
   }
 });
-
-/** A few seconds of the call in which a memory was said. */
-const clips = new Audio();
-function hear(address) {
-  player.pause();
-  clips.src = address;
-  clips.play().catch(() => toast("This part of the call cannot be heard: its recording is gone.", "alarm"));
-}
 
 /** Show or hide what was understood on the way to what the caller said. */
 async function wording(link) {

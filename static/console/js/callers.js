@@ -1,15 +1,12 @@
 // Callers and memory: a few seconds of a call, lists by keyboard, an erasure's checklist.
-import { announce, toast } from "./say.js";
+import { playClip } from "./clips.js";
+import { announce } from "./say.js";
 
 const LOOK_AGAIN_MS = 1000;
 
-const player = new Audio();
 for (const button of document.querySelectorAll("[data-clip]")) {
   button.hidden = false;
-  button.addEventListener("click", () => {
-    player.src = button.dataset.clip;
-    player.play().catch(() => toast("This part of the call cannot be heard: its recording is gone.", "alarm"));
-  });
+  button.addEventListener("click", () => playClip(button.dataset.clip));
 }
 
 // j and k, or arrows, from one entry or caller to the next; Enter opens, as on any link.

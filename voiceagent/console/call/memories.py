@@ -27,6 +27,7 @@ from voiceagent.console.redaction import Span
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from memory.people import Person
 
 #: How much later than its words began a memory's place may lie.
 _SAME_TURN_MS = 500
@@ -95,12 +96,17 @@ class _Calls:
 
     @classmethod
     def of(cls, names: Collection[str], call: Call) -> _Calls:
-        person = people.by_hash(call.caller_key) if call.caller_key else None
+        person = person_of(call)
         found = Call.objects.filter(call_sid__in=[name for name in names if name])
         rows = list(found.values_list("call_sid", "started_at", "recording__pk"))
         return cls(
             {sid: at for sid, at, _ in rows}, {sid for sid, _, sound in rows if sound}, person.id if person else None
         )
+
+
+def person_of(call: Call) -> Person | None:
+    """Who called, where the memory knows them."""
+    return people.by_hash(call.caller_key) if call.caller_key else None
 
 
 def by_level(found: Iterable[Used]) -> list[tuple[str, str, list[Used]]]:
@@ -190,7 +196,7 @@ def _place(name: str, seq: Any, audio_ms: Any, calls: _Calls) -> Place | None:
 
 def summary(call: Call, *, plain: bool) -> tuple[tuple[Span, ...], str]:
     """What the call was about, as the memory wrote it after its end, and who wrote that; nothing where there is none."""
-    person = people.by_hash(call.caller_key) if call.caller_key else None
+    person = person_of(call)
     if person is None:
         return (), ""
     with scoped(person.id):
@@ -215,7 +221,7 @@ def card_told(call: Call, *, plain: bool) -> tuple[Span, ...]:
 def written_by_turn(call: Call, began_ms: Mapping[int, int]) -> dict[int, int]:
     """How many facts came of each turn. ``began_ms``: turn → where its caller began."""
     counts: dict[int, int] = {}
-    person = people.by_hash(call.caller_key) if call.caller_key else None
+    person = person_of(call)
     if person is None:
         return counts
     with scoped(person.id):
@@ -235,7 +241,7 @@ def turn_at(audio_ms: int, began_ms: Mapping[int, int]) -> int | None:
 
 def written(call: Call, began_ms: Mapping[int, int], *, plain: bool) -> list[Written]:
     """The facts that came of this call, each with what it replaced."""
-    person = people.by_hash(call.caller_key) if call.caller_key else None
+    person = person_of(call)
     if person is None:
         return []
     with scoped(person.id):

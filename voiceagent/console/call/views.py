@@ -20,7 +20,6 @@ from calls.ranges import file_response
 from calls.services import recordings
 from calls.tasks import send_waveform
 from calls.timeline_memory import RECALLS
-from memory import people
 from memory.models import ErasureRequest, Tombstone
 from memory.services import tombstones
 from voiceagent.conf import TRACE_ID
@@ -227,7 +226,7 @@ def _memory(request: HttpRequest, of: page.Told, number: int | None, plain: bool
         "told_card": memories.card_told(of.call, plain=plain),
         "how": RECALLS.get(str(recalled.get("outcome")), ""),
         "may_hear": may(request.user, "console.hear_recording"),
-        "person": people.by_hash(of.call.caller_key) if of.call.caller_key else None,
+        "person": memories.person_of(of.call),
         "unused": [one for one in used if one.why_not],
         "asked": (turn.user_text if plain else redacted_text(turn.user_text)) if turn is not None else "",
         "recalled": recalled,

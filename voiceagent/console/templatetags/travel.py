@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 register = template.Library()
 register.filter("duration", travel_words.duration)
 register.filter("offset", exact_clock)
+#: A call with more entries takes seconds to be run again: that is done only when asked for.
+_LONG_ENTRIES = 8000
+
+
+@register.filter
+def is_long_way(entries: int) -> bool:
+    """Whether a call with so many entries is run again only when asked for."""
+    return entries > _LONG_ENTRIES
 
 
 @register.filter
