@@ -132,8 +132,8 @@ class Console:
 
 def assert_clean(console: Console) -> None:
     """No error or warning on any page's console, no violation of the policy, no request to anybody else."""
-    assert console.said == []
-    assert console.foreign == []
+    assert console.said == [], console.said
+    assert console.foreign == [], console.foreign
 
 
 def axe(page: Page, exclude: tuple[str, ...] = ()) -> None:
@@ -168,7 +168,7 @@ def assert_still(page: Page) -> None:
     moving = page.evaluate(
         "document.getAnimations().filter((one) => one.playState === 'running').map((one) => one.effect?.target?.outerHTML.slice(0, 120))"
     )
-    assert moving == []
+    assert moving == [], moving
 
 
 def lengthen(page: Page) -> None:
@@ -178,7 +178,10 @@ def lengthen(page: Page) -> None:
           const accents = { a: "á", e: "é", i: "í", o: "ó", u: "ú", A: "Á", E: "É", I: "Í", O: "Ó", U: "Ú" };
           const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
           const texts = [];
-          while (walker.nextNode()) if (walker.currentNode.data.trim()) texts.push(walker.currentNode);
+          while (walker.nextNode()) {
+            const { data, parentElement } = walker.currentNode;
+            if (data.trim() && !parentElement.closest("script, style")) texts.push(walker.currentNode);
+          }
           for (const text of texts) {
             const words = text.data.trim().replace(/[aeiouAEIOU]/g, (letter) => accents[letter]);
             text.data = `[${words}${" ~~~".repeat(Math.ceil(words.length / 10))}]`;

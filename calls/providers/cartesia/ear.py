@@ -1,9 +1,9 @@
 """What both ears share: live audio out, words in, and no word lost or doubled when a connection fails.
 
-What the caller says stays in the ledger until a final text covers it. A new connection gets live audio, after the last moment
-that nobody has heard; what was said before that is transcribed apart, in one request, and its text stands before what the new
-one hears. Without a connection, the
-caller's silence sends what was said the same way, and ends the turn. A connection that stands and says nothing of a caller
+What the caller says stays in the ledger until a final text covers it. A new connection gets live audio, from the last moment
+on in which the caller was quietest: between two words, if they are heard to be two. What was said before that is transcribed
+apart, in one request, and its text stands before what the new one hears. Without a connection, the caller's silence sends what
+was said the same way, and ends the turn. A connection that stands and says nothing of a caller
 whom the local detector heard is doubted: the request decides whether there was anything to say.
 """
 
@@ -51,6 +51,9 @@ QUIET_S: Final = 0.4
 #: How much of what no connection has heard the next one is given first: a call is up a moment before its first connection
 #: stands, and the detector is late. So little audio transcribed apart would be guesswork.
 CARRY_MS: Final = 300
+#: How far back lies the moment at most where the new connection takes over from the request: longer than a word, and less than
+#: its queue holds.
+SEAM_MS: Final = 800
 _TICK_S: Final = 0.1
 _PROGRESS: Final[dict[type[Event], Progress]] = {
     TurnOpened: Progress.OPENED,
@@ -229,21 +232,22 @@ class CartesiaEar[S: SttSocket]:
     # --- what was said and not heard ----------------------------------------------------------------------------
 
     def _take_over(self) -> None:
-        """A new connection hears what nobody has heard lately and all that follows.
+        """Divide what nobody has heard between the new connection and, where it is more than the last moment, a request.
 
-        Where something was said before that, all up to now is transcribed apart instead, unless that is under way.
+        A word that was cut in two would be heard by neither: they divide where it is quietest. That may be a moment which an
+        earlier connection heard; what it said of it counts only where the request brings nothing.
         """
         ledger = self._ledger
-        begins = max(0, self._heard_until, self._asked_until, ledger.fed - CARRY_MS * BYTES_PER_MS)
-        self._connected_at, self._gap_asked = ledger.fed, False
-        if ledger.fed > begins and (begins == 0 or not ledger.owes):
-            self._connected_at = begins
-            for frame in ledger.since(begins):
-                self._frames.put(frame)
-            return
-        is_covered = not ledger.speaking and ledger.voice_until <= self._asked_until
-        if ledger.owes and not (is_covered and self._recovery is not None):
-            self._recover(Cause.GAP, ledger.fed)
+        begins = max(0, self._asked_until, ledger.fed - CARRY_MS * BYTES_PER_MS)
+        is_covered = not ledger.speaking and ledger.voice_until <= self._asked_until and self._recovery is not None
+        is_apart = ledger.owes and begins > 0 and not is_covered
+        if is_apart:
+            begins = ledger.quietest(ledger.fed - SEAM_MS * BYTES_PER_MS)
+        self._connected_at, self._gap_asked = begins, False
+        for frame in ledger.since(begins):
+            self._frames.put(frame)
+        if is_apart:
+            self._recover(Cause.GAP, begins)
 
     async def _watch(self) -> None:
         while True:
@@ -295,7 +299,7 @@ class CartesiaEar[S: SttSocket]:
         if cause is Cause.DOUBT:
             self._judge(text, failed=failed, whole=whole, until=until)
         else:
-            self._tell(self._words.resolve(text, whole=whole))
+            self._tell(self._words.resolve(text, whole=whole, overlaps=until < self._heard_until))
             if failed and self._up:
                 self._ledger.settle(until, ends_turn=False)  # nobody will ever say what it was
                 if self._words.is_live:

@@ -8,8 +8,10 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from enum import IntEnum
-from itertools import accumulate, islice
+from itertools import accumulate, islice, pairwise
 from typing import Final
+
+from calls.codecs.mulaw import to_float
 
 BYTES_PER_MS: Final = 8
 #: What is kept of an unanswered caller, and of one who is silent: the detector is late, and a word may begin softly.
@@ -106,6 +108,16 @@ class AudioLedger:
         """What is kept of the audio from this position on: whole frames, the one it lies in among them."""
         ends = accumulate((len(frame) for frame in self._frames), initial=self._first)
         return [frame for frame, end in zip(self._frames, islice(ends, 1, None), strict=True) if end > position]
+
+    def quietest(self, position: int) -> int:
+        """Between which two frames from this position on it is quietest; of moments alike the latest, the end where there is one."""
+        frames = self.since(position)
+        levels = [float(abs(to_float(frame)).mean()) for frame in frames]
+        sums = [before + after for before, after in pairwise(levels)]
+        if not sums:
+            return self.fed
+        last = min(range(len(sums)), key=lambda at: (sums[at], -at))
+        return self.fed - sum(len(frame) for frame in frames[last + 1 :])
 
     def _before(self, ago_ms: int) -> int:
         return max(self._first, self.fed - max(0, ago_ms) * BYTES_PER_MS)

@@ -28,6 +28,7 @@ class TurnText:
         self._before = ""
         self._live = ""
         self._told = ""
+        self._overlaps = False
         self._is_open = False
         self.is_live = False
         self._held: list[Told] | None = None
@@ -40,7 +41,7 @@ class TurnText:
     @property
     def text(self) -> str:
         """All that is known of the open turn, and of what waits behind it."""
-        text = joined(self._before, self._live) if self._before else self._live
+        text = self._with_before(self._live)
         for event, _ in self._held or ():
             text = joined(text, _text(event) or "")
         return text
@@ -61,12 +62,14 @@ class TurnText:
         """What was lost is being transcribed: nothing may be told before its text."""
         self._held = []
 
-    def resolve(self, text: str, *, whole: bool = True) -> list[Told]:
+    def resolve(self, text: str, *, whole: bool = True, overlaps: bool = False) -> list[Told]:
         """The text of what was lost; empty where there is none to be had: what was known then stands in for it.
 
-        ``whole``: it covers the turn from its beginning.
+        ``whole``: it covers the turn from its beginning. ``overlaps``: the present connection hears again the end of what the
+        lost one heard.
         """
         held, self._held = self._held or [], None
+        self._overlaps = overlaps and not text.strip()
         if text.strip():
             self._before = text.strip() if whole else spliced(self._before, text.strip())
         told: list[Told] = []
@@ -108,17 +111,31 @@ class TurnText:
         event = told.event
         assert isinstance(event, WordsHeard | EagerEnd | TurnEnded)  # noqa: S101 - those that have a text
         self._live = event.text
-        event = replace(event, text=joined(self._before, self._live) if self._before else self._live)
+        event = replace(event, text=self._with_before(self._live))
         self._told = event.text
         self._is_open = True
         if isinstance(event, TurnEnded):
             self._before = self._live = self._told = ""
-            self._is_open = self.is_live = False
+            self._is_open = self.is_live = self._overlaps = False
         return [Told(event, told.until)]
+
+    def _with_before(self, live: str) -> str:
+        if not self._before:
+            return live
+        return overlapped(self._before, live) if self._overlaps else joined(self._before, live)
 
 
 def _text(event: Event) -> str | None:
     return event.text if isinstance(event, WordsHeard | EagerEnd | TurnEnded) else None
+
+
+def overlapped(known: str, later: str) -> str:
+    """Two texts of one turn, of which the second may begin with words that end the first."""
+    left, right = known.split(), later.split()
+    plain_left, plain_right = [plain(word) for word in left], [plain(word) for word in right]
+    most = min(len(left), len(right))
+    again = next((size for size in range(most, 0, -1) if plain_left[-size:] == plain_right[:size]), 0)
+    return joined(known, " ".join(right[again:])) if again else joined(known, later)
 
 
 def spliced(known: str, later: str) -> str:

@@ -51,6 +51,17 @@ def test_no_more_than_the_bound_is_kept_and_what_had_to_go_is_counted() -> None:
     assert ledger.owed(ledger.fed) == (bytes([16]) * FRAME, True)
 
 
+def test_two_halves_of_the_audio_are_divided_where_it_is_quietest() -> None:
+    loud, soft, silent = (bytes([code]) * FRAME for code in (0x00, 0x60, 0xFF))
+    ledger = AudioLedger()
+    for frame in [silent, silent, loud, loud, soft, silent, silent, soft, loud, loud]:
+        ledger.feed(frame)
+    assert ledger.quietest(0) == 6 * FRAME  # as silent as the beginning, and later
+    assert ledger.quietest(7 * FRAME) == 8 * FRAME
+    assert ledger.quietest(9 * FRAME) == ledger.fed
+    assert AudioLedger().quietest(0) == 0
+
+
 def test_a_voice_too_fresh_to_be_in_a_text_is_not_covered_by_it() -> None:
     ledger = AudioLedger()
     frames(ledger, *range(1, 40))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from calls.core.events import EagerEnd, Event, TurnEnded, TurnOpened, TurnResumed, WordsHeard
-from calls.providers.cartesia.turntext import Told, TurnText, spliced
+from calls.providers.cartesia.turntext import Told, TurnText, overlapped, spliced
 
 
 def heard(text: TurnText, *events: Event) -> list[Event]:
@@ -119,3 +119,32 @@ def test_a_transcription_without_its_beginning_is_joined_where_both_meet(known: 
     assert spliced(known, later) == together
     text = lost_after(*([OPENED, words(known)] if known else []))
     assert resolved(text, later, whole=False)[-1] == words(together)
+
+
+@pytest.mark.parametrize(
+    ("known", "later", "together"),
+    [
+        ("one two", "two three", "one two three"),
+        ("One, two.", "one two, three", "One, two. three"),
+        ("one two", "three", "one two three"),
+        ("one two", "", "one two"),
+        ("two", "two", "two"),
+    ],
+)
+def test_where_the_request_failed_words_that_both_connections_heard_are_told_once(
+    known: str, later: str, together: str
+) -> None:
+    assert overlapped(known, later) == together
+    text = lost_after(OPENED, words(known))
+    text.hold()
+    text.resolve("", overlaps=True)
+    assert heard(text, TurnEnded(text=later)) == [TurnEnded(text=together)]
+
+
+def test_the_next_turn_may_begin_with_the_last_word() -> None:
+    text = lost_after(OPENED, words("One two"))
+    text.hold()
+    text.resolve("", overlaps=True)
+    heard(text, TurnEnded(text="two three"))
+    heard(text, OPENED)
+    assert heard(text, words("three")) == [words("three")]
