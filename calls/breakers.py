@@ -40,6 +40,7 @@ from calls.breakerrules import (
     tripped,
 )
 from calls.providers.errors import VendorError
+from calls.vendorwaits import Fared, Lately
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -85,13 +86,17 @@ class Permit:
     saying nothing for any other, a cancellation among them.
     """
 
-    __slots__ = ("_answers", "_breaker", "_settled", "probe", "rank")
+    __slots__ = ("_answers", "_begun_ms", "_breaker", "_settled", "probe", "rank", "wait_ms")
 
-    def __init__(self, breaker: Breaker, rank: tuple[int, int, int, str], *, probe: bool) -> None:
+    def __init__(
+        self, breaker: Breaker, rank: tuple[int, int, int, str], *, probe: bool, begun_ms: int | None = None
+    ) -> None:
         self._breaker = breaker
         self._answers = self._settled = False
+        self._begun_ms = begun_ms
         self.rank = rank
         self.probe = probe
+        self.wait_ms: int | None = None
 
     def ok(self) -> None:
         """The vendor did what was asked."""
@@ -107,6 +112,7 @@ class Permit:
         """A stream has begun. That is enough of a probe, which keeps everybody else out while it lasts; of any other attempt
         the end still counts, though a cancellation from now on means that the vendor answered."""
         self._answers = True
+        self._answered()
         if self.probe:
             self.ok()
 
@@ -114,9 +120,15 @@ class Permit:
         """Cancelled, or not tried at all: nothing is known, unless it was ``answering``."""
         self._settle("ok" if self._answers else None)
 
+    def _answered(self) -> None:
+        if self.wait_ms is None and self._begun_ms is not None:
+            self.wait_ms = self._breaker._env.now_ms() - self._begun_ms
+
     def _settle(self, kind: str | None) -> None:
         if not self._settled:
             self._settled = True
+            if kind == "ok":
+                self._answered()
             self._breaker._settle(self, kind)
 
     def __enter__(self) -> Self:
@@ -172,20 +184,22 @@ class Breaker:
         self._lease_until_ms = 0
         self._wanted_until_ms = 0
         self._heard_ms: int | None = None
+        self._lately = Lately()
 
     # --- for those who call a vendor ------------------------------------------------------------------------------
 
-    def admit(self) -> Permit:
+    def admit(self, *, timed: bool = True) -> Permit:
         """Leave for one attempt, to be settled when it ends. Raises ``VendorError`` (``open``) at once while there is none;
-        ``retry_after_s`` says when there may be."""
+        ``retry_after_s`` says when there may be. ``timed``: its first answer is what its callers wait for."""
         now_ms = self._env.now_ms()
+        begun_ms = now_ms if timed else None
         with self._lock:
             ruling = self._ruling
             phase = phase_at(ruling, self.rules, now_ms)
             if phase is Phase.CLOSED:
-                return Permit(self, ruling.rank, probe=False)
+                return Permit(self, ruling.rank, probe=False, begun_ms=begun_ms)
             if phase is Phase.HALF_OPEN and self._may_probe(now_ms):
-                self._probe = Permit(self, ruling.rank, probe=True)
+                self._probe = Permit(self, ruling.rank, probe=True, begun_ms=begun_ms)
                 self._probe_until_ms = now_ms + PROBE_MS
                 return self._probe
             first = now_ms >= self._wanted_until_ms
@@ -196,14 +210,16 @@ class Breaker:
         wait_s = max(0, ruling.until_ms - now_ms) / 1000 if phase is not Phase.FORCED else None
         raise VendorError("open", self.vendor, detail=f"the breaker {self.name} is {phase}", retry_after_s=wait_s)
 
-    def saw(self, kind: str) -> None:
+    def saw(self, kind: str, wait_ms: int | None = None) -> None:
         """How something fares that was admitted long ago, such as a socket that has stood for minutes: counts while the
         breaker is closed. What was begun before it opened says nothing about a fresh attempt, so it is no probe.
 
-        ``kind`` is ``ok`` or a kind of failure; raises ``ValueError`` on others.
+        ``kind`` is ``ok`` or a kind of failure; raises ``ValueError`` on others. ``wait_ms``: how long somebody waited for it.
         """
         if self._ruling.phase is Phase.CLOSED:
-            Permit(self, self._ruling.rank, probe=False).failed(kind)
+            permit = Permit(self, self._ruling.rank, probe=False)
+            permit.wait_ms = wait_ms
+            permit.failed(kind)
 
     def _may_probe(self, now_ms: int) -> bool:
         if self._probe is not None and now_ms < self._probe_until_ms:
@@ -219,6 +235,8 @@ class Breaker:
             old = self._ruling
             if permit is self._probe:
                 self._probe = None
+            if kind is not None:
+                self._lately.add(now_ms, well=SAYS[kind] is Says.WELL, wait_ms=permit.wait_ms)
             if kind is None or permit.rank != old.rank:
                 return  # of an attempt from before the last ruling, which knew better or forgave it
             if permit.probe:
@@ -264,6 +282,12 @@ class Breaker:
             counts: Mapping[str, int] = dict(ruling.seen) if ruling.phase is Phase.OPEN else self._counts(now_ms)
         failures = {kind: number for kind, number in counts.items() if SAYS.get(kind) is not Says.WELL}
         return View(self.name, phase_at(ruling, self.rules, now_ms), ruling, sum(counts.values()), failures)
+
+    def fared(self) -> Fared:
+        """How attempts in this process ended in the last minutes, whatever was ruled meanwhile."""
+        now_ms = self._env.now_ms()
+        with self._lock:
+            return self._lately.fared(now_ms)
 
     # --- for sharing ------------------------------------------------------------------------------------------------
 
@@ -364,6 +388,12 @@ class Breakers:
     def phases(self) -> dict[str, str]:
         """The phase of each, by name."""
         return {name: breaker.phase.value for name, breaker in self._breakers.items()}
+
+    @property
+    def fared(self) -> dict[str, dict[str, Any]]:
+        """How each fared lately in this process, for others to read; those that nobody asked are left out."""
+        found = {name: breaker.fared() for name, breaker in self._breakers.items()}
+        return {name: fared.told() for name, fared in found.items() if fared.asked}
 
     def expose(self) -> None:
         """Be the ones of this process: those that its metrics show and that ``current`` gives."""

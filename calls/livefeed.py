@@ -35,7 +35,7 @@ WATCHED_KEY: Final = "board:watched"
 WATCHED_S: Final = 10
 _PROCESSES_KEY: Final = "board:processes"
 #: What the hash says beside its rows: no call has such an id.
-_ABOUT, _LATENCIES, _ERRORS = b"#", b"#latencies", b"#errors"
+_ABOUT, _LATENCIES, _ERRORS, _VENDORS = b"#", b"#latencies", b"#errors", b"#vendors"
 
 Send = Callable[[str, dict[str, Any]], Awaitable[None]]
 
@@ -49,7 +49,7 @@ def rows_key(process: str) -> str:
 class FeedConf:
     """``every_ms``: between two batches; ``idle_ms``: while nothing changes or nobody looks; ``expire_ms``: how long rows
     outlive their process; ``linger_ms``: ended calls; ``patience_s``: how long Redis may take for a batch. ``answers_ms`` and
-    ``errors_ms``: for how long latencies and failures are told."""
+    ``errors_ms``: for how long latencies and failures are told. ``vendors_ms``: between two tellings of how the vendors fare."""
 
     every_ms: int = 250
     idle_ms: int = 1_000
@@ -58,13 +58,15 @@ class FeedConf:
     patience_s: float = 2.0
     answers_ms: int = 5 * 60_000
     errors_ms: int = 15 * 60_000
+    vendors_ms: int = 2_000
     most_told: int = 2_000
 
 
 @dataclass(frozen=True, slots=True)
 class Shot:
     """One process as its hash shows it. ``about``: ``number`` of its last batch, ``at``, ``capacity`` and what it says of
-    itself; ``latencies`` as ``[at, ms]`` and ``errors`` as ``[at, cause]``, times in Unix milliseconds."""
+    itself; ``latencies`` as ``[at, ms]`` and ``errors`` as ``[at, cause]``, times in Unix milliseconds; ``vendors`` by operation
+    (``calls.vendorwaits.Fared``)."""
 
     process: str
     about: dict[str, Any]
@@ -82,7 +84,8 @@ class News:
 
 
 class LiveFeed:
-    """One for a process. ``about`` says what else there is to tell of it; ``send`` is the channel layer's ``group_send``."""
+    """One for a process. ``about`` says what else there is to tell of it, ``vendors`` how its vendors fared lately; ``send`` is
+    the channel layer's ``group_send``."""
 
     def __init__(
         self,
@@ -92,12 +95,15 @@ class LiveFeed:
         about: Callable[[], Mapping[str, Any]] = dict,
         conf: FeedConf | None = None,
         now_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
+        vendors: Callable[[], Mapping[str, Any]] = dict,
     ) -> None:
         self.conf = conf or FeedConf()
         self._redis = redis
         self._send = send
         self._process = process
         self._about = about
+        self._vendors = vendors
+        self._vendors_at_ms = 0
         self._now_ms = now_ms
         self._rows: dict[str, LiveRow] = {}
         self._changed: dict[str, None] = {}
@@ -252,6 +258,9 @@ class LiveFeed:
         fields |= self._told if whole else {call_sid: self._told[call_sid] for call_sid in news.rows}
         if whole or news.latencies or news.errors:
             fields |= {_LATENCIES: _encoded(list(self._latencies)), _ERRORS: _encoded(list(self._errors))}
+        if whole or about["at"] - self._vendors_at_ms >= self.conf.vendors_ms:
+            fields[_VENDORS] = _encoded(self._vendors())
+            self._vendors_at_ms = about["at"]
         pipe = self._redis.pipeline(transaction=True)
         pipe.exists(WATCHED_KEY)
         pipe.exists(key)
@@ -284,9 +293,12 @@ async def shots(redis: Redis) -> list[Shot]:
 
 
 def _shot(process: str, kept: dict[bytes, bytes]) -> Shot:
-    sums = {"latencies": kept.pop(_LATENCIES, b"[]"), "errors": kept.pop(_ERRORS, b"[]")}
-    about = orjson.loads(kept.pop(_ABOUT, b"{}")) | {name: orjson.loads(told) for name, told in sums.items()}
-    return Shot(process, about, {call_sid.decode(): orjson.loads(told) for call_sid, told in kept.items()})
+    sums = {"latencies": (_LATENCIES, b"[]"), "errors": (_ERRORS, b"[]"), "vendors": (_VENDORS, b"{}")}
+    about = orjson.loads(kept.get(_ABOUT, b"{}"))
+    about |= {name: orjson.loads(kept.get(key, empty)) for name, (key, empty) in sums.items()}
+    # What else begins so is a newer release's, beside which this one runs for a while.
+    rows = {key.decode(): orjson.loads(told) for key, told in kept.items() if not key.startswith(_ABOUT)}
+    return Shot(process, about, rows)
 
 
 def _let_go(told: deque[tuple[int, Any]], before_ms: int) -> None:

@@ -105,7 +105,14 @@ def build_for(
         process_name=process,
         breakers=breakers,
         operators=Control(registry, process),
-        feed=LiveFeed(client, _tell_group, process, lambda: _about(built, breakers), _feed_conf()),
+        feed=LiveFeed(
+            client,
+            _tell_group,
+            process,
+            lambda: _about(built, breakers),
+            _feed_conf(),
+            vendors=lambda: breakers.fared,
+        ),
         closers=(cartesia.aclose, lambda: asyncio.to_thread(sharing.stop)),
     )
     health.set_live_provider(

@@ -34,7 +34,10 @@ class Process:
         self.sent: list[dict[str, Any]] = []
         self.refuses: Exception | None = None
         about = {"capacity": 50}
-        self.feed = LiveFeed(redis, self._send, name, lambda: about, FeedConf(**conf), lambda: self.now_ms)
+        self.vendors: dict[str, Any] = {}
+        self.feed = LiveFeed(
+            redis, self._send, name, lambda: about, FeedConf(**conf), lambda: self.now_ms, lambda: self.vendors
+        )
         self.bus = Bus(raised)
         self._at = 0
         self.feed.open(Identity(self.talk.call_sid, "+15550001111", "+15005550006", "B", "", self.now_ms), self.bus)
@@ -66,6 +69,28 @@ async def redis(redis_url: str) -> AsyncIterator[Redis]:
     await client.set(WATCHED_KEY, 1)
     yield client
     await client.aclose()
+
+
+async def test_how_the_vendors_fare_is_told_every_two_seconds(redis: Redis) -> None:
+    process = Process(redis)
+    process.steps(40)
+    seen = []
+    for asked in range(1, 5):
+        process.vendors = {"openai.reply": {"asked": asked, "failed": 0, "waits_ms": []}}
+        await process.round(1_000)
+        (shot,) = await shots(redis)
+        seen.append(shot.about["vendors"]["openai.reply"]["asked"])
+    assert seen == [1, 1, 3, 3]
+
+
+async def test_what_a_newer_release_tells_beside_its_rows_is_left_out(redis: Redis) -> None:
+    process = Process(redis)
+    process.steps(40)
+    await process.round()
+    await redis.hset(rows_key("a:1"), "#weather", "[1]")  # type: ignore[misc]
+    (shot,) = await shots(redis)
+    assert list(shot.rows) == [SID]
+    assert "weather" not in shot.about
 
 
 async def test_rows_are_told_when_they_look_new_and_the_hash_has_them_all(redis: Redis) -> None:

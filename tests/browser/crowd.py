@@ -39,7 +39,10 @@ class Crowd:
         self.about: dict[str, Any] = {"capacity": 250, "breakers": {"openai.reply": "closed", "cartesia.tts": "closed"}}
         self.batches = 0
         self.dropped = 0
-        self.feed = LiveFeed(self.redis, self._send, process, lambda: self.about, FeedConf(**conf))
+        # Nobody tells of these calls while a slow browser opens its page: the rows must not expire meanwhile.
+        self.feed = LiveFeed(
+            self.redis, self._send, process, lambda: self.about, FeedConf(**{"expire_ms": 120_000, **conf})
+        )
         self.buses: list[Bus] = []
         self.steps = booked_table().steps
         self.now_ms = _wall_ms()

@@ -77,6 +77,41 @@ def test_bar_facets_histogram_and_address_are_one(console: Console) -> None:
     assert_clean(console)
 
 
+#: One query for each operator of the language, and the calls that it finds; every form of each is asked in
+#: ``tests/app/console/test_calls.py``, without a browser.
+OPERATORS = {
+    "outcome:error": ["CAb"],
+    "-outcome:error": ["CAa", "CAe", "CAc", "CAd"],
+    "response:>1500": ["CAc"],
+    "response:700..1500": ["CAa", "CAb"],
+    "bargein:>2": ["CAa"],
+    "lang:en": ["CAa", "CAb"],
+    "who:returning,new": ["CAa", "CAe", "CAb", "CAc"],
+    "has:operator": ["CAc"],
+    "test:yes": ["CAt"],
+    '"cancel my order"': ["CAa"],
+    "lobster -order": ["CAc"],
+}
+
+
+def test_each_operator_of_the_query_language_is_typed_and_answered(console: Console) -> None:
+    cast()
+    page = console.open(f"{LIST}?q=", "engineer")
+    for query, calls in OPERATORS.items():
+        bar = page.get_by_label("Query", exact=True)
+        bar.fill(query)
+        with page.expect_navigation():
+            bar.press("Enter")
+        assert asked(page) == query
+        assert listed(page) == calls, query
+    page.get_by_label("Query", exact=True).fill("respons:>1500")
+    with page.expect_navigation():
+        page.get_by_label("Query", exact=True).press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("respons")
+    assert listed(page) == []
+    assert_clean(console)
+
+
 def test_the_keyboard_goes_through_the_rows_and_opens_one(console: Console) -> None:
     cast()
     page = console.open(f"{LIST}?q=", "reviewer")

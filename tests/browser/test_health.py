@@ -10,8 +10,11 @@ import pytest
 from django.utils import timezone
 from playwright.sync_api import expect
 
+from calls.breakerrules import OPERATIONS, Phase
 from calls.models import Call, Turn
 from tests.browser.console import Console, assert_clean, assert_fits, axe
+from tests.line.conftest import speech
+from voiceagent.sandbox.carrier import AgentStarted
 
 if TYPE_CHECKING:
     from typing import Any
@@ -76,6 +79,39 @@ def test_a_breaker_that_is_tripped_and_reset_shows_what_callers_hear(line_consol
     expect(voice).to_contain_text("Callers hear the agent's voice.")
     # The other page asks again by itself.
     expect(looking.locator("[data-card=Voice]")).to_contain_text("Callers hear the agent's voice.")
+    assert_clean(line_console)
+
+
+def test_a_vendor_that_fails_is_seen_on_its_card_and_on_the_board(line_console: Console, line: Line) -> None:
+    """The breaker opens by what calls meet, not by an operator."""
+    model = line.runtime.breakers.of("openai.reply")
+    model.rules = OPERATIONS["openai.reply"]
+    line.model.fault("openai.chat", "refuse", status=500, times=0)
+    board = line_console.open("/console/", "engineer")
+    number = board.locator(".figures [data-filter=fallback]")
+    expect(number).to_contain_text("healthy")
+    all_well = number.inner_text()
+
+    async def calls() -> None:
+        for caller in range(4):
+            phone = line.call(f"+1555000111{caller}")
+            await phone.start()
+            await phone.wait_for(AgentStarted)
+            await phone.wait_for_quiet()
+            await phone.speak(speech(900))
+            await phone.wait_for_quiet()
+            await phone.hang_up()
+            if model.phase is not Phase.CLOSED:
+                return
+
+    line_console.run(calls())
+    page = line_console.open("/console/health/system/", "engineer")
+    card = page.locator("[data-card=Model]")
+    expect(card).to_contain_text("callers hear an apology")
+    expect(card.locator("[data-breaker='openai.reply']")).to_contain_text("server")
+    expect(card.locator("[data-breaker='openai.reply'] [data-lately]")).to_contain_text("0.0% of")
+    expect(number).not_to_have_text(all_well)
+    expect(number).to_contain_text("model: ")
     assert_clean(line_console)
 
 

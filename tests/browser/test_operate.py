@@ -11,6 +11,7 @@ from calls.core import history
 from tests.app.console.conftest import somebody
 from tests.browser.conftest import FAKE_MICROPHONE
 from tests.browser.console import assert_clean, axe
+from tests.conformance.ears import Vocabulary, spoken
 from tests.line.conftest import PATIENT, make_agent, policy, speech
 from voiceagent.console.models import AuditEntry
 from voiceagent.sandbox.carrier import AgentStarted
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from tests.line.conftest import Line
     from voiceagent.sandbox.carrier import PhoneCall
 
+SENTENCE = "The kitchen closes at ten."
 HOSTILE = "<img src=x onerror=alert(1)> \u202eterrace"
 
 
@@ -107,10 +109,13 @@ def test_operators_step_in_to_a_call(line_console: Console, line: Line) -> None:
     assert shown_note in [message["content"] for message in shown]
 
     choose(page, "say")
-    page.keyboard.type("The kitchen closes at ten.")
+    said_from = len(phone.heard)
+    page.keyboard.type(SENTENCE)
     panel_of(page).get_by_label("Now:").check()
     page.keyboard.press("Enter")
     expect(outcomes.first).to_contain_text("Your sentence was heard")
+    words = [word.text for word in Vocabulary([SENTENCE]).words_in(phone.heard[said_from:]) if word.text != "?"]
+    assert words == spoken(SENTENCE), "it is what the caller hears"
 
     choose(page, "take_over")
     panel_of(page).locator('[data-dialog="take_over"] [type=submit]').click()

@@ -33,8 +33,9 @@ IDLE, GOODBYE = "Hello?", "Farewell."
 FILLER = filler_text("en").strip()
 APOLOGY = shipped_text("en", "model_failed")
 KNOWN = ears.Vocabulary([GREETING, ANSWER, NEXT, IDLE, GOODBYE, FILLER, APOLOGY])
-#: The question, as our detector and the stand-in's recogniser hear it: that somebody speaks, and which words.
-QUESTION = speech(300) + said(ASKED)
+#: The question, as our detector and the stand-in's recogniser hear it: that somebody speaks, and which words. To the detector a
+#: chord is no voice; without one before and behind each word the caller would have fallen silent in the middle.
+QUESTION = speech(250) + b"".join(said(word) + speech(150) for word in ASKED.split())
 
 #: Where a vendor's connections are told apart by what they begin with, and its endpoints in the stand-in.
 PATHS = {"STT": "/stt", "TTS": "/tts", "LLM": "/v1/", "REST": "/2010-04-01"}

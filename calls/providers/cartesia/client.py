@@ -72,20 +72,24 @@ class CartesiaClient:
         return await self.within(self.conf.connect_timeout_ms / 1000, manager.__aenter__())
 
     @contextmanager
-    def attempt(self, operation: str) -> Iterator[None]:
-        """One attempt at an operation, if its breaker admits it; a failure is counted. Raises ``VendorError``."""
-        with self._breaker_of(operation).admit():
+    def attempt(self, operation: str, *, timed: bool = True) -> Iterator[None]:
+        """One attempt at an operation, if its breaker admits it; a failure is counted. Raises ``VendorError``.
+
+        ``timed``: how long it takes is what the operation is judged by.
+        """
+        with self._breaker_of(operation).admit(timed=timed):
             try:
                 yield
             except VendorError as error:
                 metrics.vendor_failed(operation, error.kind)
                 raise
 
-    def report(self, operation: str, kind: str = "ok") -> None:
-        """How a connection fares that was made some time ago: breaker and metrics learn of it."""
+    def report(self, operation: str, kind: str = "ok", wait_ms: int | None = None) -> None:
+        """How a connection fares that was made some time ago: breaker and metrics learn of it. ``wait_ms``: how long a caller
+        waited for what it did."""
         if kind != "ok":
             metrics.vendor_failed(operation, kind)
-        self._breaker_of(operation).saw(kind)
+        self._breaker_of(operation).saw(kind, wait_ms)
 
     @staticmethod
     async def within[T](limit_s: float, asked: Awaitable[T]) -> T:

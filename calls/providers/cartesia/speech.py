@@ -43,7 +43,7 @@ class Context:
         self.has_audio = True
         self.last_audio_at = now
         self.unspoken.clear()
-        self.speech.audio_bytes += size_bytes
+        self.speech.heard(size_bytes, now)
 
     def may_have_expired(self, now: float) -> bool:
         """Whether more text for it could come too late at the vendor."""
@@ -58,7 +58,7 @@ class Context:
 @dataclass(slots=True, eq=False)
 class Speech:
     """One epoch. ``held``: text that cannot begin a context yet, as nothing in it can be spoken. ``active_at``: when text was
-    given or audio came last; ``sent_at``: when text left last."""
+    given or audio came last; ``sent_at``: when text left last. ``waited_ms``: from the first text that left to the first audio."""
 
     turn: int
     epoch: int
@@ -70,6 +70,19 @@ class Speech:
     contexts_made: int = 0
     active_at: float = 0.0
     sent_at: float = 0.0
+    first_sent_at: float = 0.0
+    waited_ms: int | None = None
+
+    def sent(self, now: float) -> None:
+        """A text leaves."""
+        self.sent_at = now
+        self.first_sent_at = self.first_sent_at or now
+
+    def heard(self, size_bytes: int, now: float) -> None:
+        """Audio came."""
+        if self.waited_ms is None:
+            self.waited_ms = round((now - self.first_sent_at) * 1000)
+        self.audio_bytes += size_bytes
 
     @property
     def waits_for_vendor(self) -> bool:

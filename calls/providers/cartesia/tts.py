@@ -179,7 +179,7 @@ class CartesiaVoice:
         self._forget(speech)
         self._sink.finished(speech.turn, speech.epoch)
         if speech.audio_bytes:
-            self._client.report(OPERATION)
+            self._client.report(OPERATION, wait_ms=speech.waited_ms)
 
     def _abandon(self, speech: Speech) -> None:
         self._forget(speech)
@@ -215,7 +215,7 @@ class CartesiaVoice:
 
     async def open(self) -> AsyncTTSResourceConnection:
         """A new socket, if the breaker admits one, from a new manager: an old one hands back its dead connection."""
-        with self._client.attempt(OPERATION):
+        with self._client.attempt(OPERATION, timed=False):
             return await self._client.open(
                 self._client.sdk.tts.websocket_connect(websocket_connection_options=self._client.socket_options)
             )
@@ -261,7 +261,7 @@ class CartesiaVoice:
                 await self._something_to_send.wait()
             outgoing = self._outbox.popleft()
             outgoing.context.on_wire = True
-            outgoing.context.speech.sent_at = self._clock()
+            outgoing.context.speech.sent(self._clock())
             message = Written(text=orjson.dumps(outgoing.message(self._fixed)).decode())
             await socket.send(cast("WebsocketClientEvent", message))
 

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from calls import breakers
 from calls.breakers import Breakers
+from calls.livefeed import Shot
 from calls.models import Call, Turn
 from voiceagent.console.health import figures, shown, system
 from voiceagent.console.health.span import RANGES, span_of
@@ -173,9 +174,25 @@ def vendors() -> Iterator[Breakers]:
 
 async def test_an_open_breaker_says_what_callers_hear(vendors: Breakers) -> None:
     vendors.of("cartesia.tts").trip("ann", "vendor's status page")
-    card = next(card for card in await system.cards() if card.name == "Voice")
+    card = next(card for card in await system.cards([]) if card.name == "Voice")
     assert (card.state, card.word) == ("away", "held open")
     assert "recorded phrases" in card.caller
+
+
+async def test_what_all_processes_asked_of_a_vendor_lately_is_told_together(vendors: Breakers) -> None:
+    told = {"asked": 10, "failed": 1, "waits_ms": [200] * 9}
+    others = {"asked": 30, "failed": 0, "waits_ms": [400] * 30}
+    shots = [
+        Shot("a:1", {"vendors": {"openai.reply": told}}),
+        Shot("b:1", {"vendors": {"openai.reply": others, "openai.distil": {"asked": "rubbish"}}}),
+        Shot("older", {}),
+    ]
+    card = next(card for card in await system.cards(shots) if card.name == "Model")
+    said = {row["name"]: row["lately"] for row in card.breakers}
+    assert said["openai.reply"] == (
+        "last 5 minutes: 97.5% of 40 went well; first word after 400 ms (p50), 400 ms (p95 of 39)"
+    )
+    assert said["openai.distil"] == "no data of the last 5 minutes"
 
 
 def test_a_breaker_is_operated_by_whoever_may_for_a_reason(as_role: Callable[[str], Client], vendors: Breakers) -> None:

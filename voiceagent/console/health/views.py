@@ -79,9 +79,10 @@ async def state(request: HttpRequest) -> HttpResponse:
 
 
 async def _now() -> dict[str, Any]:
+    shots = await system.shots()
     return {
-        "cards": await system.cards(),
-        "processes": await system.processes(),
+        "cards": await system.cards(shots),
+        "processes": system.processes(shots),
         "asked_at": timezone.now(),
         "acts": ACTS,
     }
@@ -126,7 +127,7 @@ def retry(request: HttpRequest) -> HttpResponse:
 async def drain(request: HttpRequest) -> HttpResponse:
     """Have a process take no new calls."""
     process, form = request.POST.get("process", ""), ReasonForm(request.POST)
-    if process not in {one.name for one in await system.processes()}:
+    if process not in {shot.process for shot in await system.shots()}:
         raise Http404
     if not form.is_valid():
         messages.error(request, "Say why: whoever comes next will read it.")
