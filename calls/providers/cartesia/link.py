@@ -36,16 +36,16 @@ _LOSSES: tuple[type[Exception], ...] = (VendorError, *VENDOR_EXCEPTIONS)
 class Persistence:
     """How stubbornly a lost socket is replaced. Times in seconds.
 
-    Waits are drawn from 0 to a bound that doubles from ``first_wait_s`` up to ``longest_wait_s``; where the vendor asks for
-    more, as long as that. No attempt begins later than ``useful_s`` after the first, which is what ends an outage for good: a
-    vendor that refuses at once answers many ``attempts`` in the time of one that does not answer. A connection that lived for
-    ``stable_s`` gives the next outage its full time. ``outlasts_breaker``: an open breaker is waited for as
-    a vendor is that may come back, else it is a failure for good.
+    Waits are drawn from 0 to a bound that doubles from ``first_wait_s`` up to ``longest_wait_s``, which is short, as a caller
+    speaks to nobody meanwhile; where the vendor asks for more, as long as that. No attempt begins later than ``useful_s`` after
+    the first, which is what ends an outage for good: a vendor that refuses at once answers many ``attempts`` in the time of one
+    that does not answer. A connection that lived for ``stable_s`` gives the next outage its full time. ``outlasts_breaker``: an
+    open breaker is waited for as a vendor is that may come back, else it is a failure for good.
     """
 
     attempts: int = 50
     first_wait_s: float = 0.25
-    longest_wait_s: float = 3.0
+    longest_wait_s: float = 1.0
     useful_s: float = 12.0
     stable_s: float = 5.0
     outlasts_breaker: bool = True
