@@ -86,6 +86,7 @@ def test_a_vendor_that_fails_is_seen_on_its_card_and_on_the_board(line_console: 
     """The breaker opens by what calls meet, not by an operator."""
     model = line.runtime.breakers.of("openai.reply")
     model.rules = OPERATIONS["openai.reply"]
+    line.ears.utterances("Is there a table?")
     line.model.fault("openai.chat", "refuse", status=500, times=0)
     board = line_console.open("/console/", "engineer")
     number = board.locator(".figures [data-filter=fallback]")
@@ -98,8 +99,9 @@ def test_a_vendor_that_fails_is_seen_on_its_card_and_on_the_board(line_console: 
             await phone.start()
             await phone.wait_for(AgentStarted)
             await phone.wait_for_quiet()
+            greeted = len(phone.timeline.events)
             await phone.speak(speech(900))
-            await phone.wait_for_quiet()
+            await phone.wait_for(AgentStarted, after=greeted)  # the apology
             await phone.hang_up()
             if model.phase is not Phase.CLOSED:
                 return

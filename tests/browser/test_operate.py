@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tests.line.conftest import Line
     from voiceagent.sandbox.carrier import PhoneCall
 
-SENTENCE = "The kitchen closes at ten."
+SENTENCE = "Our kitchen shuts at nine."
 HOSTILE = "<img src=x onerror=alert(1)> \u202eterrace"
 
 
