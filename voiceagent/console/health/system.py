@@ -27,11 +27,11 @@ from django.db.migrations.executor import MigrationExecutor
 from calls import breakers, livefeed
 from calls.breakerrules import Phase
 from calls.breakerwords import row_of
+from calls.latency import FEW
 from calls.runtime import current_if_built
 from calls.vendorwaits import SPAN_MS, Fared
 from voiceagent import backlog, health
 from voiceagent.console import threads
-from voiceagent.console.health.figures import FEW
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
