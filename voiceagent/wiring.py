@@ -6,10 +6,11 @@ import asyncio
 import os
 import secrets
 import socket
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 import structlog
+from asgiref.sync import SyncToAsync
 from channels.layers import get_channel_layer
 from django.conf import settings
 from redis.asyncio.retry import Retry
@@ -141,7 +142,13 @@ def _about(built: Runtime, breakers: Breakers) -> dict[str, Any]:
         "breakers": breakers.phases,
         "lag_ms": built.loop_watch.lag_ms,
         "entries_waiting": built.log_writer.waiting,
+        "jobs_waiting": _waiting(SyncToAsync.single_thread_executor, built.database, built.disk),
     }
+
+
+def _waiting(*pools: Executor) -> int:
+    """How many jobs wait for one of these threads; the standard library tells it no other way."""
+    return sum(pool._work_queue.qsize() for pool in pools if isinstance(pool, ThreadPoolExecutor))
 
 
 def _feed_conf() -> FeedConf:

@@ -119,6 +119,8 @@ def test_a_vendor_that_fails_is_seen_on_its_card_and_on_the_board(line_console: 
 
 def test_a_drained_process_says_so(line_console: Console, line: Line) -> None:
     page = line_console.open("/console/health/system/", "engineer")
+    row = page.locator("#state tbody tr")
+    expect(row.locator("td").nth(2)).to_have_text("0")  # jobs that wait for a thread
     page.get_by_role("button", name="Drain").click()
     page.get_by_role("dialog").get_by_label("Why").fill("new version")
     page.get_by_role("dialog").get_by_role("button", name="Drain").click()

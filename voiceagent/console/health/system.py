@@ -27,7 +27,7 @@ from django.db.migrations.executor import MigrationExecutor
 from calls import breakers, livefeed
 from calls.breakerrules import Phase
 from calls.breakerwords import row_of
-from calls.latency import FEW
+from calls.latency import FEW, p50_p95
 from calls.runtime import current_if_built
 from calls.vendorwaits import SPAN_MS, Fared
 from voiceagent import backlog, health
@@ -96,7 +96,8 @@ class Card:
 
 @dataclass(slots=True)
 class Process:
-    """One process that takes calls, as it told of itself last."""
+    """One process that takes calls, as it told of itself last. ``jobs_waiting``: for the thread that synchronous code shares, and
+    for those of calls' rows and recordings; ``None`` from an older release."""
 
     name: str
     calls: int
@@ -104,6 +105,7 @@ class Process:
     draining: bool
     lag_ms: int
     entries_waiting: int
+    jobs_waiting: int | None
     is_here: bool
 
 
@@ -157,6 +159,7 @@ def processes(shots: Sequence[Shot]) -> list[Process]:
             draining=bool(shot.about.get("draining")),
             lag_ms=int(shot.about.get("lag_ms", 0)),
             entries_waiting=int(shot.about.get("entries_waiting", 0)),
+            jobs_waiting=shot.about.get("jobs_waiting"),
             is_here=runtime is not None and shot.process == runtime.process_name,
         )
         for shot in shots
@@ -185,7 +188,7 @@ def lately(operation: str, fared: Fared) -> str:
         return told
     if len(waits_ms) < FEW:
         return f"{told}; {WAITS[operation]} {', '.join(f'{wait_ms:,}' for wait_ms in waits_ms)} ms"
-    p50, p95 = (waits_ms[math.ceil(len(waits_ms) * part) - 1] for part in (0.5, 0.95))
+    p50, p95 = p50_p95(waits_ms)
     return f"{told}; {WAITS[operation]} {p50:,} ms (p50), {p95:,} ms (p95 of {len(waits_ms):,})"
 
 
