@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import gc
-import gzip
 import logging
-import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,6 +15,8 @@ from tests.browser.test_call import opened, until
 from voiceagent.console.models import CallStory
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playwright.sync_api import Page
 
     from tests.browser.console import Console
@@ -28,8 +27,6 @@ recordings = records.recordings  # a fixture
 TURNS, TURN_MS = 400, 9000
 #: The brief's limits: a page that is there, and no frame that takes longer than this while somebody moves through it.
 OPEN_MS, LONG_TASK_MS = 1500, 100
-WEIGHT_BYTES = 150_000
-STATIC = Path("static")
 #: Long tasks since it was asked for.
 WATCH = """() => {
   window.longTasks = [];
@@ -103,18 +100,3 @@ def test_an_hour_opens_and_is_moved_through(console: Console, recordings: Path, 
     assert min(took) < OPEN_MS, told
     assert first < 2 * OPEN_MS, told
     assert max(tasks, default=0) < LONG_TASK_MS, told
-
-
-def test_our_own_scripts_weigh_little() -> None:
-    """Everything that the page's modules import, compressed."""
-    seen: set[Path] = set()
-    waiting = [STATIC / "console/js" / name for name in ("call.js", "shell.js", "operate.js", "travel.js")]
-    while waiting:
-        path = waiting.pop().resolve()
-        if path in seen or not path.is_file():
-            continue
-        seen.add(path)
-        waiting += [path.parent / name for name in re.findall(r'(?:from|import) "(\.[^"]+)"', path.read_text())]
-    weight = sum(len(gzip.compress(path.read_bytes())) for path in seen)
-    assert len(seen) > 5
-    assert weight < WEIGHT_BYTES, weight
