@@ -41,10 +41,19 @@ def form_field(policy_field: PolicyField) -> forms.Field:
     return forms.IntegerField(max_value=2**31 - 1, **common)
 
 
+class TextArea(forms.Textarea):
+    """Ends lines as they are stored: a browser's own ends would make a version of a text that nobody changed."""
+
+    def value_from_datadict(self, data: Any, files: Any, name: str) -> Any:
+        """The text with plain ends of lines."""
+        value = super().value_from_datadict(data, files, name)
+        return re.sub(r"\r\n?", "\n", value) if isinstance(value, str) else value
+
+
 class LinesField(forms.CharField):
     """A list of texts, one per line."""
 
-    widget = forms.Textarea(attrs={"rows": 3})
+    widget = TextArea(attrs={"rows": 3})
 
     def prepare_value(self, value: Any) -> Any:
         """The list as lines."""
@@ -56,7 +65,7 @@ class LinesField(forms.CharField):
 
     def has_changed(self, initial: Any, data: Any) -> bool:
         """Whether the lines differ, not their spelling as text."""
-        return super().has_changed(self.prepare_value(initial), (data or "").replace("\r\n", "\n"))
+        return super().has_changed(self.prepare_value(initial), data)
 
 
 class PhoneField(forms.CharField):
@@ -113,10 +122,10 @@ class AgentBaseForm(_ModelForm):
             "idle_texts", "goodbye_text", "transfer_to", "busy_answer", "overflow_to",
         ]  # fmt: skip
         widgets: ClassVar = {
-            "instructions": forms.Textarea(attrs={"rows": 18, "cols": 90}),
-            "greeting": forms.Textarea(attrs={"rows": 2, "cols": 90}),
-            "returning_greeting": forms.Textarea(attrs={"rows": 2, "cols": 90}),
-            "goodbye_text": forms.Textarea(attrs={"rows": 2, "cols": 90}),
+            "instructions": TextArea(attrs={"rows": 18, "cols": 90}),
+            "greeting": TextArea(attrs={"rows": 2, "cols": 90}),
+            "returning_greeting": TextArea(attrs={"rows": 2, "cols": 90}),
+            "goodbye_text": TextArea(attrs={"rows": 2, "cols": 90}),
             "voice": forms.TextInput(attrs={"size": 40, **_TIDY}),
             "model": forms.TextInput(attrs={"size": 40, **_TIDY}),
         }
@@ -178,7 +187,7 @@ class AgentBaseForm(_ModelForm):
 
 def phrase_field(key: str) -> forms.Field:
     """The control of one recorded phrase. Empty: the shipped one, which stands in it as long as it is."""
-    widget = forms.Textarea(attrs={"rows": 2, "cols": 90})
+    widget = TextArea(attrs={"rows": 2, "cols": 90})
     help_text = f"{SITUATIONS[key].help} About {MOST_S} seconds, at most {MOST_CHARS} characters."
     return forms.CharField(label=SITUATIONS[key].label, help_text=help_text, required=False, widget=widget)
 

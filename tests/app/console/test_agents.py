@@ -23,7 +23,7 @@ HOSTILE = "<script>alert(1)</script>"
 @pytest.fixture
 def bella() -> Agent:
     """An agent with one number and one version."""
-    return make_agent(greeting="Good day!")
+    return make_agent(greeting="Good day!", instructions="Be brief.\nBe kind.", idle_texts=["Hello?", "Still there?"])
 
 
 def form_of(client: Client, agent: Agent, **changes: Any) -> dict[str, Any]:
@@ -31,7 +31,7 @@ def form_of(client: Client, agent: Agent, **changes: Any) -> dict[str, Any]:
     page = client.get(f"/console/agents/{agent.pk}/")
     form, numbers = page.context["form"], page.context["numbers"]
     bound = [*form, *(field for row in [numbers.management_form, *numbers] for field in row)]
-    sent = {field.html_name: field.value() for field in bound}
+    sent = {field.html_name: field.value() for field in bound} | {"seen": page.context["seen"]}
     return {name: value for name, value in (sent | changes).items() if value is not None and value is not False}
 
 
@@ -67,7 +67,11 @@ def test_saving_makes_a_version_and_says_so_on_record(bella: Agent, as_role: Cal
         {"version": 1},
         {"changed": ["greeting"]},
     )
-    assert "Nothing that a call is made of" in client.post(address, form_of(client, bella), follow=True).text
+    unchanged = {
+        name: str(value).replace("\n", "\r\n") for name, value in form_of(client, bella).items() if name != "tools"
+    }
+    sent = form_of(client, bella) | unchanged  # as a browser ends lines
+    assert "Nothing that a call is made of" in client.post(address, sent, follow=True).text
     assert bella.versions.count() == 2
     page = client.get(f"/console/agents/{bella.pk}/versions/?from=1&to=2").text
     assert "<del>Good day!</del>" in page
@@ -86,6 +90,52 @@ def test_what_is_wrong_is_marked_and_nothing_is_saved(bella: Agent, as_role: Cal
     bella.refresh_from_db()
     assert bella.versions.count() == 1
     assert not AuditEntry.objects.exists()
+
+
+def test_a_stale_edit_is_refused_and_shows_both(bella: Agent, as_role: Callable[[str], Client]) -> None:
+    client = as_role("engineer")
+    address = f"/console/agents/{bella.pk}/save/"
+    late = form_of(client, bella, greeting="Mine", voice="mine", **{"numbers-1-number": "+15005550009"})
+    client.post(address, form_of(client, bella, greeting="Theirs", tools=["end_call"], is_active=False))
+    answer = client.post(address, late)
+    assert answer.status_code == 409
+    assert {one.name: (one.now, one.typed, one.here, one.there) for one in answer.context["conflict"]} == {
+        "greeting": ("Theirs", "Mine", True, True),
+        "voice": (bella.voice, "mine", True, False),
+        "tools": ("end_call", "book_table\nend_call", False, True),
+        "is_active": ("no", "yes", False, True),
+        "numbers": ("+15005550006", "+15005550006\n+15005550009", True, False),
+    }
+    assert "<h1><bdi" in answer.text
+    bella.refresh_from_db()
+    assert (bella.greeting, bella.versions.count(), bella.numbers.count()) == ("Theirs", 2, 1)
+    assert AuditEntry.objects.count() == 1
+
+    form, numbers = answer.context["form"], answer.context["numbers"]
+    bound = [*form, *(field for row in [numbers.management_form, *numbers] for field in row)]
+    again = {field.html_name: field.value() for field in bound} | {"seen": answer.context["seen"]}
+    client.post(address, {name: value for name, value in again.items() if value is not None and value is not False})
+    bella.refresh_from_db()
+    assert (bella.greeting, bella.voice, bella.tools, bella.is_active) == ("Mine", "mine", ["end_call"], False)
+    assert set(bella.numbers.values_list("number", flat=True)) == {"+15005550006", "+15005550009"}
+
+
+@pytest.mark.parametrize("seen", ["", "x", "[1]", '{"greeting": "x"}'])
+def test_a_form_that_says_nothing_of_what_it_showed_is_stale(
+    bella: Agent, as_role: Callable[[str], Client], seen: str
+) -> None:
+    client = as_role("engineer")
+    answer = client.post(f"/console/agents/{bella.pk}/save/", form_of(client, bella, greeting="Mine", seen=seen))
+    assert answer.status_code == 409
+    bella.refresh_from_db()
+    assert bella.greeting == "Good day!"
+
+
+def test_what_both_changed_alike_is_no_conflict(bella: Agent, as_role: Callable[[str], Client]) -> None:
+    client = as_role("engineer")
+    sent = form_of(client, bella, greeting="Two\r\nlines")
+    for told in ("This is version 2", "Nothing that a call is made of"):
+        assert told in client.post(f"/console/agents/{bella.pk}/save/", sent, follow=True).text
 
 
 def test_a_new_agent_with_a_number(bella: Agent, as_role: Callable[[str], Client]) -> None:

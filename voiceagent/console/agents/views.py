@@ -20,6 +20,7 @@ from calls.models import Agent, AgentNumber, AgentVersion
 from calls.services import editing
 from voiceagent.console import audit
 from voiceagent.console.access import needs
+from voiceagent.console.agents import stale
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,8 +71,9 @@ def new(request: HttpRequest) -> HttpResponse:
 @require_POST
 @needs("console.edit_agents")
 def save(request: HttpRequest, pk: int) -> HttpResponse:
-    """Save one, which makes a version where a call would notice."""
-    return _edited(request, get_object_or_404(Agent, pk=pk))
+    """Save one, which makes a version where a call would notice. Of two at once the second one is told about the first."""
+    with transaction.atomic():
+        return _edited(request, get_object_or_404(Agent.objects.select_for_update(), pk=pk))
 
 
 @require_safe
@@ -104,6 +106,8 @@ def _before(rows: Sequence[AgentVersion], version: AgentVersion | None) -> Agent
 def _edited(request: HttpRequest, found: Agent) -> HttpResponse:
     if request.method != "POST":
         return _page(request, found, AgentForm(instance=found), _Numbers(instance=found))
+    if found.pk and (conflict := _conflict(request, found)) is not None:
+        return conflict
     form, numbers = AgentForm(request.POST, instance=found), _Numbers(request.POST, instance=found)
     if not (form.is_valid() and numbers.is_valid()):
         return _page(request, found, form, numbers, status=422)
@@ -123,24 +127,47 @@ def _edited(request: HttpRequest, found: Agent) -> HttpResponse:
     return redirect("console:agent", pk=found.pk)
 
 
+def _conflict(request: HttpRequest, found: Agent) -> HttpResponse | None:
+    """Where somebody was faster: what was typed beside how it stands. ``None``: nobody was."""
+    now, typed = (AgentForm(instance=found), AgentForm(request.POST, instance=found))
+    typed_numbers = _Numbers(request.POST, instance=found)
+    given = request.POST.get("seen", "")
+    differ = stale.differences(given, (typed, typed_numbers), (now, _Numbers(instance=found)))
+    if not any(one.there for one in differ):
+        return None
+    rows = stale.new_rows(typed_numbers)
+    numbers = _Numbers(instance=found, initial=rows)
+    numbers.extra = len(rows) + 1
+    form = AgentForm(stale.merged(request.POST, now, differ), instance=found)
+    return _page(request, found, form, numbers, status=409, conflict=differ)
+
+
 def _page(
     request: HttpRequest,
     found: Agent,
     form: ModelForm[Agent],
     numbers: BaseInlineFormSet[AgentNumber, Agent, Any],
     status: int = 200,
+    conflict: Sequence[stale.Difference] = (),
 ) -> HttpResponse:
-    newest = found.versions.order_by("-number").first() if found.pk else None
-    groups = [
-        (title or "Agent", [form[str(name)] for name in options["fields"]], "collapse" in options.get("classes", ()))
-        for title, options in AgentAdmin.fieldsets[:-1]
-    ]
+    # A form that was sent has put what was typed into its agent.
+    stored = Agent.objects.get(pk=found.pk) if found.pk else Agent()
+    newest = stored.versions.select_related("created_by").order_by("-number").first() if stored.pk else None
+    differing = {one.name for one in conflict}
+    groups = []
+    for title, options in AgentAdmin.fieldsets[:-1]:
+        fields = [form[str(name)] for name in options["fields"]]
+        marked = any(field.errors or field.name in differing for field in fields)
+        groups.append((title or "Agent", fields, marked or "collapse" not in options.get("classes", ())))
     context: dict[str, Any] = {
-        "agent": found,
+        "agent": stored,
         "newest": newest,
         "form": form,
         "groups": groups,
         "numbers": numbers,
+        "seen": stale.seen(AgentForm(instance=stored), _Numbers(instance=stored)),
+        "conflict": conflict,
+        "differing": differing,
         "values": shown_values(newest) if newest else "",
     }
     return render(request, "console/agents/agent.html", context, status=status)

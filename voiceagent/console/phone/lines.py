@@ -46,10 +46,12 @@ class Someone:
 
 def choices(version: str = "") -> list[tuple[str, str]]:
     """The lines that can be called, as value and label; ``version`` of an agent, if there is one, goes first."""
-    lines = [(number, f"{name} · {number}") for number, name in answering_numbers()]
+    lines = [(number, f"{_apart(name)} · {number}") for number, name in answering_numbers()]
     wanted = _version(version)
     return (
-        [(f"v{wanted.pk}", f"{wanted.profile.get('name', '')}, version {wanted.number}"), *lines] if wanted else lines
+        [(f"v{wanted.pk}", f"{_apart(wanted.profile.get('name', ''))}, version {wanted.number}"), *lines]
+        if wanted
+        else lines
     )
 
 
@@ -107,6 +109,11 @@ def callers(words: str) -> list[dict[str, str]]:
 def new_call_sid() -> str:
     """An id like the carrier's."""
     return f"CA{uuid.uuid4().hex}"
+
+
+def _apart(name: str) -> str:
+    """A name that turns no other text round: an option can hold no element that would see to it."""
+    return f"\u2068{name}\u2069"
 
 
 def _version(text: str) -> AgentVersion | None:
