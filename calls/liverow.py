@@ -83,7 +83,6 @@ class LiveRow:
         self._remembering: set[str] = set()
         self._last: tuple[str, str] = ("", "")
         self._listening: set[str] = set()
-        self._speaks = ""
 
     @property
     def is_over(self) -> bool:
@@ -175,11 +174,12 @@ class LiveRow:
         return who, _end_of(text), False
 
     def _operators(self) -> list[list[str]]:
-        """Who of us is there, and what they do."""
+        """Who of us is there, and what they do. Whoever has the floor is the core's to say: it may also just lapse."""
         if self.is_over:
             return []
-        listening = [[name, "listening"] for name in sorted(self._listening - {self._speaks})]
-        return [[self._speaks, "speaking"], *listening] if self._speaks else listening
+        speaks = self._seen.state.operator if self._seen.state is not None else ""
+        listening = [[name, "listening"] for name in sorted(self._listening - {speaks})]
+        return [[speaks, "speaking"], *listening] if speaks else listening
 
     # --- what is noted ----------------------------------------------------------------------------------------------
 
@@ -269,9 +269,6 @@ class LiveRow:
     def _listens(self, event: e.OperatorListening, _: StepTaken) -> None:
         (self._listening.add if event.on else self._listening.discard)(event.by)
 
-    def _took_over(self, _event: e.OperatorTookOver | e.OperatorHandedBack, step: StepTaken) -> None:
-        self._speaks = step.state.operator
-
     def _ended(self, command: c.EndCall, step: StepTaken) -> None:
         self.end(command.reason, step.wall_ms)
 
@@ -292,8 +289,6 @@ _NOTES: Final[Mapping[type, Callable[[LiveRow, Any, StepTaken], None]]] = {
     **dict.fromkeys(_VENDORS, LiveRow._vendor_failed),
     e.ErrorRaised: LiveRow._raised,
     e.OperatorListening: LiveRow._listens,
-    e.OperatorTookOver: LiveRow._took_over,
-    e.OperatorHandedBack: LiveRow._took_over,
     c.EndCall: LiveRow._ended,
 }
 

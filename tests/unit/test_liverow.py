@@ -11,6 +11,7 @@ import pytest
 from calls.attention import BARGE_INS_MS, ERROR_MS, LONG_MS, RULES
 from calls.core import events as e
 from calls.core.commands import RunTool
+from calls.core.operating import GRACE
 from calls.liverow import Identity, LiveRow
 from tests.app.records.conversation import PROFILE, Conversation, booked_table
 
@@ -207,3 +208,15 @@ def test_operators_are_named_with_what_they_do_and_the_state_is_theirs() -> None
     talk.post(e.OperatorListening(by="bo", on=False))
     facts = facts_at(talk)
     assert facts["operators"] == [["ana", "listening"]] and facts["state"] != "operator"
+
+
+def test_an_operator_who_did_not_come_back_is_named_no_more() -> None:
+    talk = greeted()
+    talk.post(e.OperatorTookOver(key="k1", by="ana"))
+    talk.post(e.OperatorConnected(by="ana", on=False))
+    assert facts_at(talk)["operators"] == [["ana", "speaking"]]
+    (grace,) = (timer for timer in talk.state.timers if timer.name == GRACE)
+    talk.now = grace.due_ms
+    talk.post(e.TimerFired(timer=GRACE, key=grace.key))
+    facts = facts_at(talk)
+    assert facts["operators"] == [] and facts["state"] != "operator"
