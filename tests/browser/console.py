@@ -36,6 +36,15 @@ TELL_VIOLATIONS = """
 document.addEventListener("securitypolicyviolation", (event) =>
   console.error(`policy: ${event.violatedDirective} stopped ${event.blockedURI} ${event.sample}`));
 """
+#: What makes a page too wide: the innermost elements that are seen, reach beyond it and lie in nothing that scrolls.
+TOO_WIDE = """() => {
+  const { clientWidth } = document.documentElement;
+  const beyond = (one) => { const { left, right } = one.getBoundingClientRect(); return left < -1 || right > clientWidth + 1; };
+  const clipped = (one) => one !== document.body && (getComputedStyle(one).overflowX !== "visible" || clipped(one.parentElement));
+  return [...document.body.querySelectorAll("*")]
+    .filter((one) => one.checkVisibility() && beyond(one) && !clipped(one.parentElement) && ![...one.children].some(beyond))
+    .slice(0, 9).map((one) => one.outerHTML.slice(0, 160));
+}"""
 #: What axe must not find at all; its milder findings are for people to judge.
 SERIOUS = {"serious", "critical"}
 
@@ -155,7 +164,7 @@ def axe(page: Page, exclude: tuple[str, ...] = ()) -> None:
 def assert_fits(page: Page) -> None:
     """Nothing scrolls sideways but what is made to (``.table-scroll`` and its like)."""
     width = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
-    assert width[0] <= width[1], f"{page.url}: {width[0]} in {width[1]}"
+    assert width[0] <= width[1], f"{page.url}: {width[0]} in {width[1]}: {page.evaluate(TOO_WIDE)}"
 
 
 def at_200_percent(console: Console, path: str, role: str = "viewer", **options: Any) -> Page:
@@ -207,12 +216,12 @@ def walk(page: Page, most: int = 200) -> list[str]:
               if (!here || here === document.body) return null;
               const style = getComputedStyle(here);
               const ring = style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0;
-              return [`${here.tagName.toLowerCase()} ${(here.getAttribute("aria-label") ?? here.textContent ?? "").trim().slice(0, 40)}`, ring];
+              return [`${here.tagName.toLowerCase()} ${(here.getAttribute("aria-label") ?? here.textContent ?? "").trim().slice(0, 40)}`, ring, here.outerHTML.slice(0, 200)];
             }"""
         )
         if stop is None:
             break
-        assert stop[1], f"{page.url}: no visible focus on {stop[0]}"
+        assert stop[1], f"{page.url}: no visible focus on {stop[0]}: {stop[2]}"
         stops.append(stop[0])
     return stops
 

@@ -211,6 +211,7 @@ export class Timeline extends EventTarget {
       normalize: true,
       cspNonce: document.querySelector('meta[name="style-nonce"]')?.nonce || undefined,
     });
+    this.$wave.firstElementChild.inert = true; // it scrolls with the timeline: by itself it is no stop of the Tab key
     this.#drawnPxPerS = 0;
     this.#wave.on("ready", () => { this.waveReady = true; this.#drawWave(); });
   }
