@@ -259,10 +259,10 @@ def test_the_order_stands_still_while_somebody_is_inside_the_list(console: Conso
     crowd.add(7)
     tell(console, crowd)
     expect(row(page, before[-1]).locator(".chip-alarm")).to_have_text(re.compile("error: our own code"))  # it is told
-    expect(page.get_by_role("button", name="2 changes, apply")).to_be_visible()
-    assert order(page) == before
+    expect(row(page, SIDS.format(7))).to_have_class("fresh")  # what is new comes to the end
+    assert order(page) == [*before, SIDS.format(7)]
     expect(page.locator('.figure[data-filter="attention"] [data-f="value"]')).to_have_text("1")
-    page.get_by_role("button", name="2 changes, apply").click()
+    page.get_by_role("button", name="1 change, apply").click()
     assert order(page)[0] == before[-1] and len(order(page)) == 4
     expect(page.locator("#apply")).to_be_hidden()
     row(page, before[0]).hover()  # the pointer counts as well
@@ -280,6 +280,34 @@ def test_the_order_stands_still_while_somebody_is_inside_the_list(console: Conso
     assert "filter=attention" in page.url and "order=newest" in page.url
     page.go_back()
     expect(page.locator("#rows tr[data-call]")).to_have_count(4)
+
+
+def test_a_focus_that_was_not_sought_or_is_long_left_alone_holds_nothing_back(console: Console, crowd: Crowd) -> None:
+    context = console.context("operator")
+    context.clock.install()
+    tell(console, crowd)
+    page = console.visit(context, "/console/")
+    live(page)
+    before = order(page)
+    first, last = before[0], before[-1]
+    row(page, first).get_by_role("link", name="Open").click()
+    expect(page.locator("#drawer [data-holder]")).not_to_contain_text("Looking")  # its socket is there
+    page.locator("#drawer-close").click()
+    expect(row(page, first)).to_be_focused()
+    crowd.fail([SIDS.format(number) for number in range(3)].index(last))
+    tell(console, crowd)
+    expect(page.locator("#rows tr").first).to_have_attribute("data-call", last)
+    expect(row(page, first)).to_be_focused()
+    page.keyboard.press("j")  # now somebody is inside
+    crowd.add(7)
+    crowd.fail(3)
+    tell(console, crowd)
+    expect(page.get_by_role("button", name="1 change, apply")).to_be_visible()
+    expect(page.locator("#rows tr").last).to_have_attribute("data-call", SIDS.format(7))
+    page.clock.run_for(11_000)  # and has gone for a coffee
+    expect(page.locator("#apply")).to_be_hidden()
+    assert order(page).index(SIDS.format(7)) == 1
+    assert_clean(console)
 
 
 def test_the_keyboard_moves_opens_and_closes_and_pausing_keeps_changes_back(console: Console, crowd: Crowd) -> None:

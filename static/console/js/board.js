@@ -20,6 +20,7 @@ const FRESH_MS = 5_000;
 const ANNOUNCE_MS = 3_000;
 const WINDOW_FROM = 60; // longer lists have rows only around what is seen
 const OVER = 12; // rows beyond each edge of it
+const STILL_MS = 10_000; // nobody has touched anything for so long: the focus says no more that somebody is inside
 const FAR_MS = 1e9; // the last stretch of a ribbon lasts until now, whenever that is
 
 // As voiceagent/console/board/rows.py has them.
@@ -46,6 +47,10 @@ let filter = board.dataset.filter;
 let skewMs = 0; // the server's clock minus ours
 let frozenAt = null; // when what is shown was true, once it is no longer kept so
 let pointerInside = false;
+let movedAt = 0; // when a key was pressed or the pointer moved last
+let closedAt = null; // where the pointer closed the drawer: whether somebody comes into the list is not known until they move
+let focusGiven = false; // the focus in the list was given back by that, and not sought
+let stood = false; // somebody was inside when that was looked at last
 let started = 0;
 let finished = 0;
 let announcing = 0;
@@ -156,7 +161,7 @@ function put(id, fields) {
     if (!first) {
       started += 1;
       call.tr.classList.add("fresh");
-      setTimeout(() => call.tr.classList.remove("fresh"), FRESH_MS);
+      call.freshUntil = performance.now() + FRESH_MS;
     }
   }
   Object.assign(call.row, fields);
@@ -179,7 +184,11 @@ function drop(id) {
 }
 
 /** Whether somebody is inside the list: then nothing moves there. */
-const inside = () => pointerInside || body.contains(document.activeElement);
+const inside = () => pointerInside || focusInside();
+
+function focusInside() {
+  return !focusGiven && performance.now() - movedAt < STILL_MS && body.contains(document.activeElement);
+}
 
 function wanted() {
   return [...calls.values()].filter((call) => FILTERS[filter](call.row)).sort((a, b) => ORDERS[order](a.row, b.row));
@@ -204,10 +213,13 @@ function waiting(list) {
 
 function arrange({ force = false } = {}) {
   const list = wanted();
-  const changes = inside() && !force ? waiting(list) : 0;
+  stood = inside();
+  const stands = stood && !force;
+  if (stands) append(list);
+  const changes = stands ? waiting(list) : 0;
   applyPill.hidden = changes === 0 && !paused;
   if (changes) text(applyPill, changes === 1 ? "1 change, apply" : `${changes} changes, apply`);
-  if (!inside() || force) place(list);
+  if (!stands) place(list);
   const live = [...calls.values()].filter((call) => !call.row.ended).length;
   const count = list.length === calls.size ? `${live}` : `${list.length} of ${calls.size}`;
   text(document.getElementById("shown-count"), count);
@@ -216,6 +228,15 @@ function arrange({ force = false } = {}) {
   noneMatch.hidden = holds || calls.size === 0;
   if (emptyPanel.hidden && calls.size === 0 && !holds) renewEmpty();
   emptyPanel.hidden = calls.size > 0 || holds;
+}
+
+/** What is new comes to the end of a list that stands still, and stays marked there. */
+function append(list) {
+  const there = new Set(listed);
+  const fresh = list.filter((call) => !there.has(call));
+  if (!fresh.length) return;
+  const again = new Set(fresh.map((call) => call.tr.dataset.call)); // one that was gone and has come back
+  place([...listed.filter((call) => !again.has(call.tr.dataset.call)), ...fresh]);
 }
 
 function place(list) {
@@ -240,12 +261,14 @@ function render() {
   if (from > 0) trs.unshift(gap(0, from));
   if (until < listed.length) trs.push(gap(1, listed.length - until));
   const keep = new Set(trs);
+  const focused = document.activeElement;
   for (const tr of [...body.children]) if (!keep.has(tr)) tr.remove();
   let next = body.firstElementChild;
   for (const tr of trs) {
     if (tr === next) next = next.nextElementSibling;
     else body.insertBefore(tr, next);
   }
+  if (focused !== document.activeElement && body.contains(focused)) focused.focus({ preventScroll: true }); // it was moved
   rows.forEach((call, at) => {
     call.tr.setAttribute("aria-rowindex", from + at + 2);
     if (Object.keys(call.due).length) draw(call);
@@ -317,7 +340,11 @@ function figures(strip) {
 
 function everySecond() {
   const at = now();
-  for (const call of calls.values()) if (call.tr.isConnected) tick(call, at);
+  for (const call of calls.values()) {
+    if (call.tr.isConnected) tick(call, at);
+    if (!stood && call.freshUntil < performance.now()) call.tr.classList.remove("fresh");
+  }
+  if (stood && !inside()) arrange();
   if (longestSince) text(document.querySelector('.figure[data-filter="long"] [data-f=value]'), clock(at - longestSince));
   const stale = live.state === "lost" && live.shownAt ? Math.floor((Date.now() + skewMs - frozenAt) / 1000) : 0;
   board.dataset.age = stale > 0 ? `as it was ${stale} s ago` : "";
@@ -393,7 +420,21 @@ applyPill.addEventListener("click", () => {
   arrange({ force: true });
 });
 
-region.addEventListener("pointerenter", () => { pointerInside = true; });
+for (const moved of ["keydown", "pointermove", "pointerdown"]) {
+  addEventListener(moved, (event) => {
+    movedAt = performance.now();
+    if (moved === "pointermove" && atClosing(event)) return;
+    closedAt = null;
+    if (moved !== "pointermove") focusGiven = false;
+  }, { capture: true, passive: true });
+}
+
+/** Whether the pointer is where it closed the drawer: the list came under it, not it into the list. */
+const atClosing = (event) => closedAt !== null && Math.hypot(event.clientX - closedAt.x, event.clientY - closedAt.y) < 2;
+
+for (const came of ["pointerenter", "pointermove"]) {
+  region.addEventListener(came, (event) => { pointerInside ||= !atClosing(event); });
+}
 region.addEventListener("pointerleave", () => { pointerInside = false; arrange(); });
 region.addEventListener("focusout", () => queueMicrotask(arrange));
 
@@ -487,7 +528,13 @@ menu?.addEventListener("click", (event) => {
   attempt();
 });
 
-document.getElementById("drawer-close").addEventListener("click", close);
+document.getElementById("drawer-close").addEventListener("click", (event) => {
+  close();
+  if (event.detail === 0) return; // by a key
+  focusGiven = true;
+  closedAt = { x: event.clientX, y: event.clientY };
+  arrange();
+});
 
 function move(by) {
   if (!listed.length) return;
