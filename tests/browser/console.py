@@ -147,7 +147,8 @@ def assert_clean(console: Console) -> None:
 
 def axe(page: Page, exclude: tuple[str, ...] = ()) -> None:
     """What axe-core finds serious on the page as it is now is a failure. ``exclude``: selectors, each with a reason beside it."""
-    page.evaluate(AXE.read_text())
+    if page.evaluate("globalThis.axe === undefined"):
+        page.evaluate(AXE.read_text())
     found = page.evaluate(
         "async (exclude) => (await axe.run({ exclude: exclude.map((one) => [one]) }, { resultTypes: ['violations'] })).violations",
         list(exclude),
