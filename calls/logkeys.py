@@ -16,7 +16,9 @@ FIELDS = ("seq", "step", "kind", "type", "at_ms", "wall_ms", "mode", "turn", "da
 HEARTBEAT_MS = 4_000
 DEAD_AFTER_MS = 30_000
 
-_SID = re.compile(r"[A-Za-z0-9]{2,64}")
+#: A call's id.
+SID = "[A-Za-z0-9]{2,64}"
+_SID = re.compile(SID)
 
 
 def checked_sid(call_sid: str) -> str:

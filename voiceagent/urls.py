@@ -7,6 +7,7 @@ from django.urls import include, path
 from django.views.generic import RedirectView
 
 from voiceagent import health, login_views
+from voiceagent.console.addresses import CALL
 from voiceagent.inside import inside
 
 urlpatterns = [
@@ -23,6 +24,6 @@ urlpatterns = [
     path("admin/login/", login_views.admin_login),  # before the admin's own, whose name it has
     path("admin/", admin.site.urls),
     # Where calls were shown before there was a console.
-    path("calls/<str:call_sid>/", RedirectView.as_view(pattern_name="console:call", query_string=True)),
-    path("calls/<str:call_sid>/audio.wav", RedirectView.as_view(pattern_name="console:call-audio")),
+    path(CALL, RedirectView.as_view(pattern_name="console:call", query_string=True)),
+    path(f"{CALL}audio.wav", RedirectView.as_view(pattern_name="console:call-audio")),
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 from uuid import UUID
 
 import pytest
@@ -32,7 +33,14 @@ pytestmark = [
 
 ROOT = Path(__file__).resolve().parents[3]
 #: An id of each kind that names nothing: whoever may come in is told so, and nothing breaks.
-FORGED = {"int": 2**31 - 1, "uuid": UUID(int=7), "slug": "CA" + "f" * 32, "str": "\u202e<script>'\"", "path": "a/../b"}
+FORGED = {
+    "int": 2**31 - 1,
+    "uuid": UUID(int=7),
+    "callsid": "CA" + "f" * 32,
+    "slug": "f" * 32,
+    "str": "\u202e<script>'\"",
+    "path": "a/../b",
+}
 #: What a page may answer to an id that names nothing and to a form without fields.
 ANSWERS = {200, 204, 302, 303, 400, 404, 405, 409, 415, 422, 503}
 
@@ -106,6 +114,24 @@ def test_every_address_admits_the_roles_that_have_its_permission_and_no_other(cl
                     assert answer.status_code in ANSWERS, (place, method, role, answer.status_code)
                 if answer.status_code == 200:
                     assert "no-store" in answer.headers.get("Cache-Control", ""), (place, method, role)
+    connections.close_all()
+
+
+@pytest.mark.parametrize("odd", ["%00", "CA%00", "9" * 400], ids=["nul", "ends", "digits"])
+@pytest.mark.timeout(180)
+def test_what_is_no_id_in_an_address_is_not_found(odd: str, clients: dict[str, Client]) -> None:
+    tried = 0
+    for view in VIEWS:
+        place = address(view)
+        for forged in (FORGED["callsid"], quote(str(FORGED["str"])), str(FORGED["int"]), str(FORGED["uuid"])):
+            if forged not in place or iscoroutinefunction(view.callback):
+                continue
+            tried += 1
+            for method in ("get", "post"):
+                answer = getattr(clients["admin"], method)(place.replace(forged, odd))
+                assert answer.status_code in (404, 405), (place, method, answer.status_code)
+    assert tried > 30
+    assert clients["admin"].get(f"/calls/{odd}/").status_code == 404
     connections.close_all()
 
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from django.urls import path
 
+from voiceagent.console.addresses import CALL
 from voiceagent.console.call import travel
 
 urlpatterns = [
-    path("calls/<slug:call_sid>/travel/", travel.travel, name="travel"),
-    path("calls/<slug:call_sid>/travel/steps/<int:entries>", travel.steps, name="travel-steps"),
-    path("calls/<slug:call_sid>/travel/raw/", travel.raw, name="travel-raw"),
-    path("calls/<slug:call_sid>/travel/replay/", travel.verdict, name="travel-replay"),
+    path(f"{CALL}travel/", travel.travel, name="travel"),
+    path(f"{CALL}travel/steps/<int:entries>", travel.steps, name="travel-steps"),
+    path(f"{CALL}travel/raw/", travel.raw, name="travel-raw"),
+    path(f"{CALL}travel/replay/", travel.verdict, name="travel-replay"),
 ]
