@@ -164,6 +164,7 @@ class Wire:
 
     def __init__(self, context: BrowserContext) -> None:
         self.refuses = False
+        self.freezes = False
         self.falls = 0
         self.asked = 0
         self._sockets: list[WebSocketRoute] = []
@@ -183,6 +184,8 @@ class Wire:
         socket.on_message(lambda text: self._up(server, str(text)))
 
     def _down(self, socket: WebSocketRoute, text: str) -> None:
+        if self.freezes:
+            return
         if self.falls and '"change"' in text:
             self.falls -= 1
         else:
@@ -216,6 +219,23 @@ def test_a_cut_socket_says_how_old_what_it_shows_is_and_comes_back_without_doubl
     live(page)
     expect(page.locator("#connection-banner")).to_be_hidden()
     assert sorted(order(page)) == [SIDS.format(number) for number in range(3)]
+    assert_clean(console)
+
+
+def test_a_connection_that_says_nothing_any_more_is_given_up_and_made_anew(console: Console, crowd: Crowd) -> None:
+    tell(console, crowd)
+    context = console.context("operator")
+    wire = Wire(context)
+    context.clock.install()
+    page = console.visit(context, "/console/")
+    live(page)
+    wire.freezes = True  # open, as far as the browser knows
+    page.clock.run_for(13_000)
+    expect(page.locator("#connection-banner")).to_contain_text("Reconnecting; showing")
+    wire.freezes = False
+    page.clock.run_for(5_000)
+    live(page)
+    expect(page.locator("#rows tr[data-call]")).to_have_count(3)
     assert_clean(console)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import pytest
@@ -115,8 +116,13 @@ def test_operators_step_in_to_a_call(line_console: Console, line: Line) -> None:
     page.keyboard.press("Enter")
     expect(outcomes.first).to_contain_text("Your sentence was heard")
     words = [word.text for word in Vocabulary([SENTENCE]).words_in(phone.heard[said_from:]) if word.text != "?"]
-    assert words == spoken(SENTENCE), "it is what the caller hears"
+    once = [word for word, _ in groupby(words)]  # a busy machine may halt within a word, which is then heard as two
+    assert once == spoken(SENTENCE), "it is what the caller hears"
 
+    page.set_viewport_size({"width": 1280, "height": 720})
+    place = panel_of(page).locator('[data-do="take_over"]').bounding_box()
+    assert place is not None and place["y"] + place["height"] <= 720, "the actions are seen without scrolling"
+    second = choose(other, "take_over")
     choose(page, "take_over")
     panel_of(page).locator('[data-dialog="take_over"] [type=submit]').click()
     expect(panel_of(page).locator("[data-holder]")).to_contain_text("You have this call.")
@@ -128,13 +134,27 @@ def test_operators_step_in_to_a_call(line_console: Console, line: Line) -> None:
     expect(panel_of(other).locator('[data-do="take_over"]')).to_be_disabled()
     expect(panel_of(page).locator('[data-do="say"]')).to_be_disabled()
 
-    choose(page, "hand_back")
+    second.locator("[type=submit]").click()
+    expect(second.locator("[data-error]")).to_have_text("ada has taken this call over.")
+
+    page.keyboard.press("Escape")  # closes a call that one looks at, not one that one has
+    expect(panel_of(page).locator('[data-dialog="hand_back"]')).to_be_visible()
+    expect(page.locator("#drawer")).to_be_visible()
     page.keyboard.press("Enter")
     expect(panel_of(page).locator('[data-dialog="hand_back"]')).to_be_visible()
     page.keyboard.type("It is settled.")
     page.keyboard.press("Enter")
     expect(panel_of(page).locator("[data-holder]")).to_have_text("The assistant has this call.")
     console.run(phone.wait_for_quiet())
+
+    second.locator("[type=submit]").click()  # what forbade it is over
+    expect(second).to_be_hidden()
+    expect(panel_of(other).locator("[data-holder]")).to_contain_text("You have this call.")
+    other.locator("#drawer-close").click()
+    expect(panel_of(other).locator('[data-dialog="hand_back"]')).to_be_visible()
+    other.keyboard.type("Nothing more.")
+    other.keyboard.press("Enter")
+    expect(panel_of(other).locator("[data-holder]")).to_contain_text("The assistant has this call.")
 
     choose(other, "end")
     other.keyboard.type("abuse")

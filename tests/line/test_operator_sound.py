@@ -12,12 +12,14 @@ import pytest
 from calls import control
 from calls.codecs import mulaw
 from calls.listening import LEASE_S
+from calls.media import operator
 from calls.media.tap import Batch, decoded
 from calls.models import CallEvent
 from tests.line.pages import message, page_socket
 from tests.line.test_operators import elsewhere  # noqa: F401 - requests go by Redis, as from another process
 from voiceagent.console.live import FORBIDDEN, NOT_FOUND, SIGNED_OUT
 from voiceagent.console.models import AuditEntry
+from voiceagent.console.phone import speak
 from voiceagent.sandbox.carrier import AgentStarted
 from voiceagent.sandbox.control import Reply
 from voiceagent.sandbox.sound import FRAME_BYTES
@@ -144,6 +146,31 @@ async def test_the_microphone_of_whoever_holds_the_call_is_heard_and_nobody_else
     async with asyncio.timeout(5):
         while line.runtime.registry.live[phone.call_sid].operator._lost is False:  # noqa: ASYNC110 - by Redis
             await asyncio.sleep(0.05)
+    await phone.hang_up()
+
+
+async def test_an_operator_whose_open_socket_brings_nothing_any_more_is_gone(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a network does that dies: nobody closes anything, and the caller must not be left alone for it."""
+    monkeypatch.setattr(speak, "RECHECK_S", 0.1)
+    monkeypatch.setattr(operator, "LEASE_MS", 800)
+    phone = await greeted(line)
+    gate = line.runtime.registry.live[phone.call_sid].operator
+    assert (await control.ask(phone.call_sid, "take_over", "operator", key="t1")).accepted
+    async with page_socket(line, f"/console/speak/{phone.call_sid}") as socket:
+        assert (await message(socket))["type"] == "snapshot"
+        for _ in range(75):
+            await socket.send(b"\xff" * FRAME_BYTES)  # muted
+            await asyncio.sleep(0.02)
+        assert gate._lost is False, "a muted microphone is there"
+        async with asyncio.timeout(5):
+            while gate._lost is False:  # noqa: ASYNC110 - it becomes true by time passing
+                await asyncio.sleep(0.02)
+        await socket.send(b"\xff" * FRAME_BYTES)
+        async with asyncio.timeout(5):
+            while gate._lost:  # noqa: ASYNC110 - by Redis
+                await asyncio.sleep(0.02)
     await phone.hang_up()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from asgiref.sync import iscoroutinefunction
 from channels.auth import AuthMiddlewareStack
@@ -48,9 +48,20 @@ async def amay(user: Any, permission: str) -> bool:
     return await threads.run(_may_now, user.pk, permission, "")
 
 
-async def amay_here(scope: Mapping[str, Any], permission: str) -> bool:
-    """The same for a socket, whose session must still be there: who has signed out is nobody in every tab."""
-    return await threads.run(_may_now, scope["user"].pk, permission, scope["session"].session_key)
+SIGNED_OUT: Final = "You are signed out. Sign in again to go on."
+
+
+async def why_not_here(scope: Mapping[str, Any], permission: str) -> str:
+    """Why somebody at this socket may not do it now, in words for them; empty where they may. Their session must still be there:
+    who has signed out is nobody in every tab."""
+    return await threads.run(_why_not, scope["user"].pk, permission, scope["session"].session_key)
+
+
+def _why_not(user_id: Any, permission: str, session_key: str | None) -> str:
+    if _may_now(user_id, permission, session_key):
+        return ""
+    gone = session_key is None or (session_key and not SessionStore().exists(session_key))
+    return SIGNED_OUT if gone else f"This needs {permission}."
 
 
 def _may_now(user_id: Any, permission: str, session_key: str | None) -> bool:

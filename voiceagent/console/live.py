@@ -1,7 +1,8 @@
 """Sockets that keep a page true: a snapshot, then numbered changes; a page that misses a number asks for a snapshot.
 
 To the page: ``{"type": "snapshot", "number": N, "at": …, …}``, ``{"type": "change", "number": N + 1, "at": …, …}``,
-``{"type": "refused", "why": …}``. From the page: ``{"type": "snapshot"}`` and what a screen adds to ``messages``. Who sends
+``{"type": "refused", "why": …}``, and ``{"type": "beat"}`` while there is nothing else to say: a page that hears nothing for a while
+knows that its connection is dead, which its operating system may not notice for minutes. From the page: ``{"type": "snapshot"}`` and what a screen adds to ``messages``. Who sends
 it is asked for at the handshake and again for every message; what is sent to somebody is rechecked from time to time.
 """
 
@@ -31,7 +32,7 @@ SIGNED_OUT, FORBIDDEN, NOT_FOUND = 4401, 4403, 4404
 #: The page does come back after this.
 COME_BACK = 1013
 #: How long somebody who lost a permission may still be sent changes.
-RECHECK_S = 30.0
+RECHECK_S = 10.0
 #: A page's message is a command with a few fields.
 MOST_BYTES = 16_384
 
@@ -45,6 +46,8 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
 
     permission: ClassVar[str] = "console.view_console"
     messages: ClassVar[Mapping[str, str]] = {}
+    #: How long a page may hear nothing. The pages' own limits (live.js, mic.js) are more than twice as long.
+    beat_s: ClassVar[float] = 5.0
 
     def __init__(self) -> None:
         self.number = 0
@@ -55,6 +58,7 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         """Serve one page. A channel layer that is lost ends the socket; the page comes back by itself."""
+        beating = asyncio.create_task(self._beat())
         try:
             await super().__call__(scope, receive, send)
         except (RedisError, OSError) as error:
@@ -63,6 +67,7 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
                 with suppress(Exception):  # it may be closed already
                     await send({"type": "websocket.close", "code": COME_BACK})
         finally:
+            beating.cancel()
             await self.left()
 
     @property
@@ -93,9 +98,13 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
 
     # What a screen uses.
 
+    async def why_not(self, permission: str) -> str:
+        """Why the user may not do it now; empty where they may."""
+        return await access.why_not_here(self.scope, permission)
+
     async def may(self, permission: str) -> bool:
         """Whether the user may do it now."""
-        return await access.amay_here(self.scope, permission)
+        return not await self.why_not(permission)
 
     async def tell(self, kind: str, **fields: Any) -> None:
         """A message without a number."""
@@ -133,9 +142,9 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
         await self.send({"type": "websocket.accept"})
         self._accepted = True
         if not self.user.is_authenticated:
-            await self._close(SIGNED_OUT, "You are signed out.")
-        if not await self.may(self.permission):
-            await self._close(FORBIDDEN, f"This needs {self.permission}.")
+            await self._close(SIGNED_OUT, access.SIGNED_OUT)
+        if why := await self.why_not(self.permission):
+            await self._close(FORBIDDEN, why)
         self._checked_at = monotonic()
         if why := await self.admitted():
             await self._close(NOT_FOUND, why)
@@ -151,8 +160,8 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
         permission = {"snapshot": self.permission, **self.messages}.get(kind) if isinstance(kind, str) else None
         if content is None or permission is None:
             await self.refuse("This message is not understood.")
-        elif not await self.may(permission):
-            await self.refuse(f"This needs {permission}.", about=kind, permission=permission)
+        elif why := await self.why_not(permission):
+            await self.refuse(why, about=kind, permission=permission)
         elif kind == "snapshot":
             await self.refresh()
         else:
@@ -182,11 +191,18 @@ class LiveConsumer(AsyncConsumer):  # type: ignore[misc]  # Channels has no type
     async def _still_may(self) -> bool:
         if monotonic() - self._checked_at < RECHECK_S:
             return True
-        if await self.may(self.permission):
-            self._checked_at = monotonic()
-            return True
-        await self._close(FORBIDDEN, f"This needs {self.permission}.")
-        return False
+        if why := await self.why_not(self.permission):
+            await self._close(FORBIDDEN, why)
+            return False
+        self._checked_at = monotonic()
+        return True
+
+    async def _beat(self) -> None:
+        with suppress(Exception):  # the socket is closed, by this or before it: its end comes as its last message
+            while True:
+                await asyncio.sleep(self.beat_s)
+                if self.number and await self._still_may():
+                    await self.tell("beat")
 
 
 def _read(text: Any) -> dict[str, Any] | None:

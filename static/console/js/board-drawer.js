@@ -30,11 +30,24 @@ export function drawer({ live, now, closed }) {
   pill.addEventListener("click", toEnd);
   log.addEventListener("scroll", () => { if (atEnd()) pill.hidden = true; });
 
+  /** Whether what is shown may go: whoever has taken the call over is asked to hand it back first. */
+  function leave() {
+    return !id || place.dispatchEvent(new CustomEvent("console:leave", { bubbles: true, cancelable: true }));
+  }
+
+  /** As high as what is seen of the window below the board's head: the actions at its foot are always there. */
+  function fit() {
+    if (id) place.style.setProperty("--above", `${Math.max(0, place.parentElement.getBoundingClientRect().top)}px`);
+  }
+
+  for (const moved of ["scroll", "resize"]) addEventListener(moved, fit, { passive: true });
+
   function open(next) {
     if (id === next.id) return place.focus();
     id = next.id;
     clear();
     place.hidden = false;
+    fit();
     parts.page.href = `/console/calls/${encodeURIComponent(id)}/`;
     show(next);
     follow();
@@ -212,5 +225,5 @@ export function drawer({ live, now, closed }) {
     if (turn?.stages.some((stage) => stage.until < 0)) draw();
   }, 250);
 
-  return { get id() { return id; }, open, close, show, take, follow };
+  return { get id() { return id; }, leave, open, close, show, take, follow };
 }

@@ -386,7 +386,8 @@ function onChange(message) {
 }
 
 function onState(state) {
-  if (state === "lost" || state === "paused") frozenAt ??= now();
+  if (state === "lost") frozenAt ??= now() - live.quietMs;
+  else if (state === "paused") frozenAt ??= now();
   else if (state === "live") frozenAt = null;
   board.dataset.connection = state;
 }
@@ -480,7 +481,7 @@ body.addEventListener("click", (event) => {
 
 function open(id) {
   const call = calls.get(id);
-  if (!call) return;
+  if (!call || (detail.id !== id && !detail.leave())) return;
   for (const marked of body.querySelectorAll(".selected")) marked.classList.remove("selected");
   call.tr.classList.add("selected");
   if (detail.id !== id) address({ call: id });
@@ -489,6 +490,7 @@ function open(id) {
 
 function close() {
   if (!detail.id) return false;
+  if (!detail.leave()) return true;
   for (const marked of body.querySelectorAll(".selected")) marked.classList.remove("selected");
   detail.close();
   address({ call: "" });
@@ -572,6 +574,10 @@ function fromAddress() {
     order: query.get("order") in ORDERS ? query.get("order") : "attention",
   });
   const id = query.get("call");
+  if (detail.id && id !== detail.id && !detail.leave()) {
+    address({ call: detail.id });
+    return;
+  }
   if (id && calls.has(id)) open(id);
   else if (!id && detail.id) detail.close();
 }

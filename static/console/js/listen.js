@@ -7,6 +7,10 @@ import { announce } from "./say.js";
 
 const BUFFER = { bufferMs: 200, mostMs: 330 };
 const SIDES = 2;
+// Sound comes ten times a second: without any the connection is stale, then dead.
+const STALE_MS = 1_500;
+const DEAD_MS = 10_000;
+const LOST = "The connection was lost. Click to listen again.";
 let here = null; // {box, context, player, socket}
 
 document.addEventListener("click", (event) => {
@@ -44,7 +48,7 @@ export function stopListening(said = "Silent: neither side is told.") {
 }
 
 async function listen(box) {
-  const mine = { box, context: null, player: null, socket: null, numbers: { batches: 0, lost: 0, last: 0 } };
+  const mine = { box, context: null, player: null, socket: null, heardAt: performance.now(), numbers: { batches: 0, lost: 0, last: 0 } };
   here = mine;
   show(box, true, "Connecting…");
   try {
@@ -62,9 +66,10 @@ async function listen(box) {
   const address = new URL(`/console/listen/${encodeURIComponent(box.dataset.listen)}`, location.href.replace(/^http/, "ws"));
   mine.socket = new WebSocket(address);
   mine.socket.binaryType = "arraybuffer";
-  let why = "The connection was lost. Click to listen again.";
+  let why = LOST;
   mine.socket.addEventListener("message", ({ data }) => {
     if (here !== mine) return;
+    if (typeof data !== "string") mine.heardAt = performance.now();
     if (typeof data !== "string") {
       take(mine, readBatch(data));
       return;
@@ -94,6 +99,16 @@ function levels(mine, { levels: loudest, behind }) {
   for (const meter of mine.box.querySelectorAll("[data-meter]")) meter.value = onMeter(loudest[Number(meter.dataset.meter)]);
   const holds = mine.box.closest("[data-operate]")?.querySelector('[data-held="me"]') != null;
   mine.player.volume(1, holds ? 0 : Number(mine.box.querySelector('[data-volume="1"]').value)); // nobody hears themselves, late
+  const quietMs = performance.now() - mine.heardAt;
+  if (quietMs > DEAD_MS) {
+    stopListening(LOST);
+    announce(LOST);
+    return;
+  }
+  if (quietMs > STALE_MS) {
+    mine.box.querySelector("[data-listen-said]").textContent = `No sound has come for ${Math.round(quietMs / 1000)} s.`;
+    return;
+  }
   if (behind === null) return;
   // From the moment it was heard: the way here, and what waits in the buffer. The age is by two clocks, near each other or not.
   const behindMs = Math.round((behind / RATE_HZ) * 1000 + Math.max(0, Date.now() - mine.takenAt));

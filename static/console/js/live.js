@@ -3,10 +3,13 @@
 //   const live = connect("/console/live", { onSnapshot, onChange, onState, onMessage });
 //   live.send({ type: "whisper", … }); live.pause(); live.resume(); live.close();
 //
-// onState(state): "connecting", "live", "lost", "paused" or "refused". While paused, changes are kept back and counted
+// The server says something every few seconds. A connection on which nothing comes is dead, whatever the system says of it: it is
+// given up and made anew. onState(state): "connecting", "live", "lost", "paused" or "refused". While paused, changes are kept back and counted
 // (onKept(count)); resuming asks for a snapshot.
 const FIRST_WAIT_MS = 500;
 const LONGEST_WAIT_MS = 15_000;
+const SILENT_MS = 12_000; // live.py beats every five seconds
+const CONNECT_MS = 30_000;
 const FINAL = [4401, 4403, 4404];
 const TEXTS = { connecting: "Connecting", live: "Live", lost: "Reconnecting", paused: "Paused", refused: "Not allowed" };
 const CLOCK = { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" };
@@ -22,6 +25,7 @@ export function connect(path, { onSnapshot, onChange, onState, onMessage, onKept
   let kept = 0;
   let failures = 0;
   let retry = 0;
+  let heardAt = 0;
   let closed = false;
   let why = "";
 
@@ -54,12 +58,25 @@ export function connect(path, { onSnapshot, onChange, onState, onMessage, onKept
   function open() {
     if (closed) return;
     if (state !== "lost") become("connecting");
-    socket = new WebSocket(address);
-    socket.addEventListener("message", (event) => take(JSON.parse(event.data)));
-    socket.addEventListener("close", (event) => ended(event.code));
+    const mine = new WebSocket(address);
+    socket = mine;
+    heardAt = performance.now();
+    mine.addEventListener("message", (event) => {
+      if (socket !== mine) return;
+      heardAt = performance.now();
+      take(JSON.parse(event.data));
+    });
+    mine.addEventListener("close", (event) => { if (socket === mine) ended(event.code); });
   }
 
+  const watch = setInterval(() => {
+    if (!socket || performance.now() - heardAt < (socket.readyState === WebSocket.OPEN ? SILENT_MS : CONNECT_MS)) return;
+    socket.close();
+    ended(0);
+  }, 1_000);
+
   function take(message) {
+    if (message.type === "beat") return;
     if (message.type === "snapshot") {
       number = message.number;
       failures = 0;
@@ -102,6 +119,7 @@ export function connect(path, { onSnapshot, onChange, onState, onMessage, onKept
 
   function ended(code) {
     number = null;
+    socket = null;
     if (closed) return;
     if (FINAL.includes(code)) {
       become("refused");
@@ -114,7 +132,7 @@ export function connect(path, { onSnapshot, onChange, onState, onMessage, onKept
   }
 
   addEventListener("online", () => {
-    if (state !== "lost") return;
+    if (state !== "lost" || socket) return;
     clearTimeout(retry);
     open();
   });
@@ -126,6 +144,8 @@ export function connect(path, { onSnapshot, onChange, onState, onMessage, onKept
     get shownAt() { return shownAt; },
     /** The socket, for tests that cut it. */
     get socket() { return socket; },
+    /** For how long nothing has come. */
+    get quietMs() { return performance.now() - heardAt; },
     send(message) {
       if (socket?.readyState !== WebSocket.OPEN) return false;
       socket.send(JSON.stringify(message));
@@ -133,6 +153,6 @@ export function connect(path, { onSnapshot, onChange, onState, onMessage, onKept
     },
     pause() { paused = true; if (state === "live") become("paused"); },
     resume() { paused = false; kept = 0; ask(); if (state === "paused") become("live"); },
-    close() { closed = true; clearTimeout(retry); socket?.close(); },
+    close() { closed = true; clearTimeout(retry); clearInterval(watch); socket?.close(); },
   };
 }

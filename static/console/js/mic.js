@@ -11,6 +11,8 @@ import { SILENCE, encode, peak, FRAME } from "./audio/mulaw.js";
 const SILENT = new Uint8Array(FRAME).fill(SILENCE);
 /** What may wait in the browser for a slow connection: a fifth of a second. The rest is dropped, not sent late. */
 const MOST_WAITING_BYTES = 1600;
+/** The server beats every two seconds: after this long without one nobody hears what is sent. */
+const SILENT_MS = 6_000;
 
 export class Microphone {
   constructor(box, { onLost } = {}) {
@@ -59,7 +61,9 @@ export class Microphone {
     this.find("check").hidden = true;
     this.find("device").disabled = true;
     let why = "The connection to the call was lost.";
+    this.heardAt = performance.now();
     socket.addEventListener("message", ({ data }) => {
+      this.heardAt = performance.now();
       const message = JSON.parse(data);
       if (message.type === "snapshot") {
         this.find("mute").hidden = false;
@@ -72,6 +76,10 @@ export class Microphone {
   frame(samples) {
     const meter = this.find("level");
     meter.value = Math.max(this.muted ? 0 : onMeter(peak(samples)), meter.value - 0.05);
+    if (this.socket && performance.now() - this.heardAt > SILENT_MS) {
+      this.lost("The connection to the call does not answer.");
+      return;
+    }
     if (this.socket?.readyState !== WebSocket.OPEN || this.socket.bufferedAmount > MOST_WAITING_BYTES) return;
     this.socket.send(this.muted ? SILENT : encode(samples));
   }

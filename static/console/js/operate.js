@@ -18,8 +18,8 @@ const OUTCOMES = {
   "take_over taken": (one, whose, who) => [`${who} took the call over`],
   "take_over refused": (one, whose, who) => [`${who} could not take the call over`, true],
   "hand_back done": (one, whose, who) => [`${who} handed the call back`],
-  "hand_back refused": (one, whose, who) => [`${who} could not hand the call back`, true],
-  "hand_back lost": (one, whose, who) => [`The connection of ${who} was lost; the assistant goes on`, true],
+  "hand_back refused": (one, whose, who) => [`${who} could not hand the call back: somebody else has it, or nobody`, true],
+  "hand_back lost": (one, whose) => [`${whose} connection was lost; the assistant goes on`, true],
 };
 
 /** Of one request, however often it is sent. */
@@ -34,6 +34,8 @@ const DONE = {
   hand_back: "Handed back.",
   end: "The call is ending.",
 };
+const LEAVING = "You have this call. Hand it back before you leave it: the caller would be alone.";
+const UNHEARD = "You have this call, but the caller does not hear you.";
 
 class Panel {
   constructor(root) {
@@ -46,6 +48,7 @@ class Panel {
     this.told = new Set();
     this.present = 0;
     this.speaks = false;
+    this.ending = false;
     this.checking = null; // the microphone's check that is under way, or was
     const box = this.find("[data-microphone]");
     this.microphone = box && new Microphone(box, { onLost: (why) => this.unheard(why) });
@@ -54,6 +57,8 @@ class Panel {
     for (const dialog of root.querySelectorAll("dialog")) this.prepare(dialog);
     new MutationObserver(() => this.watch(root.dataset.call)).observe(root, { attributeFilter: ["data-call"] });
     document.addEventListener("console:call", ({ target, detail }) => { if (target.contains(root)) root.dataset.call = detail.callSid; });
+    document.addEventListener("console:leave", (event) => { if (event.target.contains(root) && this.present) this.stay(event); });
+    addEventListener("beforeunload", (event) => { if (this.present) event.preventDefault(); });
     addEventListener("pagehide", () => this.release());
     this.watch(root.dataset.call);
   }
@@ -73,40 +78,62 @@ class Panel {
     }
     this.call = call;
     this.live = null;
+    this.ending = false;
     this.told.clear();
     this.show(null, call ? "Looking who has this call…" : "No call is open.");
     if (!call) return;
     const take = (message) => this.call === call && this.show(message.status, message.why, message.type === "snapshot");
-    this.live = connect(`/console/operate/${encodeURIComponent(call)}`, { badge: false, onSnapshot: take, onChange: take });
+    const become = (state, why) => {
+      if (this.call !== call) return;
+      if (state === "refused") this.show(null, why || "This call is over.");
+      else if (state === "lost") this.stale();
+    };
+    this.live = connect(`/console/operate/${encodeURIComponent(call)}`, { badge: false, onSnapshot: take, onChange: take, onState: become });
+  }
+
+  /** Nobody knows any more who has the call: nothing can be done until somebody does. A microphone has a connection of its own. */
+  stale() {
+    this.find("[data-holder]").textContent = "The connection was lost. Looking again who has this call…";
+    for (const button of this.root.querySelectorAll("[data-do]")) button.disabled = true;
+  }
+
+  /** Whoever has the call does not lose it by a key that closes what they look at. */
+  stay(event) {
+    event.preventDefault();
+    toast(LEAVING, "alarm");
+    this.open("hand_back");
   }
 
   show(status, why, first = false) {
     this.status = status;
-    const open = status && (status.phase === "active" || status.phase === "operator");
+    const goes = status && (status.phase === "active" || status.phase === "operator");
+    const open = goes && !this.ending;
     const holder = status?.holder ?? "";
     const mine = holder === this.me && holder !== "";
     const line = this.find("[data-holder]");
     line.dataset.held = mine ? "me" : holder ? "other" : "";
-    line.textContent = !status ? why : !open ? (status.phase === "connecting" ? "The call is being connected." : "This call is over.") : this.holding(holder, mine, status.listeners ?? []);
+    line.textContent = !status ? why : goes ? this.holding(holder, mine, status.listeners ?? []) : status.phase === "connecting" ? "The call is being connected." : "This call is over.";
     this.allow("whisper", open);
     this.allow("say", open && !holder);
     this.allow("take_over", open && !holder, mine);
     this.allow("hand_back", open && mine, !mine);
     this.allow("end", open && (!holder || mine));
     const switcher = this.find("[data-listen-switch]");
-    if (switcher) switcher.disabled = !open;
+    if (switcher) switcher.disabled = !goes;
     const speak = this.find("[data-speak]");
     if (speak) speak.hidden = !(open && mine && !this.speaks);
     this.showWaiting(status);
     this.showOutcomes(status?.outcomes ?? [], first);
-    if (mine && open) this.hold();
+    this.find('[data-do="hand_back"]')?.classList.toggle("primary", this.speaks);
+    if (mine && goes) this.hold();
     else if (this.present) this.release();
   }
 
   holding(holder, mine, listeners) {
     const others = listeners.filter((one) => one !== this.me && one !== holder);
     const listening = others.length ? ` Listening: ${others.join(", ")}.` : "";
-    if (mine) return `You have this call. The assistant is silent until you hand back.${listening}`;
+    if (this.ending) return "The call is ending; what was to be said is said first.";
+    if (mine) return `${this.speaks ? "You have this call. The assistant is silent until you hand back." : UNHEARD}${listening}`;
     return (holder ? `${holder} has taken this call over.` : "The assistant has this call.") + listening;
   }
 
@@ -184,14 +211,14 @@ class Panel {
     this.speaks = true;
     const listen = this.find("[data-listen]");
     if (listen) listenTo(listen); // who speaks with a caller hears them
-    this.find("[data-speak]").hidden = true;
+    if (this.status) this.show(this.status, "");
   }
 
   unheard(why) {
     const held = this.speaks;
     this.speaks = false;
     if (!held || this.status?.holder !== this.me) return;
-    this.find("[data-speak]").hidden = false;
+    this.show(this.status, "");
     toast(`The caller does not hear you: ${why}`, "alarm");
   }
 
@@ -256,11 +283,16 @@ class Panel {
       const answer = await this.post(action, fields);
       if (!answer.accepted) {
         this.fail(dialog, answer.why);
+        dialog.dataset.key = freshKey(); // the next press is a new request: what forbade this one may be over
         return;
       }
       if (fields.get("text")) this.texts.set(dialog.dataset.key, fields.get("text").trim());
       if (action === "take_over") await this.speak();
       dialog.close();
+      if (action === "end") {
+        this.ending = true;
+        this.show(this.status, "");
+      }
       announce(DONE[action]);
     } catch {
       this.fail(dialog, "The server could not be reached. Try again: the same request has one effect.");
@@ -276,6 +308,7 @@ class Panel {
       body: new URLSearchParams(fields),
       headers: { "X-CSRFToken": token, Accept: "application/json" },
     });
+    if (response.redirected || response.status === 401) return { accepted: false, why: "You are signed out. Sign in in another tab, then try again." };
     if (!(response.headers.get("Content-Type") ?? "").startsWith("application/json")) {
       return { accepted: false, why: response.status === 403 ? "You may not do this." : `The server refused this (${response.status}).` };
     }

@@ -17,7 +17,7 @@ from django.urls import path
 
 from tests.app.console.conftest import somebody
 from voiceagent import asgi
-from voiceagent.console import live
+from voiceagent.console import access, live
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -81,6 +81,25 @@ async def test_a_page_gets_a_snapshot_then_numbered_changes() -> None:
             assert told(await socket.receive_json_from(), "type", "number", "row") == ("change", serial - 3, serial)
         await socket.send_json_to({"type": "snapshot"})
         assert told(await socket.receive_json_from(), "type", "number") == ("snapshot", 4)
+
+
+async def test_a_page_to_which_there_is_nothing_to_say_hears_a_beat(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Board, "beat_s", 0.05)
+    async with opened(await sync_to_async(somebody)("viewer")) as socket:
+        assert (await socket.receive_json_from())["type"] == "snapshot"
+        assert [await socket.receive_json_from() for _ in range(2)] == [{"type": "beat"}] * 2
+
+
+async def test_who_signed_out_is_told_so_without_anything_else_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Board, "beat_s", 0.05)
+    monkeypatch.setattr(live, "RECHECK_S", -1.0)
+    async with opened(await sync_to_async(somebody)("viewer")) as socket:
+        assert (await socket.receive_json_from())["type"] == "snapshot"
+        await Session.objects.all().adelete()
+        while (message := await socket.receive_json_from())["type"] == "beat":
+            pass
+        assert told(message, "type", "why") == ("refused", access.SIGNED_OUT)
+        assert (await socket.receive_output())["code"] == live.FORBIDDEN
 
 
 async def test_what_got_lost_on_the_way_here_is_made_up_for_by_a_snapshot() -> None:

@@ -92,8 +92,8 @@ class Listen(LiveConsumer):
     async def _stay(self) -> None:
         while True:
             await asyncio.sleep(RENEW_S)
-            if not await self.may(self.permission):
-                await self._over(f"This needs {self.permission}.")
+            if why := await self.why_not(self.permission):
+                await self._over(why)
                 return
             await self._renew()  # a call that is over says so by itself
 

@@ -1,7 +1,8 @@
 """``WS /console/speak/<call_sid>``: the microphone of an operator who has taken a call over.
 
 Binary messages are frames of raw µ-law; every one is checked for its size, and who sends it for the permission, again and again.
-Whether it is heard the call decides: only of whoever holds it. A socket that closes tells the call so.
+Whether it is heard the call decides: only of whoever holds it. A socket that closes tells the call so, and one that brings nothing
+any more does not say for its operator that they are there: a network that dies may keep it open for minutes.
 """
 
 from __future__ import annotations
@@ -34,9 +35,11 @@ class Speak(LiveConsumer):
     """One microphone into one call."""
 
     permission: ClassVar[str] = "console.take_over"
+    beat_s: ClassVar[float] = RECHECK_S
 
     def __init__(self) -> None:
         super().__init__()
+        self._spoke = False
         self._redis: Redis | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -62,6 +65,7 @@ class Speak(LiveConsumer):
         if frame is None:
             await super().websocket_receive(message)
         elif 0 < len(frame) <= MOST_BYTES:
+            self._spoke = True
             await self._publish(frame)
         else:
             await self.refuse(f"A frame has 1 to {MOST_BYTES} bytes.")
@@ -90,8 +94,11 @@ class Speak(LiveConsumer):
     async def _stay(self) -> None:
         while True:
             await asyncio.sleep(RECHECK_S)
-            why = "" if await self.may(self.permission) else f"This needs {self.permission}."
-            if why := why or await self._refusal():
+            why = await self.why_not(self.permission)
+            if self._spoke:  # a muted microphone sends silence
+                self._spoke = False
+                why = why or await self._refusal()
+            if why:
                 await self.tell("over", why=why)
                 await self.send({"type": "websocket.close", "code": 1000})
                 return
