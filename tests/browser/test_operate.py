@@ -167,7 +167,11 @@ def test_operators_step_in_to_a_call(line_console: Console, line: Line) -> None:
         ("ada", "call.said", ""),
         ("ada", "call.taken_over", ""),
         ("ada", "call.listened", ""),
+        ("bob", "call.taken_over", ""),  # refused: what is tried is on record too
         ("ada", "call.handed_back", ""),
+        ("bob", "call.taken_over", ""),
+        ("bob", "call.listened", ""),
+        ("bob", "call.handed_back", ""),
         ("bob", "call.ended", "abuse"),
     ]
     assert_clean(console)
