@@ -358,7 +358,11 @@ def _second_model(env: Env, first: OpenAIConf) -> OpenAIConf | None:
 
 def _twilio(env: Env) -> TwilioConf:
     return TwilioConf(
-        account_sid=env.text("TWILIO_ACCOUNT_SID", expected="the account (AC…) that TWILIO_AUTH_TOKEN belongs to"),
+        account_sid=env.shaped(
+            "TWILIO_ACCOUNT_SID",
+            "AC[0-9a-fA-F]{32}",
+            "the account that TWILIO_AUTH_TOKEN belongs to, AC and 32 hexadecimal digits",
+        ),
         auth_token=env.secret("TWILIO_AUTH_TOKEN", expected="the token of the account TWILIO_ACCOUNT_SID"),
         public_base_url=env.url("PUBLIC_BASE_URL"),
         api_base_url=env.url("TWILIO_API_BASE_URL", "https://api.twilio.com", bare=True),

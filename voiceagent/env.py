@@ -51,6 +51,10 @@ class Env:
         """A name that holds no white space, such as a model's."""
         return self._read(name, default, expected, _word)
 
+    def shaped(self, name: str, form: str, expected: str) -> str:
+        """A text of this form, a regular expression; always required."""
+        return self._read(name, _MISSING, expected, lambda raw: _fits(raw, form))
+
     def host(self, name: str, default: str) -> str:
         """An IP address or a host name to listen on."""
         return self._read(name, default, "an IP address or a host name", _host)
@@ -111,7 +115,7 @@ class Env:
 
     def path(self, name: str, default: Path) -> Path:
         """A folder or file; ``~`` is the home folder, relative ones are taken from where the process runs."""
-        return self._read(name, default, "a path", lambda raw: Path(raw).expanduser().absolute())
+        return self._read(name, default, "a path", _path)
 
     def secret(self, name: str, default: str | object = _MISSING, expected: str = "a non-empty text") -> str:
         """A secret, from ``NAME`` or from the file that ``NAME_FILE`` names. Its value is never put into a message."""
@@ -180,7 +184,9 @@ def _is_utf8(text: str) -> bool:
 
 
 def _is_secret(name: str) -> bool:
-    return any(part in name for part in ("KEY", "TOKEN", "SECRET", "PASSWORD", "DATABASE_URL", "REDIS_URL"))
+    # What was meant for the variable beside the account may stand there.
+    parts = ("KEY", "TOKEN", "SECRET", "PASSWORD", "DATABASE_URL", "REDIS_URL", "ACCOUNT_SID")
+    return any(part in name for part in parts)
 
 
 def _in_range[N: (int, float)](value: N, low: N, high: N) -> N:
@@ -210,6 +216,19 @@ def _word(raw: str) -> str:
     if any(char.isspace() for char in raw):
         raise ValueError(raw)
     return raw
+
+
+def _fits(raw: str, form: str) -> str:
+    if not re.fullmatch(form, raw):
+        raise ValueError(raw)
+    return raw
+
+
+def _path(raw: str) -> Path:
+    try:
+        return Path(raw).expanduser().absolute()
+    except RuntimeError as error:  # the home of somebody who is not there
+        raise ValueError(raw) from error
 
 
 def _host(raw: str) -> str:

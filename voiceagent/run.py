@@ -20,7 +20,7 @@ from voiceagent.bootstrap import BASE_DIR, EMBEDDED, read_env_file
 from voiceagent.conf import SiteConf, calls_conf, house_conf
 from voiceagent.embedded import state
 from voiceagent.embedded.process import ServerError, tail
-from voiceagent.embedded.profile import data_dir, install_defaults, needs_sandbox
+from voiceagent.embedded.profile import install_defaults, made_data_dir, needs_sandbox
 from voiceagent.embedded.servers import Servers
 from voiceagent.env import Env, EnvError
 from voiceagent.supervise.child import Child, ChildError, Spec, python, rotate
@@ -52,7 +52,7 @@ class Run:
         self._begun = time.monotonic()
         self._embedded = os.environ.setdefault("DJANGO_SETTINGS_MODULE", EMBEDDED) == EMBEDDED
         read_env_file()
-        self._dir = data_dir(os.environ)
+        self._dir = made_data_dir(os.environ)
         self._sandboxed = needs_sandbox(os.environ) if self._embedded else []
         # Before the defaults go in: what the user named is not started.
         self._servers = Servers(self._dir, dict(os.environ), say) if self._embedded else None

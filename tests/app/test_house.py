@@ -25,7 +25,7 @@ PRODUCTION = {
     "MEMORY_KEY": "of-no-value-but-thirty-two-characters",
     "CARTESIA_API_KEY": "k",
     "OPENAI_API_KEY": "k",
-    "TWILIO_ACCOUNT_SID": "AC1",
+    "TWILIO_ACCOUNT_SID": "AC" + "1" * 32,
     "TWILIO_AUTH_TOKEN": "t",
     "PUBLIC_BASE_URL": "https://voice.example",
     "DATABASE_URL": "postgresql://u:p@127.0.0.1:9/d",

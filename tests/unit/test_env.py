@@ -29,7 +29,7 @@ COMPLETE = {
     "MEMORY_KEY": "m" * 32,
     "CARTESIA_API_KEY": "k",
     "OPENAI_API_KEY": "k",
-    "TWILIO_ACCOUNT_SID": "AC1",
+    "TWILIO_ACCOUNT_SID": "AC" + "1" * 32,
     "TWILIO_AUTH_TOKEN": "t",
     "PUBLIC_BASE_URL": "https://voice.example/",
     "DATABASE_URL": "postgresql://u:p@h:5433/d?sslmode=require",
@@ -87,6 +87,8 @@ def test_good_values(read: Callable[[Env], Any], value: str, expected: object) -
         (lambda env: env.url("X"), "http://u:pw@h/v1", "X must be an address such as http://host or https://host"),
         (lambda env: env.url("X"), "http://h/v1?x=1", "X must be an address"),
         (lambda env: env.url("X", query=True), "http://h/v1#y", "X must be an address"),
+        (lambda env: env.path("X", Path("y")), "~nobody-is-called-this/x", "X must be a path, not '~nobody"),
+        (lambda env: env.shaped("X", "AC[0-9]", "AC and a digit"), "AC12", "X must be AC and a digit, not 'AC12'"),
         (lambda env: env.word("X"), "x y", "X must be one word without spaces, not 'x y'"),
         (lambda env: env.token("X"), "é", "X must be visible ASCII characters without spaces"),
         (lambda env: env.token("X"), "a b", "X must be visible ASCII characters without spaces"),
@@ -136,6 +138,21 @@ def test_all_mistakes_are_reported_at_once() -> None:
 def test_no_reader_is_forgotten() -> None:
     readers = {name for name, _ in inspect.getmembers(conf, inspect.isfunction) if re.fullmatch(r"[a-z]+_conf", name)}
     assert readers == {f"{field.name}_conf" for field in fields(HouseConf)} | {"house_conf"}
+
+
+@pytest.mark.parametrize("odd", ["/proc/nope", "/dev/null/x", "~nobody-is-called-this/x"])
+@pytest.mark.parametrize("command", [["-m", "voiceagent.run"], ["manage.py", "migrate"]], ids=["run", "manage"])
+def test_a_folder_that_cannot_be_made_is_a_mistake_like_any_other(
+    odd: str, command: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "env").touch()
+    environ = {name: value for name, value in os.environ.items() if name not in known_names()}
+    environ.pop("DJANGO_SETTINGS_MODULE", None)
+    environ |= {"DATA_DIR": odd, "ENV_FILE": str(tmp_path / "env")}
+    done = subprocess.run([sys.executable, *command], cwd=ROOT, env=environ, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (2, ""), done.stderr
+    (line,) = done.stderr.splitlines()[1:]
+    assert line.startswith(f"  - DATA_DIR must be a folder that can be made and written to, not '{odd}': ")
 
 
 def test_a_start_names_every_mistake_before_anything_is_started(tmp_path: Path) -> None:
@@ -303,13 +320,20 @@ def test_prices_and_the_place_of_traces_are_read() -> None:
     ("absent", "said"),
     [
         ("TWILIO_AUTH_TOKEN", "must be the token of the account TWILIO_ACCOUNT_SID"),
-        ("TWILIO_ACCOUNT_SID", "must be the account (AC…) that TWILIO_AUTH_TOKEN belongs to"),
+        ("TWILIO_ACCOUNT_SID", "must be the account that TWILIO_AUTH_TOKEN belongs to"),
     ],
 )
 def test_half_an_account_names_the_other_half(absent: str, said: str) -> None:
     assert f"{absent} is missing: it {said}" in problem(
         calls_conf, **{name: value for name, value in COMPLETE.items() if name != absent}
     )
+
+
+@pytest.mark.parametrize("odd", ["hello", "AC1", "SK" + "1" * 32, "AC" + "g" * 32, "AC" + "1" * 33])
+def test_what_is_no_account_is_refused_and_not_shown(odd: str) -> None:
+    said = problem(calls_conf, **COMPLETE | {"TWILIO_ACCOUNT_SID": odd})
+    expected = "the account that TWILIO_AUTH_TOKEN belongs to, AC and 32 hexadecimal digits"
+    assert said == f"TWILIO_ACCOUNT_SID must be {expected}"
 
 
 @pytest.mark.parametrize(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voiceagent.bootstrap import BASE_DIR
 from voiceagent.conf import DEFAULT_PORT
 from voiceagent.embedded import state
+from voiceagent.env import EnvError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, MutableMapping
@@ -40,14 +42,26 @@ def data_dir(environ: Mapping[str, str]) -> Path:
     return Path(named).expanduser().absolute() if named else BASE_DIR / "var"
 
 
+def made_data_dir(environ: Mapping[str, str]) -> Path:
+    """The same, made if it is not there. Raises EnvError where that cannot be done, or nothing can be written."""
+    try:
+        folder = state.ensure_folder(data_dir(environ))
+        with tempfile.TemporaryFile(dir=folder):
+            return folder
+    except (OSError, RuntimeError) as error:  # the latter: the home of somebody who is not there
+        named = environ.get("DATA_DIR") or str(BASE_DIR / "var")
+        cause = error.strerror if isinstance(error, OSError) else error
+        raise EnvError([f"DATA_DIR must be a folder that can be made and written to, not {named!r}: {cause}"]) from error
+
+
 def needs_sandbox(environ: Mapping[str, str]) -> list[str]:
     """The key variables of vendors that the stand-ins serve: no key, and no address of the user's own."""
     return [key for key, url, _ in VENDORS if not is_given(environ, key) and not is_given(environ, url)]
 
 
 def install_defaults(environ: MutableMapping[str, str]) -> None:
-    """Fill in secrets, servers' addresses and stand-ins' addresses; what the user set stays."""
-    folder = data_dir(environ)
+    """Fill in secrets, servers' addresses and stand-ins' addresses; what the user set stays. Raises EnvError."""
+    folder = made_data_dir(environ)
     environ["DATA_DIR"] = str(folder)
     served = needs_sandbox(environ)
     secrets = state.secrets(folder)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from voiceagent.embedded import state
 from voiceagent.embedded.postgres import Postgres
-from voiceagent.embedded.profile import data_dir, is_given
+from voiceagent.embedded.profile import made_data_dir, is_given
 from voiceagent.embedded.valkey import Valkey
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ class Servers:
 
 @contextlib.contextmanager
 def running(environ: Mapping[str, str], say: Callable[[str], None] | None = None) -> Iterator[Servers]:
-    """The servers of ``DATA_DIR``, running inside the block. Raises ServerError."""
-    with Servers(data_dir(environ), environ, say or _to_stderr).used() as servers:
+    """The servers of ``DATA_DIR``, running inside the block. Raises ServerError, EnvError."""
+    with Servers(made_data_dir(environ), environ, say or _to_stderr).used() as servers:
         yield servers
 
 
