@@ -142,9 +142,7 @@ def test_no_reader_is_forgotten() -> None:
 
 @pytest.mark.parametrize("odd", ["/proc/nope", "/dev/null/x", "~nobody-is-called-this/x"])
 @pytest.mark.parametrize("command", [["-m", "voiceagent.run"], ["manage.py", "migrate"]], ids=["run", "manage"])
-def test_a_folder_that_cannot_be_made_is_a_mistake_like_any_other(
-    odd: str, command: list[str], tmp_path: Path
-) -> None:
+def test_a_folder_that_cannot_be_made_is_a_mistake_like_any_other(odd: str, command: list[str], tmp_path: Path) -> None:
     (tmp_path / "env").touch()
     environ = {name: value for name, value in os.environ.items() if name not in known_names()}
     environ.pop("DJANGO_SETTINGS_MODULE", None)

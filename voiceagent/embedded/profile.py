@@ -51,7 +51,9 @@ def made_data_dir(environ: Mapping[str, str]) -> Path:
     except (OSError, RuntimeError) as error:  # the latter: the home of somebody who is not there
         named = environ.get("DATA_DIR") or str(BASE_DIR / "var")
         cause = error.strerror if isinstance(error, OSError) else error
-        raise EnvError([f"DATA_DIR must be a folder that can be made and written to, not {named!r}: {cause}"]) from error
+        raise EnvError(
+            [f"DATA_DIR must be a folder that can be made and written to, not {named!r}: {cause}"]
+        ) from error
 
 
 def needs_sandbox(environ: Mapping[str, str]) -> list[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from voiceagent.embedded import state
 from voiceagent.embedded.postgres import Postgres
-from voiceagent.embedded.profile import made_data_dir, is_given
+from voiceagent.embedded.profile import is_given, made_data_dir
 from voiceagent.embedded.valkey import Valkey
 
 if TYPE_CHECKING:
