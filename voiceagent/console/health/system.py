@@ -36,6 +36,7 @@ from voiceagent.console import threads
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from calls.breakers import Breaker
     from calls.livefeed import Shot
 
 _log = structlog.get_logger(__name__)
@@ -228,13 +229,15 @@ def _checks() -> list[tuple[str, str]]:
     return [(str(message.id or ""), str(message.msg)) for message in found if message.level >= WARNING]
 
 
+def _row(breaker: Breaker, fared: Fared) -> dict[str, Any]:
+    """An operation. What workers ask is in the window that breakers share, and told there alone."""
+    asked = bool(breaker.view().attempts)
+    return row_of(breaker) | {"lately": lately(breaker.name, fared) if fared.asked or not asked else "", "asked": asked}
+
+
 def _vendor(name: str, operations: tuple[str, ...], fared: Mapping[str, Fared]) -> Card:
     known = {breaker.name: breaker for breaker in breakers.current() or ()}
-    rows = [
-        row_of(known[operation]) | {"lately": lately(operation, fared.get(operation, Fared()))}
-        for operation in operations
-        if operation in known
-    ]
+    rows = [_row(known[operation], fared.get(operation, Fared())) for operation in operations if operation in known]
     troubled = [row for row in rows if row["phase"] is not Phase.CLOSED]
     card = Card(name, "ok", "closed", WELL[name], breakers=rows)
     if not rows:
