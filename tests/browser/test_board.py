@@ -209,7 +209,7 @@ def test_a_cut_socket_says_how_old_what_it_shows_is_and_comes_back_without_doubl
     wire.cut()
     expect(page.locator("#connection-banner")).to_contain_text("Reconnecting; showing")
     page.clock.run_for(4_000)
-    expect(page.locator("#board")).to_have_attribute("data-age", re.compile(r"as it was \d+ s ago"))
+    expect(page.locator("#age")).to_have_text(re.compile(r"as it was \d+ s ago"))
     elapsed = row(page, SIDS.format(0)).locator('[data-f="elapsed"]')
     stopped_at = elapsed.text_content() or ""
     page.clock.run_for(9_000)

@@ -226,8 +226,10 @@ function arrange({ force = false } = {}) {
   const holds = listed.length > 0;
   region.hidden = !holds;
   noneMatch.hidden = holds || calls.size === 0;
-  if (emptyPanel.hidden && calls.size === 0 && !holds) renewEmpty();
-  emptyPanel.hidden = calls.size > 0 || holds;
+  // While Redis is away nobody knows that there are no calls.
+  const isEmpty = calls.size === 0 && !holds && !document.getElementById("away");
+  if (emptyPanel.hidden && isEmpty) renewEmpty();
+  emptyPanel.hidden = !isEmpty;
 }
 
 /** What is new comes to the end of a list that stands still, and stays marked there. */
@@ -347,7 +349,7 @@ function everySecond() {
   if (stood && !inside()) arrange();
   if (longestSince) text(document.querySelector('.figure[data-filter="long"] [data-f=value]'), clock(at - longestSince));
   const stale = live.state === "lost" && live.shownAt ? Math.floor((Date.now() + skewMs - frozenAt) / 1000) : 0;
-  board.dataset.age = stale > 0 ? `as it was ${stale} s ago` : "";
+  text(document.getElementById("age"), stale > 0 ? `· as it was ${stale} s ago` : "");
 }
 
 // --- what the socket says

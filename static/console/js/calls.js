@@ -81,6 +81,7 @@ for (const place of document.querySelectorAll("[data-beside]")) {
   fetch(place.dataset.beside, { headers: { Accept: "text/html" } })
     .then((answer) => (answer.ok ? answer.text() : Promise.reject(new Error(String(answer.status)))))
     .then((html) => {
+      place.hidden = !html.trim(); // no histogram of nothing
       place.innerHTML = html; // our own template, which has escaped what calls brought along
       place.dispatchEvent(new CustomEvent("console:added", { bubbles: true }));
       const figure = place.querySelector("#histogram");

@@ -14,6 +14,8 @@ const CHARTS = {
   audio: { unit: "" },
   failures: { unit: "times" },
 };
+/** Steps of an axis: there is no half a call. */
+const WHOLE = [1, 10, 100, 1000, 10_000, 100_000, 1_000_000].flatMap((of) => [of, 2 * of, 5 * of]);
 let drawn = [];
 
 function draw() {
@@ -39,7 +41,7 @@ function plotted(place, data, name) {
     height: 210,
     cursor: { sync: { key: "health" }, drag: { x: false, y: false } },
     scales: { y: { range: (_plot, _low, high) => [0, Math.max(high || 0, ...fixed.map(([, value]) => value), 1) * 1.08] } },
-    axes: [axis, { ...axis, size: 64, values: (_plot, ticks) => ticks.map((tick) => tick.toLocaleString()) }],
+    axes: [axis, { ...axis, size: 64, incrs: WHOLE, values: (_plot, ticks) => ticks.map((tick) => tick.toLocaleString()) }],
     series: [
       {},
       ...series.map(([label], index) => ({
@@ -48,9 +50,9 @@ function plotted(place, data, name) {
         width: 2,
         paths: label === "slowest of few" ? () => null : undefined,
         points: { show: label === "slowest of few" ? true : undefined, size: 5 },
-        value: (_plot, value) => (value == null ? "no data" : `${value.toLocaleString()} ${unit}`),
+        value: (_plot, value, _series, at) => (at == null ? "–" : value == null ? "no data" : `${value.toLocaleString()} ${unit}`),
       })),
-      ...fixed.map(([label]) => ({ label, stroke: ink, width: 1, dash: [6, 4], points: { show: false }, value: (_plot, value) => `${value?.toLocaleString() ?? "–"} ${unit}` })),
+      ...fixed.map(([label, of]) => ({ label, stroke: ink, width: 1, dash: [6, 4], points: { show: false }, value: () => `${of.toLocaleString()} ${unit}` })),
     ],
     hooks: { draw: [(plot) => versions(plot, data.versions)] },
   };

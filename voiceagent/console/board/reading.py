@@ -55,6 +55,11 @@ class Probes:
         self._asked_at = float("-inf")
         self._found: dict[str, bool] = {}
 
+    @property
+    def last(self) -> dict[str, bool]:
+        """What was found last."""
+        return self._found
+
     async def now(self) -> dict[str, bool]:
         """Dependency → whether it answered in time."""
         if time.monotonic() - self._asked_at < _PROBED_S:

@@ -59,6 +59,7 @@ class BoardConsumer(LiveConsumer):
     async def joined(self) -> list[str]:
         """The group of all processes' batches."""
         self._redis = client()
+        self._board.probes = reading.probes.last  # as the page has it that was just sent
         self._tasks.append(asyncio.create_task(self._tick(), name="board:tick"))
         return [GROUP]
 
