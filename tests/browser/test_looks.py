@@ -105,9 +105,9 @@ class Look:
 
 
 def probed(stage: Stage) -> None:
-    """Whether database and Redis answer is known before a page asks; it would be told whenever they have answered."""
+    """Whether database and Redis answer is asked anew, before a page asks."""
     reading.probes = reading.Probes()
-    assert all(stage.console.run(reading.probes.now()).values())
+    stage.console.run(reading.probes.now())
 
 
 def a_crowd(stage: Stage) -> None:
@@ -240,6 +240,11 @@ def busy_board(stage: Stage) -> None:
     live(stage)
     expect(stage.page.locator("#rows tr[data-call]")).to_have_count(8)
     expect(stage.page.locator("[data-filter=fallback]")).to_contain_text("4 of 4 healthy")
+
+
+def away(stage: Stage) -> None:
+    expect(stage.page.locator("#connection")).to_have_attribute("data-state", "lost")
+    expect(stage.page.locator("[data-filter=fallback]")).to_contain_text("1 of 2 healthy")
 
 
 def open_drawer(stage: Stage) -> None:
@@ -409,6 +414,7 @@ def wired(stage: Stage) -> None:
 
 def without_redis(stage: Stage) -> None:
     stage.settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    probed(stage)
 
 
 def no_agent(_stage: Stage) -> None:
@@ -455,7 +461,7 @@ SCREENS: dict[str, tuple[Look, ...]] = {
         Look("board", "/console/", data=a_crowd, act=busy_board, sizes=BOTH),
         Look("board-drawer", f"/console/?call={SIDS.format(3)}", act=open_drawer, sizes=BOTH),
         Look("board-cut", "/console/", data=wired, act=cut_board),
-        Look("board-away", "/console/", data=without_redis),
+        Look("board-away", "/console/", data=without_redis, act=away),
     ),
     "calls": (
         Look("calls-empty", "/console/calls/", act=counted),
@@ -515,20 +521,14 @@ def browser(launch: Callable[..., Browser]) -> Iterator[Browser]:
     launched.close()
 
 
-@pytest.fixture(autouse=True)
-def _clock_stands_still(django_db_setup: None) -> Iterator[None]:
-    """The server's; the pages have theirs."""
-    with time_machine.travel(NOON, tick=False):
-        yield
-
-
 @pytest.fixture
 def stage(
     request: pytest.FixtureRequest, transactional_db: None, screen: str, recordings: Path, redis_url: str, settings: Any
-) -> Stage:
-    """The screen's server."""
-    console = request.getfixturevalue("line_console" if screen in ON_A_LINE else "console")
-    return Stage(console, redis_url, recordings, settings, request)
+) -> Iterator[Stage]:
+    """The screen's server, whose clock stands still. A line's goes on from there: it would fall silent."""
+    with time_machine.travel(NOON, tick=screen in ON_A_LINE):
+        console = request.getfixturevalue("line_console" if screen in ON_A_LINE else "console")
+        yield Stage(console, redis_url, recordings, settings, request)
 
 
 def shown(stage: Stage, look: Look) -> Page:
@@ -544,6 +544,8 @@ def shown(stage: Stage, look: Look) -> Page:
             stage.page.context.close()
         stage.page = stage.console.visit(context, look.path.format(**stage.kept))
     look.act(stage)
+    expect(stage.page.locator("#keys-open")).to_be_visible()  # the frame's own script has run
+    stage.page.mouse.move(1, 1)
     if look.status != 200:
         stage.console.said[:] = [said for said in stage.console.said if f"status of {look.status}" not in said]
     page: Page = stage.page
