@@ -41,6 +41,7 @@ from tests.browser.recorded import archived
 from tests.browser.test_board import Wire
 from tests.line.conftest import make_agent
 from voiceagent.console.board import reading
+from voiceagent.console.health import system
 from voiceagent.console.models import AuditEntry
 
 if TYPE_CHECKING:
@@ -418,6 +419,16 @@ def without_redis(stage: Stage) -> None:
     probed(stage)
 
 
+def a_process(stage: Stage) -> None:
+    """The line's process has told of itself, as it does in its first second."""
+
+    async def seen() -> None:
+        while not await system.shots():  # noqa: ASYNC110 - told in Redis
+            await asyncio.sleep(0.05)
+
+    stage.console.run(seen())
+
+
 def no_agent(_stage: Stage) -> None:
     Agent.objects.update(is_active=False)
 
@@ -490,7 +501,7 @@ SCREENS: dict[str, tuple[Look, ...]] = {
         Look("health-lower", act=lower),
     ),
     "system": (
-        Look("system", "/console/health/system/", act=standing, same=MEASURED),
+        Look("system", "/console/health/system/", data=a_process, act=standing, same=MEASURED),
         Look("system-lower", act=lower, same=MEASURED),
         Look("system-dialog", "/console/health/system/", act=tripped, same=MEASURED),
         Look("system-tripped", act=dialog_done, same=MEASURED),
