@@ -271,6 +271,13 @@ def drawn(stage: Stage) -> None:
         wait_until(stage.page, "callPage.timeline.waveReady === true")
 
 
+def with_moment(stage: Stage) -> None:
+    """The last moment of the call has come into view and is fetched."""
+    drawn(stage)
+    expect(stage.page.locator(".travel-why h3")).to_be_visible()
+    expect(stage.page.locator("[data-travel-moment]")).not_to_have_attribute("aria-busy", "true")
+
+
 def beside(stage: Stage) -> None:
     """With what the list of calls fetches after itself."""
     expect(stage.page.locator("#facets")).not_to_contain_text("Counting…")
@@ -484,7 +491,7 @@ SCREENS: dict[str, tuple[Look, ...]] = {
     "call": (
         Look("call", CALL, data=a_recording, act=drawn, sizes=BOTH),
         Look("call-turn", f"{CALL}?turn=2", act=drawn),
-        Look("call-not-allowed", f"{CALL}?turn=2&tab=model", role="viewer", act=drawn),
+        Look("call-not-allowed", f"{CALL}?turn=2&tab=model", role="viewer", act=with_moment),
         Look("call-no-recording", f"/console/calls/CA{'2' * 32}/", data=no_recording, act=drawn),
         Look("call-missing", f"/console/calls/CA{'9' * 32}/", status=404),
     ),
