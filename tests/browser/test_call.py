@@ -330,11 +330,22 @@ def test_a_call_in_progress_grows_and_is_the_same_page(line_console: Console, li
     before = page.evaluate("callPage.data.duration")
     until(page, f"callPage.data.duration > {before}")
 
+    idle = line_console.open(address, "operator")
+    expect(idle.locator("#connection")).to_have_attribute("data-state", "live")
+    page.fill("#find", "noon")  # what somebody has typed is not taken from them
     line_console.run(phone.hang_up())
     expect(page.locator("#toasts")).to_contain_text("The call has ended")
+    expect(page.locator(".call-facts")).not_to_contain_text("in progress")
     line_console.run(line.archived_call(phone))
+    expect(page.locator("#final")).to_contain_text("The call is over and archived")
     archived_page = line_console.open(address, "operator")
     until(archived_page, "globalThis.callPage !== undefined")
     assert archived_page.evaluate("callPage.data.states")[: len(live)] == live
     assert page.locator("#turn-1 .line").all_inner_texts() == archived_page.locator("#turn-1 .line").all_inner_texts()
+    page.locator("#final a").click()
+    for shown in (page, idle):  # the other one has gone there by itself
+        expect(shown.get_by_role("button", name="Play", exact=True)).to_be_enabled()
+        assert shown.locator("#final, #follow").count() == 0
+    expect(idle.locator("#toasts")).to_contain_text("this is its final page")
+    assert "turn=" in idle.url
     assert_clean(line_console)

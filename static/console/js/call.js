@@ -1,5 +1,5 @@
 // The call page: one clock for sound, timeline, transcript and panels; the address says what is shown.
-import { playClip } from "./clips.js";
+import { clipPlays, playClip } from "./clips.js";
 import { announce, toast } from "./say.js";
 import { Player } from "./call/player.js";
 import { clock, Timeline } from "./call/timeline.js";
@@ -63,7 +63,7 @@ player.addEventListener("failed", () => toast("The recording could not be played
 // --- the address: t, turn, tab, from, to; the rest of the query stays
 
 let writing = 0;
-function remember({ push = false } = {}) {
+function remember({ push = false, now = push } = {}) {
   clearTimeout(writing);
   const write = () => {
     const query = new URLSearchParams(location.search);
@@ -85,7 +85,7 @@ function remember({ push = false } = {}) {
       link.href = `?${to}`;
     }
   };
-  if (push) write();
+  if (now) write();
   else writing = setTimeout(write, 150);
 }
 
@@ -364,6 +364,7 @@ function follow(on) {
 }
 
 function take(message) {
+  if (message.archived) { final(); return; }
   // A list comes as [from which place on, its items]: what was told before stays.
   for (const name of ["states", "speech", "unheard", "marks"]) {
     if (message[name]) data[name].splice(message[name][0], Infinity, ...message[name][1]);
@@ -382,11 +383,41 @@ function take(message) {
     if ($("follow")?.checked) $("cards").lastElementChild?.scrollIntoView({ block: "nearest" });
     else $("new-messages").hidden = false;
   }
-  if (message.over) {
+  if (message.over && growing) {
     clearInterval(growing);
-    live.close();
+    growing = 0;
+    for (const text of document.querySelectorAll("[data-in-progress]")) text.textContent = "ended, being archived";
     toast("The call has ended. Its recording and panels appear when it is archived.");
   }
+}
+
+// --- the archived call in its place: at once where nothing is lost by that, else when its reader wants it
+
+const OPEN = 'dialog[open], :popover-open, details.menu[open], [data-listen-switch][aria-pressed="true"]';
+const TYPED = 'textarea, input:not([type="hidden"], [type="checkbox"], [type="radio"], [type="range"])';
+
+/** Whether somebody would lose something: a sound, a text that is not sent, something that is open. */
+function occupied() {
+  return player.playing || clipPlays() || document.querySelector(OPEN) !== null
+    || [...document.querySelectorAll(TYPED)].some((field) => field.value !== field.defaultValue);
+}
+
+function final() {
+  clearInterval(growing);
+  live.close();
+  remember({ now: true });
+  if (occupied()) {
+    $("final").hidden = false;
+    $("final").querySelector("a").href = location.pathname + location.search;
+    return;
+  }
+  history.replaceState({ final: true }, "", location.href);
+  location.reload();
+}
+
+if (history.state?.final) {
+  history.replaceState(null, "", location.href);
+  toast("The call is over and archived: this is its final page.");
 }
 
 let grown = null;

@@ -8,3 +8,6 @@ export function playClip(address) {
   clip.src = address;
   clip.play().catch(() => toast("This part of the call cannot be heard: its recording is gone.", "alarm"));
 }
+
+/** Whether one can be heard now. */
+export const clipPlays = () => !clip.paused && !clip.ended;

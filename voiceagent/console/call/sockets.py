@@ -10,6 +10,7 @@ import structlog
 from django.urls import re_path
 from redis.exceptions import RedisError
 
+from calls.models import Call
 from voiceagent.console import threads
 from voiceagent.console.call import source
 from voiceagent.console.call.following import Following
@@ -23,6 +24,8 @@ _log = structlog.get_logger(__name__)
 
 EVERY_S = 0.25
 AWAY_S = 1.0
+#: How often it is asked whether a call that is over has been archived.
+ARCHIVED_EVERY_S = 1.0
 #: Entries that are read and folded at once: some milliseconds of work.
 PIECE = 500
 
@@ -44,7 +47,9 @@ class LiveCall(LiveConsumer):
         return sid
 
     async def admitted(self) -> str:
-        """Its log must be there."""
+        """Its log must be there, or the archive: a page that comes back late is told of that."""
+        if await threads.run(self._is_archived):
+            return ""
         try:
             self._redis = client()
             self._log = LogTail(self._redis, self.call_sid)
@@ -56,7 +61,9 @@ class LiveCall(LiveConsumer):
         return "" if there else "This call is not in progress any more."
 
     async def snapshot(self) -> dict[str, Any]:
-        """All of it so far."""
+        """All of it so far; of an archived call nothing but that it is one."""
+        if self._reading is None and await threads.run(self._is_archived):
+            return {"archived": True}
         if self._reading is None:
             plain = await self.may("console.see_unredacted")
             self._following = Following(plain=plain)
@@ -75,7 +82,7 @@ class LiveCall(LiveConsumer):
                 await self._redis.aclose()
 
     async def _follow(self) -> None:
-        """Until the call is over. Redis being away costs the page its news, nothing else."""
+        """Until the call is over and archived. Redis being away costs the page its news, nothing else."""
         wait_s = EVERY_S
         while not self._following.story.is_over:
             await asyncio.sleep(wait_s)
@@ -90,6 +97,13 @@ class LiveCall(LiveConsumer):
             news = await threads.run(self._following.news)
             if news:
                 await self.change(news)
+        while True:
+            if await threads.run(self._is_archived):
+                return await self.change({"archived": True})
+            await asyncio.sleep(ARCHIVED_EVERY_S)
+
+    def _is_archived(self) -> bool:
+        return Call.objects.filter(call_sid=self.call_sid, archived_at__isnull=False).exists()
 
     async def _read(self) -> bool:
         """A piece of what is new; whether there may be more."""
