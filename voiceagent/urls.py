@@ -10,6 +10,8 @@ from voiceagent import health, login_views
 from voiceagent.console.addresses import CALL
 from voiceagent.inside import inside
 
+handler404 = "voiceagent.console.access.not_found"
+
 urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", inside(health.readyz)),

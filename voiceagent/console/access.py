@@ -13,7 +13,9 @@ from django.contrib.auth.models import AnonymousUser
 from django.contrib.auth.views import redirect_to_login
 from django.contrib.sessions.backends.db import SessionStore
 from django.shortcuts import render
+from django.utils.cache import add_never_cache_headers
 from django.views.decorators.cache import never_cache
+from django.views.defaults import page_not_found
 from django_otp import DEVICE_ID_SESSION_KEY
 from django_otp.models import Device
 from django_permissions_policy.decorators import permissions_policy_override
@@ -128,6 +130,15 @@ def forbidden(request: HttpRequest, permission: str) -> HttpResponse:
         "role": next(role for role, codenames in ROLES.items() if codename in codenames),
     }
     return render(request, "console/forbidden.html", context, status=403)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Below the console's address its own page for whoever may come in there; else everybody's."""
+    if request.path.startswith("/console/") and may(request.user, "console.view_console"):
+        answer = render(request, "console/notfound.html", status=404)
+        add_never_cache_headers(answer)
+        return answer
+    return page_not_found(request, exception)
 
 
 #: For pages that ask for the microphone: everywhere else no script can.

@@ -145,7 +145,7 @@ function tick(call, at) {
   const { row, parts } = call;
   const until = row.ended || at;
   text(parts.elapsed, clock(until - row.zero));
-  text(parts.since, row.ended ? "" : `${Math.max(0, Math.floor((at - row.since) / 1000))} s`);
+  text(parts.since, row.ended ? "" : `${Math.max(0, Math.floor((at - row.since) / 1000))}\u00a0s`);
   parts.svg.setAttribute("viewBox", `${until - row.zero - RIBBON_MS} 0 ${RIBBON_MS} 16`);
 }
 

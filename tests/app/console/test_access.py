@@ -50,6 +50,18 @@ def test_a_refusal_names_what_is_missing_and_who_has_it(as_role: Callable[[str],
     assert "<em>admin</em>" in refused.text
 
 
+@pytest.mark.parametrize("place", ["nowhere/", "calls/%00/", "agents/2147483647/", "calls/CA1/turns/1/nowhere/"])
+def test_what_is_not_there_is_told_in_the_consoles_frame(place: str, as_role: Callable[[str], Client]) -> None:
+    page = as_role("viewer").get(f"/console/{place}")
+    assert page.status_code == 404
+    assert 'class="console-nav"' in page.text and "To the live board" in page.text
+    assert "no-store" in page.headers["Cache-Control"]
+    for nobody in (Client(), as_role("viewer")):
+        elsewhere = nobody.get("/nowhere/")
+        assert elsewhere.status_code == 404 and "console-nav" not in elsewhere.text
+    assert "console-nav" not in Client().get("/console/nowhere/").text
+
+
 def test_the_audit_trail_is_only_added_to() -> None:
     request = RequestFactory().post("/")
     request.user = somebody("operator", "ann")

@@ -111,9 +111,10 @@ def test_the_strip_counts_over_all_processes_and_says_over_what() -> None:
     errors = [[1, "model:timeout"], [2, "model:timeout"], [3, "internal"]]
     found = strip(rows, abouts, [[1, 640], [2, 1_180]], errors, {"redis": True, "database": False})
     assert found["all"]["value"] == "2 / 60" and "1 of 3 processes" in found["all"]["note"]
-    assert (
-        found["slow"]["value"] == "640\u00a0ms · 1,180\u00a0ms" and found["slow"]["note"] == "2 answers in five minutes"
-    )
+    assert found["slow"]["value"] == "2 answers: 640\u00a0ms · 1,180\u00a0ms"
+    assert found["slow"]["note"] == "2 answers in five minutes"
+    for told, value in (([640], "640\u00a0ms"), ([9, 1, 2, 3], "last 3: 1\u00a0ms · 2\u00a0ms · 3\u00a0ms")):
+        assert strip([], abouts, [[0, ms] for ms in told], [], {})["slow"]["value"] == value
     assert (found["long"]["since"], found["long"]["note"]) == (3, "Ana")
     assert found["errors"]["value"] == "3" and found["errors"]["hover"] == "2 × model: timeout; 1 × our own code"
     assert found["fallback"]["value"] == "1 of 4 healthy"

@@ -165,6 +165,20 @@ def test_what_is_usual_comes_from_the_other_turns() -> None:
     assert {part.usual for part in with_usual(falls[0], falls[1:3]).parts if part.stage == "wait"} == {None}
 
 
+def test_a_recall_that_came_after_the_request_was_not_waited_for_and_no_step_took_less_than_nothing() -> None:
+    steps = Story().take_all(lines_of(booked_table())).turns[1]
+    heard = next(attempt for attempt in steps.attempts.values() if attempt.sent_ms >= 0)
+    asked_ms = heard.requests[0].asked_ms
+    heard.recall_ms, heard.recalled_ms = asked_ms - 30, asked_ms + 45
+    fall = waterfall(steps)
+    assert fall
+    took = {part.stage: part.took_ms for part in fall.parts}
+    assert (took["recall"], took["prompt"], took["token"]) == (30, 0, 310)
+    assert fall.counted_ms == fall.total_ms
+    usual = {part.stage: part.usual for part in with_usual(fall, [fall] * 3).parts}
+    assert usual["prompt"] == (0, 0)
+
+
 def test_lines_that_mean_nothing_do_no_harm() -> None:
     odd = [
         Line(1, "event", name, 5, "LISTENING", 0, data)

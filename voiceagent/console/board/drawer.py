@@ -38,7 +38,7 @@ _STAGES: Final[Mapping[str, str]] = {
     "execute_tool": "tool",
     "voice": "voice",
     "phrase": "recorded phrase",
-    "playback": "heard by the caller",
+    "playback": "heard by the caller for",
     "barge_in": "barge-in",
 }
 #: What has many entries and shows nothing here.

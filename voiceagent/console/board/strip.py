@@ -81,7 +81,8 @@ def _answers(latencies_ms: Sequence[int]) -> dict[str, Any]:
     over = f"{count} answers in five minutes" if count > 1 else "one answer in five minutes"
     if count < FEW:
         latest = " · ".join(milliseconds(ms).replace(" ", "\u00a0") for ms in latencies_ms[-_LATEST:])
-        return _figure(latest, target, over, latencies_ms[-1] > OBJECTIVE_MS)
+        which = "" if count == 1 else f"{count} answers: " if count <= _LATEST else f"last {_LATEST}: "
+        return _figure(f"{which}{latest}", target, over, latencies_ms[-1] > OBJECTIVE_MS)
     p50, p95 = p50_p95(latencies_ms)
     return _figure(f"p50 {milliseconds(p50)} · p95 {milliseconds(p95)}", target, over, p50 > OBJECTIVE_MS)
 

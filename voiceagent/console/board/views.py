@@ -106,7 +106,7 @@ def _drawn(row: Mapping[str, Any], now_ms: int) -> dict[str, Any]:
     ]
     return {
         "elapsed": length(until_ms - row["zero"]),
-        "since_text": f"{max(0, now_ms - row['since']) // 1000} s",
+        "since_text": f"{max(0, now_ms - row['since']) // 1000}\u00a0s",
         "begins": begins,
         "segments": segments,
     }

@@ -126,7 +126,8 @@ def _response(answers: list[Turn | TurnFacts]) -> list[Figure]:
     worst_figure = Figure("Slowest response", milliseconds(worst), objective, turn=number, is_over=worst > SLOW_MS)
     if len(values) < FEW:
         shown = " · ".join(f"{ms:,}" for ms in values[:6]) + (" …" if len(values) > 6 else "") + " ms"
-        return [Figure("Response times", shown, f"{len(values)} answers, from fastest; {objective}"), worst_figure]
+        which = f"{len(values)} answers: " if len(values) > 1 else "one answer: "
+        return [Figure("Response times", f"{which}{shown}", f"from fastest; {objective}"), worst_figure]
     p50, p95 = p50_p95(values)
     shown = f"p50 {milliseconds(p50)} · p95 {milliseconds(p95)}"
     return [

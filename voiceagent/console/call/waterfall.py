@@ -125,10 +125,11 @@ def _work(steps: Steps, heard: Attempt | None) -> list[Part]:
     if heard is None:
         return [_part("token", -1, -1), _part("words", -1, -1), _part("voice", -1, -1), _part("sent", -1, -1)]
     parts: list[Part] = []
+    asked = heard.requests[0].asked_ms if heard.requests else -1
     if heard.recall_ms >= 0:
-        parts.append(_part("recall", heard.recall_ms, heard.recalled_ms))
-        asked = heard.requests[0].asked_ms if heard.requests else -1
-        parts.append(_part("prompt", heard.recalled_ms, asked))
+        # What was recalled after the request had been made was not waited for.
+        recalled = heard.recalled_ms if asked < 0 else min(heard.recalled_ms, asked)
+        parts += [_part("recall", heard.recall_ms, recalled), _part("prompt", recalled, asked)]
     until = heard.sent_ms
     requests = [request for request in heard.requests if request.asked_ms <= until]
     for request in requests:
@@ -149,8 +150,9 @@ def _work(steps: Steps, heard: Attempt | None) -> list[Part]:
 
 
 def _part(stage: str, from_ms: int, until_ms: int) -> Part:
+    """A step that was over before what it is counted from took no time."""
     name, budget = STAGES[stage]
-    return Part(stage, name, from_ms, until_ms, budget_ms=budget)
+    return Part(stage, name, from_ms if until_ms < 0 else min(from_ms, until_ms), until_ms, budget_ms=budget)
 
 
 def _counted(parts: list[Part], ended: int, sure: int, sounded: int) -> list[Part]:
