@@ -52,6 +52,7 @@ _NOTED: Final = frozenset(
     {
         "RunTool", "ToolSettled", "DtmfPressed", "PlayTones", "Transfer", "PlayPhrase", "EarFailed", "ModelFailed",
         "ModelAttemptFailed", "VoiceFailed", "ErrorRaised", "HangUpAsked", "EndCall",
+        "OperatorWhispered", "OperatorSaid", "OperatorTookOver", "OperatorConnected", "OperatorHandedBack", "Intervened",
     }
 )  # fmt: skip
 
@@ -66,6 +67,10 @@ class Drawer:
         self._items: dict[str, dict[str, Any]] = {}
         self._new: dict[str, None] = {}
         self._memories: list[dict[str, Any]] = []
+        #: The caller's line that forms, and when each began of those whose turn is not closed.
+        self._forming = ""
+        self._open: dict[str, int] = {}
+        self._spoken = 0
         self._ended_ms = -1
         self._turn_ended_ms = -1
         self._at_ms = 0
@@ -87,13 +92,14 @@ class Drawer:
                 self._take({name.decode(): value for name, value in fields.items()})
             await asyncio.sleep(0)  # calls may be running here
             entries = await self._log.read(_CHUNK) if len(entries) == _CHUNK else []
-        items = list(self._items.values()) if whole else [self._items[key] for key in self._new if key in self._items]
+        keys = self._items if whole else [key for key in self._new if key in self._items]
+        items = sorted((self._items[key] for key in keys), key=lambda item: item["ms"])
         self._new.clear()
         return {
             "whole": whole,
             "earlier": self._is_earlier,
             "items": items,
-            "forming": "interim" in self._items,
+            "forming": bool(self._forming),
             "turn": self._turn(),
             "memories": self._memories,
         }
@@ -108,7 +114,7 @@ class Drawer:
         at_ms, seq = int(fields["at_ms"]), int(fields["seq"])
         self._at_ms = at_ms
         if kind in _NOTED and (note := note_text(kind, data)) is not None:
-            self._put(f"n{seq}", who="event", text=note[0], at=clock(at_ms), alarm=note[1])
+            self._put(f"n{seq}", at_ms, who="event", text=note[0], alarm=note[1])
         if (known := _ITEMS.get(kind)) is not None:
             known(self, data, at_ms)
         self._stage(kind, data, at_ms)
@@ -128,38 +134,46 @@ class Drawer:
         step = StepTaken(0, 0, event, () if is_event else (value,), _NO_STATE)
         self._bus.publish(step)
 
-    def _put(self, key: str, **item: Any) -> None:
+    def _put(self, key: str, at_ms: int, **item: Any) -> None:
+        """A line of the time at which it began. One with a known key is the same line."""
         item["text"] = self._redact(item["text"][:_MOST_CHARS])
-        self._items[key] = {"key": key, **item}
+        self._items[key] = {"key": key, "ms": at_ms, "at": clock(at_ms), **item}
         self._new[key] = None
         if len(self._items) > _MOST_ITEMS:
             del self._items[next(iter(self._items))]
             self._is_earlier = True
 
-    def _heard(self, data: dict[str, Any], at_ms: int) -> None:
-        """The caller's turn as it forms."""
-        if data["text"].strip():
-            before = self._items.get("interim")
-            self._put(
-                "interim", who="caller", text=data["text"], at=before["at"] if before else clock(at_ms), interim=True
-            )
+    def _heard(self, data: dict[str, Any], at_ms: int, *, interim: bool = True) -> None:
+        """What the caller says, as it forms: a line from its first words on, which keeps its place."""
+        if not data["text"].strip():
+            return
+        if not self._forming:
+            self._spoken += 1
+            self._forming = f"u{self._spoken}"
+        began_ms = self._open.setdefault(self._forming, at_ms)
+        self._put(self._forming, began_ms, who="caller", text=data["text"], interim=interim)
 
     def _ended(self, data: dict[str, Any], at_ms: int) -> None:
-        self._heard(data, at_ms)
+        self._heard(data, at_ms, interim=False)
         self._turn_ended_ms = at_ms
+        self._forming = ""
 
     def _closed(self, data: dict[str, Any], at_ms: int) -> None:
         """A turn as it came to be."""
-        turn = data["turn"]
+        turn, sure_ms = data["turn"], max(0, data["committed_ms"])
         if data["user_text"].strip():
-            interim = self._items.pop("interim", None)
-            at = interim["at"] if interim else clock(max(0, data["committed_ms"]))
-            self._put(f"u{turn}", who="caller", text=data["user_text"], at=at)
+            own = [key for key, began_ms in self._open.items() if began_ms <= sure_ms and key in self._items]
+            for key in own:  # what was said in pieces stays where each was said
+                text = data["user_text"] if len(own) == 1 else self._items[key]["text"]
+                self._put(key, self._open.pop(key), who="caller", text=text)
+                self._forming = "" if key == self._forming else self._forming
+            if not own:
+                self._put(f"t{turn}", sure_ms, who="caller", text=data["user_text"])
         heard, unheard = split_heard(data["generated_text"], data["heard_text"])
         if heard or unheard:
             spoke_ms = data["first_audio_ms"] if data["first_audio_ms"] >= 0 else at_ms
             unheard = self._redact(unheard[:_MOST_CHARS])
-            self._put(f"a{turn}", who="assistant", text=heard, unheard=unheard, at=clock(spoke_ms))
+            self._put(f"a{turn}", spoke_ms, who="assistant", text=heard, unheard=unheard)
 
     def _silent(self, data: dict[str, Any], _at_ms: int) -> None:
         self._ended_ms = data["voiced_until_ms"]
