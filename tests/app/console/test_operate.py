@@ -5,11 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.contrib.auth.models import User
+from django.db import connections
+from django.utils import timezone
 
 from calls import control
 from calls.desk import MOST_CHARS, Outcome
+from calls.models import Call
+from tests.app.console.conftest import close_connections
 from voiceagent.console.models import AuditEntry
 from voiceagent.console.operate.views import ACTIONS
+from voiceagent.console.operate.watch import OperateWatch
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -107,3 +114,17 @@ def test_json_is_taken_too_and_what_is_none_is_refused(as_role: Callable[[str], 
 def test_a_call_that_no_process_has(as_role: Callable[[str], Client]) -> None:
     answer = post(as_role("operator"), "say", text="Hello")
     assert (answer.status_code, answer.json()["why"]) == (409, control.NOBODY)
+
+
+async def test_a_call_that_is_over_is_told_at_once_and_nobody_is_asked(asked: list[tuple[Any, ...]]) -> None:
+    over = {"status": Call.Status.ENDED, "ended_at": timezone.now(), "end_reason": "caller_hung_up"}
+    call = await Call.objects.acreate(call_sid=SID, account_sid="AC1", **over)
+    watch = OperateWatch()
+    watch.scope = {"user": User(username="ada"), "url_route": {"kwargs": {"call_sid": SID}}}
+    assert await watch.snapshot() == {"status": {"phase": "ended"}, "why": ""}
+    assert asked == []
+    await Call.objects.filter(pk=call.pk).aupdate(status=Call.Status.IN_PROGRESS, ended_at=None, end_reason="")
+    await watch.snapshot()
+    assert [(sid, action) for sid, action, *_ in asked] == [(SID, "status")]
+    await sync_to_async(close_connections)()
+    await sync_to_async(connections.close_all)()

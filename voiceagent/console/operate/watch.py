@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from calls import control
+from calls.models import Call
+from voiceagent.console import threads
 from voiceagent.console.live import LiveConsumer
 
 if TYPE_CHECKING:
@@ -35,9 +37,14 @@ class OperateWatch(LiveConsumer):
         return [control.group_of(self.call_sid)]
 
     async def snapshot(self) -> dict[str, Any]:
-        """As the call's process tells it now."""
+        """As the call's process tells it now; nobody has to be asked for a call that is over."""
+        if await threads.run(self._is_over):
+            return {"status": {"phase": "ended"}, "why": ""}
         outcome = await control.ask(self.call_sid, "status", self.user.get_username())
         return {"status": dict(outcome.data) if outcome.accepted else None, "why": outcome.why}
+
+    def _is_over(self) -> bool:
+        return Call.objects.filter(call_sid=self.call_sid, status=Call.Status.ENDED).exists()
 
     async def operate_changed(self, message: Mapping[str, Any]) -> None:
         """News of the call's process."""
