@@ -108,7 +108,6 @@ export function drawer({ live, now, closed }) {
     if (message.call_sid !== id) return;
     const follows = message.whole || atEnd();
     if (message.whole) clear();
-    if (!message.forming) remove("interim");
     for (const item of message.items) line(item);
     document.getElementById("earlier").hidden = !message.earlier;
     turn = message.turn;
@@ -117,11 +116,6 @@ export function drawer({ live, now, closed }) {
     mark();
     if (follows) toEnd();
     else if (message.items.length) pill.hidden = false;
-  }
-
-  function remove(key) {
-    items.get(key)?.remove();
-    items.delete(key);
   }
 
   function line(item) {
@@ -145,11 +139,12 @@ export function drawer({ live, now, closed }) {
       label.textContent = "not heard";
       element.append(" ", struck, " ", label);
     }
-    const before = items.get(item.key);
-    if (before) before.replaceWith(element);
-    else lines.append(element);
+    element.dataset.ms = item.ms;
+    items.get(item.key)?.remove();
+    // A line is told when it is over and stands where it began.
+    const later = [...lines.children].find((line) => Number(line.dataset.ms) > item.ms) ?? null;
+    lines.insertBefore(element, later);
     items.set(item.key, element);
-    if (item.key !== "interim" && items.has("interim")) lines.append(items.get("interim"));
   }
 
   function remember(found) {
