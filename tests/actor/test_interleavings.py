@@ -1,4 +1,4 @@
-"""Every scenario under random interleavings again, through the real actor: 60 in `make test`, 1,000 in `make test-long`.
+"""Every scenario under random interleavings again, through the real actor: 20 in `make test`, 1,000 in `make test-long`.
 
 Beyond what the core's own runs shuffle, letters wait in the mailbox here: an act may come before what was posted earlier
 has been read.

@@ -616,13 +616,26 @@ def names(look: Look) -> list[tuple[str, str, str]]:
     ]
 
 
+#: A picture takes half a second of both processors: each time are taken, in one theme and size, the screens on which most
+#: stands; with `make test-long` all of them, in both.
+QUICK = ("frame", "board", "calls", "call")
+
+
 @pytest.mark.timeout(240)
-@pytest.mark.parametrize("screen", SCREENS)
-def test_a_screen_looks_as_it_did(screen: str, stage: Stage, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("screen", "every"),
+    [
+        *(pytest.param(screen, False, id=screen) for screen in QUICK),
+        *(pytest.param(screen, True, id=f"{screen}-every", marks=pytest.mark.long) for screen in SCREENS),
+    ],
+)
+def test_a_screen_looks_as_it_did(screen: str, every: bool, stage: Stage, tmp_path: Path) -> None:
     wrong = []
     for look in SCREENS[screen]:
         page = shown(stage, look)
         for name, scheme, size in names(look):
+            if not every and (scheme, size) != ("light", "wide"):
+                continue
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             if size == "narrow":
                 page.set_viewport_size(NARROW)  # type: ignore[arg-type]

@@ -151,8 +151,8 @@ def _page(kind: Any) -> Any:
     async def send(message: Any) -> None:
         json.dumps(message.get("text"))
 
-    async def may(_permission: str) -> bool:
-        return True
+    async def why_not(_permission: str) -> str:
+        return ""
 
     async def snapshot() -> dict[str, Any]:
         """What it shows is the call's, not the message's."""
@@ -161,7 +161,7 @@ def _page(kind: Any) -> Any:
     made = kind()
     user = SimpleNamespace(pk=1, is_authenticated=True, get_username=lambda: "ann")
     made.scope = {"user": user, "url_route": {"kwargs": {"call_sid": _SID}}}
-    made.send, made.may, made.snapshot = send, may, snapshot
+    made.send, made.why_not, made.snapshot = send, why_not, snapshot
     return made
 
 

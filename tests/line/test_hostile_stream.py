@@ -467,7 +467,8 @@ async def test_a_flood_of_tiny_messages_ends_its_call_and_no_other(evil: Wire) -
 # --- everything at once --------------------------------------------------------------------------------------------
 
 
-async def test_ten_thousand_random_messages_leave_the_other_call_alone(evil: Wire) -> None:
+@pytest.mark.parametrize("count", [2_000, pytest.param(10_000, marks=pytest.mark.long)])
+async def test_thousands_of_random_messages_leave_the_other_call_alone(evil: Wire, count: int) -> None:
     """Valid messages, mutated ones and noise, on sockets that are replaced when the server has had enough of them."""
     chance = random.Random(1)
     line, bad, refused = evil.line, Counts("stream_messages_bad", "cause"), Counts("streams_refused", "why")
@@ -478,12 +479,12 @@ async def test_ten_thousand_random_messages_leave_the_other_call_alone(evil: Wir
 
     async def rampage() -> None:
         nonlocal sent
-        while sent < 10_000:
+        while sent < count:
             raw = await evil.stream()
             sids.append(raw.call_sid)
             reading = asyncio.create_task(raw.read())
             for kind, data in mutants(chance, raw.stream_sid, raw.call_sid):
-                if reading.done() or sent >= 10_000:
+                if reading.done() or sent >= count:
                     break
                 await raw.frame(data, kind)
                 sent += 1
@@ -510,7 +511,7 @@ async def test_ten_thousand_random_messages_leave_the_other_call_alone(evil: Wir
     assert max(waits_ms) < 3000
     reasons = {(await ended(line, call_sid, 20)).end_reason for call_sid in sids}
     assert reasons <= {"protocol_error", "stream_lost", "caller_hung_up"}
-    assert sum(bad.moved().values()) > 700
+    assert sum(bad.moved().values()) > count * 0.07
     assert set(refused.moved()) == {"too_many_bad_messages"}
     assert not line.runtime.registry.live
     assert (await evil.send("GET", "/healthz", {})).status == 200

@@ -1,4 +1,4 @@
-"""Every scenario again under random interleavings that keep each source's own order: 120 in `make test`, 1,000 in `make test-long`.
+"""Every scenario again under random interleavings that keep each source's own order: 40 in `make test`, 1,000 in `make test-long`.
 
 A story is a scenario taken apart: how it comes about, what each source (detector, recogniser, model, voice, tools,
 carrier) then does in its own order, and what must hold however these are shuffled and whatever time lies between them.
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.search
 
 ORDERS = 1_000
 #: In `make test`.
-QUICK_ORDERS = 120
+QUICK_ORDERS = 40
 GAPS_MS = (0, 0, 0, 1, 20, 100, 300)
 LONG = "We have a table for two at seven and another one at eight, both are by the window. "
 
