@@ -618,7 +618,7 @@ def names(look: Look) -> list[tuple[str, str, str]]:
 
 #: A picture takes half a second of both processors: each time are taken, in one theme and size, the screens on which most
 #: stands; with `make test-long` all of them, in both.
-QUICK = ("frame", "board", "calls", "call")
+QUICK = ("frame", "board", "call")
 
 
 @pytest.mark.timeout(240)

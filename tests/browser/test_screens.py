@@ -147,7 +147,13 @@ def _maria() -> Any:
     return person
 
 
-@pytest.mark.parametrize("name", PLACES)
+#: Pages behind pages, which are walked in `make test-long`.
+SELDOM = {"exports", "turns by words", "probe", "erasing", "versions", "second factor"}
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.long if name in SELDOM else ()) for name in PLACES]
+)
 def test_a_page_survives_zoom_long_text_and_the_other_direction(site: Site, name: str) -> None:
     place, console = PLACES[name], site.console
     console.said.clear()
