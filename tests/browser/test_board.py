@@ -196,15 +196,21 @@ class Wire:
         server.send(text)
 
 
-def test_a_cut_socket_says_how_old_what_it_shows_is_and_comes_back_without_doubles(
-    console: Console, crowd: Crowd
-) -> None:
+def on_our_clock(console: Console, crowd: Crowd) -> tuple[Wire, Page]:
+    """The board, live, with its socket and its time in our hands."""
     tell(console, crowd)
     context = console.context("operator")
     wire = Wire(context)
     context.clock.install()
     page = console.visit(context, "/console/")
     live(page)
+    return wire, page
+
+
+def test_a_cut_socket_says_how_old_what_it_shows_is_and_comes_back_without_doubles(
+    console: Console, crowd: Crowd
+) -> None:
+    wire, page = on_our_clock(console, crowd)
     expect(page.locator("#rows tr[data-call]")).to_have_count(3)
     wire.cut()
     expect(page.locator("#connection-banner")).to_contain_text("Reconnecting; showing")
@@ -223,12 +229,7 @@ def test_a_cut_socket_says_how_old_what_it_shows_is_and_comes_back_without_doubl
 
 
 def test_a_connection_that_says_nothing_any_more_is_given_up_and_made_anew(console: Console, crowd: Crowd) -> None:
-    tell(console, crowd)
-    context = console.context("operator")
-    wire = Wire(context)
-    context.clock.install()
-    page = console.visit(context, "/console/")
-    live(page)
+    wire, page = on_our_clock(console, crowd)
     wire.freezes = True  # open, as far as the browser knows
     page.clock.run_for(13_000)
     expect(page.locator("#connection-banner")).to_contain_text("Reconnecting; showing")

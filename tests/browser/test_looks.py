@@ -26,17 +26,15 @@ from playwright.sync_api import expect
 
 from calls.eventlog import LogConf, LogWriter
 from calls.models import Agent, Call, Turn
-from memory.services import cards, correcting
-from memory.services.embedding import embed_caller
 from tests.app.console import callcast
 from tests.app.console.callcast import NOON
-from tests.app.memory.people import DAY, MARIA, MONDAY, maria
-from tests.app.memory.talks import FIRST, heard, talk
+from tests.app.memory.talks import FIRST
 from tests.app.records import conftest as records
 from tests.app.records.conversation import Conversation, booked_table
 from tests.browser import blocks
 from tests.browser.console import Console, assert_clean, wait_until
 from tests.browser.crowd import SIDS, Crowd
+from tests.browser.known import known_caller
 from tests.browser.recorded import archived
 from tests.browser.test_board import Wire
 from tests.line.conftest import make_agent
@@ -49,7 +47,6 @@ if TYPE_CHECKING:
 
     from playwright.sync_api import Browser, BrowserContext, Page
 
-    from memory.people import Person
 
 recordings = records.recordings  # a fixture
 
@@ -189,26 +186,8 @@ def no_recording(stage: Stage) -> None:
 
 
 def a_caller(stage: Stage) -> None:
-    """Maria: a call, a chain, something disputed, near duplicates."""
-    person: Person = maria()
-    talk(person)
-    store: Any = correcting.store
-    store(person, "", "", slot="identity.name", value="Maria Rossi", by="operator:ann", now=MONDAY)
-    seat = store(person, "", "", slot="seating", value="window", by="operator:ann", now=MONDAY)
-    later = correcting.supersede(person, seat.id, "terrace", by="operator:bob", now=MONDAY + DAY)
-    store(person, "", "", slot="contact.time", value="after six", by="token:crm", now=MONDAY)
-    heard(person, "Best reached: before 10:00", (FIRST, "only before ten in the morning"), slot="contact.time",
-          value="before 10:00", status="disputed", single=True)  # fmt: skip
-    for text in ("Plays the cello in an orchestra", "Plays cello in the orchestra"):
-        store(person, "fact", text, by="operator:ann", now=MONDAY)
-    heard(person, "Customer number: 4711X", (FIRST, "4711 X"), value="4711X", slot="identity.account", single=True)
-    embed_caller(person)
-    Call.objects.create(
-        call_sid=FIRST, caller_key=person.key_hash, from_number=MARIA, status="ended", end_reason="caller_hung_up",
-        started_at=MONDAY, ended_at=MONDAY + DAY / 1440, archived_at=MONDAY + DAY, turn_count=2,
-    )  # fmt: skip
-    cards.build(person, now=MONDAY + DAY)
-    stage.kept |= {"caller": person.id, "entry": getattr(later, "id", seat.id)}
+    known = known_caller()
+    stage.kept |= {"caller": known.person.id, "entry": known.seat.id}
 
 
 def some_agents(stage: Stage) -> None:

@@ -16,12 +16,13 @@ from memory.core.index import CallerIndex, Ranking
 from memory.core.text import question
 from memory.live import LOOKED_AT
 from memory.models import Tombstone
-from memory.services import cards, correcting
+from memory.services import cards
 from memory.services.embedding import embed_caller
 from memory.tasks import finish_erasures
-from tests.app.memory.people import DAY, MARIA, MONDAY, maria
-from tests.app.memory.talks import FIRST, heard, talk
+from tests.app.memory.people import DAY, MARIA, MONDAY
+from tests.app.memory.talks import FIRST, heard
 from tests.browser.console import Console, assert_clean, assert_fits, axe
+from tests.browser.known import known_caller
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
@@ -36,28 +37,12 @@ QUESTION = "What is my customer number?"
 @pytest.fixture
 def known(console: Console) -> Person:
     """Maria: a call, a chain of seats, a number that was heard, something disputed, near duplicates, and hostile words."""
-    person = maria()
-    talk(person)
-    store: Any = correcting.store
-    store(person, "", "", slot="identity.name", value="Maria Rossi", by="operator:ann", now=MONDAY)
-    seat = store(person, "", "", slot="seating", value="window", by="operator:ann", now=MONDAY)
-    correcting.supersede(person, seat.id, "terrace", by="operator:bob", now=MONDAY + DAY)
-    store(person, "", "", slot="contact.time", value="after six", by="token:crm", now=MONDAY)
-    heard(person, "Best reached: before 10:00", (FIRST, "only before ten in the morning"), slot="contact.time",
-          value="before 10:00", status="disputed", single=True)  # fmt: skip
-    for text in ("Plays the cello in an orchestra", "Plays cello in the orchestra"):
-        store(person, "fact", text, by="operator:ann", now=MONDAY)
-    number = heard(
-        person, "Customer number: 4711X", (FIRST, "4711 X"), value="4711X", slot="identity.account", single=True
-    )
+    known = known_caller()
+    person = known.person
     heard(person, HOSTILE, (FIRST, "I like the window"))
     embed_caller(person)
-    call = Call.objects.create(
-        call_sid=FIRST, caller_key=person.key_hash, from_number=MARIA, status="ended", end_reason="caller_hung_up",
-        started_at=MONDAY, ended_at=MONDAY + DAY / 1440, archived_at=MONDAY + DAY, turn_count=2,
-    )  # fmt: skip
-    item = {"id": str(number.pk), "in_prompt": True, "score_milli": 812, "why_not": ""}
-    Turn.objects.create(call=call, number=1, kind="speech", outcome="answered", recalled={"items": [item]})
+    item = {"id": str(known.number.pk), "in_prompt": True, "score_milli": 812, "why_not": ""}
+    Turn.objects.create(call=known.call, number=1, kind="speech", outcome="answered", recalled={"items": [item]})
     cards.build(person, now=MONDAY + DAY)
     return person
 

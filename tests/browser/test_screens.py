@@ -13,12 +13,8 @@ from django.test import override_settings
 from django.urls import reverse
 from playwright.sync_api import BrowserContext
 
-from calls.models import Agent, Call
-from memory.services import cards, correcting
-from memory.services.embedding import embed_caller
+from calls.models import Agent
 from tests import database
-from tests.app.memory.people import DAY, MARIA, MONDAY, maria
-from tests.app.memory.talks import FIRST, heard, talk
 from tests.app.records.conversation import booked_table
 from tests.browser.console import (
     Console,
@@ -33,6 +29,7 @@ from tests.browser.console import (
     wait_until,
     walk,
 )
+from tests.browser.known import known_caller
 from tests.browser.recorded import archived
 
 if TYPE_CHECKING:
@@ -113,7 +110,7 @@ def site(
             agent = Agent.objects.get()
             agent.greeting = "Good evening!"
             agent.save()
-            person = _maria()
+            person = known_caller().person
             found = Site(console, {"call_sid": call.call_sid, "pk": agent.pk, "caller_id": person.id})
             enlarged = {"viewport": {"width": 640, "height": 450}, "device_scale_factor": 2}  # 1280 x 900 at 200%
             for known in (True, False):
@@ -126,25 +123,6 @@ def site(
             loop.close()
             database.empty()
             connections.close_all()
-
-
-def _maria() -> Any:
-    """A caller with a call, a chain of seats, something disputed, and a card."""
-    person = maria()
-    talk(person)
-    store: Any = correcting.store
-    store(person, "", "", slot="identity.name", value="Maria Rossi", by="operator:ann", now=MONDAY)
-    seat = store(person, "", "", slot="seating", value="window", by="operator:ann", now=MONDAY)
-    correcting.supersede(person, seat.id, "terrace", by="operator:bob", now=MONDAY + DAY)
-    heard(person, "Best reached: before 10:00", (FIRST, "only before ten in the morning"), slot="contact.time",
-          value="before 10:00", status="disputed", single=True)  # fmt: skip
-    embed_caller(person)
-    Call.objects.create(
-        call_sid=FIRST, caller_key=person.key_hash, from_number=MARIA, status="ended", end_reason="caller_hung_up",
-        started_at=MONDAY, ended_at=MONDAY + DAY / 1440, archived_at=MONDAY + DAY, turn_count=2,
-    )  # fmt: skip
-    cards.build(person, now=MONDAY + DAY)
-    return person
 
 
 #: Pages behind pages, which are walked in `make test-long`.

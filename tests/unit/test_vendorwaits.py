@@ -8,19 +8,10 @@ from calls.breakerrules import Rules
 from calls.breakers import Breaker, Breakers, Env
 from calls.providers.errors import VendorError
 from calls.vendorwaits import MOST_TOLD, SPAN_MS, Fared, Lately
+from tests.unit.test_breakers import Clock, clock
 from voiceagent.console.health.system import WAITS, lately
 
-
-class Clock:
-    ms = 1_000_000
-
-    def __call__(self) -> int:
-        return self.ms
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
+__all__ = ["clock"]  # a fixture
 
 
 @pytest.fixture

@@ -1,9 +1,10 @@
 """Sockets that keep a page true: a snapshot, then numbered changes; a page that misses a number asks for a snapshot.
 
 To the page: ``{"type": "snapshot", "number": N, "at": …, …}``, ``{"type": "change", "number": N + 1, "at": …, …}``,
-``{"type": "refused", "why": …}``, and ``{"type": "beat"}`` while there is nothing else to say: a page that hears nothing for a while
-knows that its connection is dead, which its operating system may not notice for minutes. From the page: ``{"type": "snapshot"}`` and what a screen adds to ``messages``. Who sends
-it is asked for at the handshake and again for every message; what is sent to somebody is rechecked from time to time.
+``{"type": "refused", "why": …}``, and now and then ``{"type": "beat"}``: a page that hears nothing for a while knows that its
+connection is dead, which its operating system may not notice for minutes. From the page: ``{"type": "snapshot"}`` and what a
+screen adds to ``messages``. Who sends it is asked for at the handshake and again for every message; what is sent to somebody is
+rechecked from time to time.
 """
 
 from __future__ import annotations

@@ -135,7 +135,7 @@ def overlapped(known: str, later: str) -> str:
     plain_left, plain_right = [plain(word) for word in left], [plain(word) for word in right]
     most = min(len(left), len(right))
     again = next((size for size in range(most, 0, -1) if plain_left[-size:] == plain_right[:size]), 0)
-    return joined(known, " ".join(right[again:])) if again else joined(known, later)
+    return joined(known, " ".join(right[again:]))
 
 
 def spliced(known: str, later: str) -> str:

@@ -99,7 +99,6 @@ class Drawer:
             "whole": whole,
             "earlier": self._is_earlier,
             "items": items,
-            "forming": bool(self._forming),
             "turn": self._turn(),
             "memories": self._memories,
         }
