@@ -14,6 +14,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from memory import people, surroundings
+from memory.core import rules
 from memory.keys import CHANGES, What
 from memory.live import CallMemory, Resources
 
@@ -35,9 +36,10 @@ def _yield_to_the_loop() -> None:
 
 
 class CallMemories:
-    """One for each process that takes calls. Event loop only."""
+    """One for each process that takes calls. Event loop only. Loads what the first call would otherwise wait for."""
 
     def __init__(self, manager: MCPMemoryManager, database: Executor) -> None:
+        rules.load_all()
         self._embedding = ThreadPoolExecutor(1, "embedding", initializer=_yield_to_the_loop)
         self._indexing = ThreadPoolExecutor(1, "indexing", initializer=_yield_to_the_loop)
         self._resources = Resources(manager.embedder, manager.l1, database, self._embedding, self._indexing)

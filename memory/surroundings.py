@@ -15,13 +15,13 @@ from redis.retry import Retry
 
 from memory.crypto import Keyring
 from memory.embedding import registry
-from memory.embedding.openai import OpenAIEmbedding
 from memory.loopredis import loop_client
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from memory.conf import McpConf
+    from memory.embedding.openai import OpenAIEmbedding
     from memory.embedding.port import Embedder
 
 _TIMEOUT_S = 2.0
@@ -63,6 +63,9 @@ def second_embedder() -> OpenAIEmbedding | None:
     model = settings.OPENAI_EMBEDDING_MODEL
     if not model:
         return None
+    # Only here: the package takes most of a second to import, and most processes never ask this model.
+    from memory.embedding.openai import OpenAIEmbedding
+
     return OpenAIEmbedding(settings.OPENAI_API_KEY, settings.OPENAI_BASE_URL, model, _SECOND_DIMENSIONS)
 
 

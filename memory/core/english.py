@@ -233,7 +233,7 @@ _ASKS = (
     "when|when's|which|who|who's|whose|why|how|how's|isn't|aren't|don't|didn't|doesn't|won't|wouldn't|couldn't|can't|wasn't"
 )
 
-ENGLISH = Language(
+LANGUAGE = Language(
     rules=RULES,
     blanked=BLANKED,
     void=VOID,

@@ -9,15 +9,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, replace
 from datetime import datetime, time, timedelta
-from typing import TYPE_CHECKING
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
 
 from memory.core import normal, slots
-from memory.core.english import ENGLISH
 from memory.core.language import Language, Scope
 from memory.core.values import Candidate, Kind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from memory.core.language import Rule
     from memory.core.values import Said
@@ -27,7 +28,8 @@ EXTRACTOR = "rules-1"
 #: Whoever says more at once is not answering a question; the rest is left to the search.
 MAX_CHARS = 4000
 
-LANGUAGES: dict[str, Language] = {"en": ENGLISH}
+#: The module that holds each language's patterns as ``LANGUAGE``. Compiling them takes half a second.
+LANGUAGES: Mapping[str, str] = {"en": "memory.core.english"}
 
 _BLANK = "\ufffc"
 _SENTENCE_END = re.compile(
@@ -61,13 +63,26 @@ class Found:
     forgets: tuple[Forget, ...] = ()
 
 
+def load_all() -> None:
+    """Compile the patterns now, where the first sentence of a call would otherwise wait for it."""
+    for language in LANGUAGES:
+        _rules(language)
+
+
+@cache
+def _rules(language: str) -> Language | None:
+    """What is read in a language (``en``, ``en-GB``); ``None`` where there are no rules for it."""
+    module = LANGUAGES.get(language.split("-")[0].lower())
+    return None if module is None else cast("Language", import_module(module).LANGUAGE)
+
+
 def extract(text: str, *, said_at: datetime, before: str = "", seq: int = 0, language: str = "en") -> Found:
     """Read one utterance of the caller.
 
     ``before`` is what the agent said just before it; it gives an answer its meaning and is never a source. A language
     without rules gives nothing. ``quote`` of each candidate is ``text[start:end]``.
     """
-    rules = LANGUAGES.get(language.split("-")[0].lower())
+    rules = _rules(language)
     if rules is None:
         return Found()
     said = text[:MAX_CHARS].replace("’", "'")
@@ -100,13 +115,13 @@ def extract_all(lines: Sequence[Said], *, language: str = "en") -> Found:
 
 def instructs(text: str, *, language: str = "en") -> bool:
     """Whether a text tries to tell the agent what it is or how to behave, or voids itself as a joke."""
-    rules = LANGUAGES.get(language.split("-")[0].lower(), ENGLISH)
-    return any(pattern.search(text.replace("’", "'")) for pattern in rules.void)
+    rules = _rules(language) or _rules("en")
+    return rules is not None and any(pattern.search(text.replace("’", "'")) for pattern in rules.void)
 
 
 def asks(text: str, start: int, end: int, *, language: str = "en") -> bool:
     """Whether ``text[start:end]`` stands in a question. A language without rules knows none."""
-    known = LANGUAGES.get(language.split("-")[0].lower())
+    known = _rules(language)
     if known is None:
         return False
     straight = text.replace("’", "'")
