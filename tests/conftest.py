@@ -48,11 +48,11 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With workers the order of the files is that of ``tests.schedule``."""
+    """With workers what is run, and in which order, is up to ``tests.schedule``."""
     if hasattr(config, "workerinput"):
         from tests.schedule import put_in_order
 
-        put_in_order(items)
+        put_in_order(config, items)
 
 
 @dataclass(frozen=True, slots=True)

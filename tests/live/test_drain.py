@@ -85,6 +85,7 @@ def archived(data_dir: Path, *phones: PhoneCall) -> list[str]:
     return [reasons.get(phone.call_sid, "not archived") for phone in phones]
 
 
+@pytest.mark.long
 async def test_calls_may_finish_and_a_second_signal_does_not_wait_for_them(data_dir: Path) -> None:
     async with served(data_dir, drain_s=90) as (house, carrier):
         staying, leaving = await asyncio.gather(call(carrier), call(carrier))

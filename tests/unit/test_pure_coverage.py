@@ -1,7 +1,6 @@
 """Every branch of the pure packages is taken by their own tests.
 
-Measured by a run of these tests alone, in a process of its own, without those that try very many calls: what only chance
-comes upon has no test that says what should happen there.
+Measured by a run of these tests alone, in a process of its own. With workers they run only there (``tests.schedule``).
 """
 
 from __future__ import annotations
@@ -14,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit import pure
+
 ROOT = Path(__file__).resolve().parents[2]
-PURE = ("core", "codecs", "replay")
 
 
 @pytest.mark.timeout(400)
@@ -24,9 +24,8 @@ def test_every_branch_of_the_pure_packages_is_taken_by_their_own_tests(tmp_path:
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist"),
-            *("-m", "not long and not search", "-k", "not actor"),
-            *("--cov-branch", f"--cov-report=json:{report}", *(f"--cov=calls.{name}" for name in PURE)),
-            *(f"tests/unit/{name}" for name in PURE),
+            *("-p", pure.__name__, *pure.FOLDERS),
+            *("--cov-branch", f"--cov-report=json:{report}", *(f"--cov=calls.{name}" for name in pure.PACKAGES)),
         ],
         cwd=ROOT,
         env={
@@ -37,9 +36,9 @@ def test_every_branch_of_the_pure_packages_is_taken_by_their_own_tests(tmp_path:
         text=True,
         check=False,
     )
-    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-2000:]
+    assert done.returncode == 0, done.stdout[-20_000:] + done.stderr[-2000:]
     files = json.loads(report.read_text())["files"]
-    written = {str(file.relative_to(ROOT)) for name in PURE for file in (ROOT / "calls" / name).rglob("*.py")}
+    written = {str(file.relative_to(ROOT)) for name in pure.PACKAGES for file in (ROOT / "calls" / name).rglob("*.py")}
     assert {*files} == {file for file in written if "/cores/v" not in file}
     missed = {name: file["missing_lines"] + file["missing_branches"] for name, file in files.items()}
     assert {name: places for name, places in missed.items() if places} == {}

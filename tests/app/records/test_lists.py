@@ -205,6 +205,7 @@ SEEN = {
 }
 
 
+@pytest.mark.long
 def test_ten_thousand_calls_are_found_in_time(
     many: None, client: Client, cast: Cast, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:

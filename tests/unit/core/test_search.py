@@ -15,7 +15,7 @@ from tests.unit.core.world import agent
 pytestmark = pytest.mark.search
 
 #: How deep from each beginning; at the start the fewest events are possible.
-DEPTHS = {"the start": 5, "thinking": 4, "a guess": 4, "speaking": 5, "stopped": 4}
+DEPTHS = {"the start": 4, "thinking": 4, "a guess": 4, "speaking": 4, "stopped": 4}
 REMEMBERING_DEPTH = 4
 LONG_SECONDS = 120
 

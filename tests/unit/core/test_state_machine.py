@@ -180,7 +180,7 @@ def explore(examples: int, *, shrink: bool = True) -> None:
 
 
 def test_no_call_breaks_an_invariant() -> None:
-    explore(300)
+    explore(150)
 
 
 @pytest.mark.long
