@@ -45,8 +45,9 @@ def house(
 
 @pytest.fixture(scope="module")
 def played(request: pytest.FixtureRequest, house: House) -> Played:
-    """What became of the module's ``CELLS``."""
-    return play_all(request.module.CELLS, *house)
+    """What became of the cells that are tested in this module, now."""
+    tests = (item for item in request.session.items if isinstance(item, pytest.Function))
+    return play_all([test.callspec.params["cell"] for test in tests if test.module is request.module], *house)
 
 
 @pytest.fixture(scope="module")

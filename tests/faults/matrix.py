@@ -8,6 +8,7 @@ from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+import pytest
 import uvloop
 from asgiref.sync import sync_to_async
 from django.db import connections
@@ -36,7 +37,7 @@ from tests.line.conftest import make_agent, policy
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
-    import pytest
+    from _pytest.mark.structures import ParameterSet
 
     from calls.conf import CallsConf
     from tests.faults.cells import Cell
@@ -48,6 +49,11 @@ LINES = 8
 VOID_MS, MOST_ATTEMPTS = 150.0, 4
 
 Played = dict["Cell", Seen | BaseException]
+
+
+def each(cells: Sequence[Cell]) -> list[ParameterSet]:
+    """A test for each."""
+    return [pytest.param(cell, id=cell.id, marks=() if cell.is_quick else pytest.mark.long) for cell in cells]
 
 
 def play_all(cells: Sequence[Cell], conf: CallsConf, patch: pytest.MonkeyPatch) -> Played:

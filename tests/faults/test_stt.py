@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults import cells
+from tests.faults.matrix import each
 from tests.faults.play import faults_of
 
 if TYPE_CHECKING:
@@ -17,6 +18,6 @@ CELLS = cells.STT
 pytestmark = [pytest.mark.django_db, pytest.mark.timeout(240)]
 
 
-@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.id)
+@pytest.mark.parametrize("cell", each(CELLS))
 def test_what_the_caller_hears_and_what_stands_on_record(cell: Cell, played: Played) -> None:
     assert faults_of(cell, played[cell]) == []
