@@ -187,6 +187,11 @@ class Own:
         """Its name as a test."""
         return f"{'+'.join(self.who)}-{self.fault}"
 
+    @property
+    def is_quick(self) -> bool:
+        """Whether `make test` plays it: what is away and what says nothing. `make test-long` plays all."""
+        return self.fault in ("away", "silent")
+
 
 #: Tickets wait for Redis half a second, then this process keeps its own; an agent is looked up for two seconds at the most,
 #: then the one that answered last answers again.

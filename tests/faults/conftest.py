@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import redis
@@ -46,11 +46,15 @@ def house(
 @pytest.fixture(scope="module")
 def played(request: pytest.FixtureRequest, house: House) -> Played:
     """What became of the cells that are tested in this module, now."""
-    tests = (item for item in request.session.items if isinstance(item, pytest.Function))
-    return play_all([test.callspec.params["cell"] for test in tests if test.module is request.module], *house)
+    return play_all(_asked_for(request), *house)
 
 
 @pytest.fixture(scope="module")
 def stormed(request: pytest.FixtureRequest, house: House) -> Stormed:
-    """What became of the calls in the module's ``CELLS``."""
-    return play_storms(request.module.CELLS, *house)
+    """What became of the calls in the cells that are tested in this module, now."""
+    return play_storms(_asked_for(request), *house)
+
+
+def _asked_for(request: pytest.FixtureRequest) -> list[Any]:
+    tests = [item for item in request.session.items if isinstance(item, pytest.Function)]
+    return list(dict.fromkeys(test.callspec.params["cell"] for test in tests if test.module is request.module))

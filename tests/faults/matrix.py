@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from _pytest.mark.structures import ParameterSet
 
     from calls.conf import CallsConf
-    from tests.faults.cells import Cell
+    from tests.faults.cells import Cell, Own
     from tests.faults.stage import Line
 
 #: So many calls at once leave half of a core idle: what is measured is the product, not the queue for the processor.
@@ -51,7 +51,7 @@ VOID_MS, MOST_ATTEMPTS = 150.0, 4
 Played = dict["Cell", Seen | BaseException]
 
 
-def each(cells: Sequence[Cell]) -> list[ParameterSet]:
+def each(cells: Sequence[Cell | Own]) -> list[ParameterSet]:
     """A test for each."""
     return [pytest.param(cell, id=cell.id, marks=() if cell.is_quick else pytest.mark.long) for cell in cells]
 

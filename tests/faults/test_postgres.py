@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.faults import cells
+from tests.faults.matrix import each
 from tests.faults.weather import judge
 
 if TYPE_CHECKING:
@@ -18,6 +19,6 @@ pytestmark = [pytest.mark.django_db, pytest.mark.timeout(240)]
 
 
 @pytest.mark.parametrize("moment", cells.MOMENTS)
-@pytest.mark.parametrize("cell", CELLS, ids=lambda cell: cell.id)
+@pytest.mark.parametrize("cell", each(CELLS))
 def test_calls_go_on_and_are_on_record(cell: Own, moment: str, stormed: Stormed) -> None:
     judge(cell, moment, stormed[cell])

@@ -151,6 +151,7 @@ def test_two_assignments_on_a_line_of_dotenv_stop_the_start(house: House, tmp_pa
     assert "hidden" not in refused.stderr
 
 
+@pytest.mark.long
 def test_manage_py_uses_the_running_servers_and_leaves_them(house: House) -> None:
     before = Postgres(house.data_dir, print).find()
     command = [
@@ -190,6 +191,7 @@ def test_killed_servers_are_started_again_under_the_same_addresses(house: House)
     assert ready
 
 
+@pytest.mark.long
 def test_nothing_outlives_a_killed_supervisor_but_the_servers_which_the_next_adopts(house: House) -> None:
     # supervisor, web, worker with two, beat
     assert eventually(lambda: len(house.pythons()) >= 6, timeout_s=60), house.pythons()
@@ -211,6 +213,7 @@ def test_ctrl_c_stops_all_of_it_within_seconds(house: House) -> None:
     assert not (house.data_dir / "run.json").exists()
 
 
+@pytest.mark.long
 def test_manage_py_starts_servers_and_stops_them(tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
     command = [sys.executable, "manage.py", "migrate", "--verbosity", "1"]

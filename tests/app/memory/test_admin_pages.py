@@ -211,7 +211,7 @@ def test_pages_ask_as_many_questions_for_many_rows_as_for_few(cast: Cast, client
     )  # fmt: skip
     asked()  # what a process looks up once
     few = asked()
-    grow(range(12), range(2, 8))
+    grow(range(5), range(2, 5))
 
     assert asked() == few
     assert max(few.values()) < 60
