@@ -10,6 +10,7 @@ import fcntl
 import ipaddress
 import os
 import socket
+import sys
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,6 +188,17 @@ def _breakers_of_no_other_test(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(guards, "_guard", nullcontext)
     monkeypatch.setattr(surroundings, "_guard", [breakers.UNGUARDED])
+
+
+@pytest.fixture(autouse=True)
+def _runtime_of_no_other_test() -> Iterator[None]:
+    """The process's runtime is closed by the test that had it built, in its loop. One that stays has threads, and connections of
+    a loop that is gone: it would tell the breakers of later tests what it saw, and answer for them."""
+    yield
+    module = sys.modules.get("calls.runtime")
+    if module is not None and (left := module._provider.building) is not None:
+        module._provider.building = None
+        pytest.fail(f"the process's runtime is still there: {left}")
 
 
 @pytest.fixture(scope="session", autouse=True)
