@@ -35,6 +35,12 @@ def test_nothing_lies_there_that_the_manifest_does_not_name() -> None:
         assert {path for path in (ROOT / shelf).iterdir() if path.is_dir()} <= named
 
 
+def test_every_module_is_imported_by_a_page() -> None:
+    ours = "".join(path.read_text() for path in (ROOT / "static/console").rglob("*.js"))
+    modules = [path for path in (ROOT / "static/vendor").rglob("*") if path.suffix in {".js", ".mjs"}]
+    assert [path.name for path in modules if f"vendor/{path.relative_to(ROOT / 'static/vendor')}" not in ours] == []
+
+
 def test_every_icon_in_use_is_in_the_sprite() -> None:
     sprite = (ROOT / "static/vendor/lucide-1.62.0/icons.svg").read_text()
     has = set(re.findall(r'<symbol id="([\w-]+)"', sprite))
