@@ -31,3 +31,8 @@ if (button) {
     document.dispatchEvent(new CustomEvent("console:theme"));
   });
 }
+
+// On a telephone the screens are pushed sideways: the one that is shown is in sight.
+const screens = document.querySelector(".console-nav");
+const current = screens.querySelector("[aria-current=page]");
+if (current) screens.scrollLeft = current.offsetLeft + current.offsetWidth - screens.clientWidth;
