@@ -100,5 +100,5 @@ def test_no_page_s_own_scripts_weigh_more_than_the_brief_allows(
         "agent-versions", "health", "dependencies", "phone", "trail",
     }  # fmt: skip
     assert all(weights.values())
-    assert any("wavesurfer" in place for place in weights["call"])
+    assert any("tinykeys" in place for place in weights["call"])
     assert {name: sum(sizes.values()) for name, sizes in weights.items() if sum(sizes.values()) > MOST_BYTES} == {}
