@@ -96,10 +96,11 @@ def test_ribbon_mark_and_unheard_words_are_where_the_record_says(
           const lane = document.querySelector("#ribbon").getBoundingClientRect();
           return {
             width: lane.width,
-            rects: [...document.querySelectorAll("#ribbon rect")].map((one) => {
-              const box = one.getBoundingClientRect();
-              return [one.dataset.state, box.left - lane.left, box.width];
-            }),
+            stretches: [...document.querySelectorAll("#ribbon path")].flatMap((one) => {
+              const { a: scale, e: left } = one.getScreenCTM();
+              return [...one.getAttribute("d").matchAll(/M(\\S+) \\S+H([\\d.]+)V/g)].map(([, from, to]) =>
+                [one.dataset.state, from * scale + left - lane.left, (to - from) * scale]);
+            }).toSorted((one, other) => one[1] - other[1]),
             mark: (() => { const box = document.querySelector(".mark-barge-in").getBoundingClientRect(); return box.left + box.width / 2 - lane.left; })(),
             hatch: (() => { const box = document.querySelector(".unheard-audio").getBoundingClientRect(); return [box.left - lane.left, box.right - lane.left]; })(),
           };
@@ -114,8 +115,8 @@ def test_ribbon_mark_and_unheard_words_are_where_the_record_says(
     ends = [at for at, _ in changes[1:]] + [talk.now]
     scale = drawn["width"] / talk.now
 
-    assert [state for state, _, _ in drawn["rects"]] == [mode for _, mode in changes]
-    for (_, x, width), (at, _), end in zip(drawn["rects"], changes, ends, strict=True):
+    assert [state for state, _, _ in drawn["stretches"]] == [mode for _, mode in changes]
+    for (_, x, width), (at, _), end in zip(drawn["stretches"], changes, ends, strict=True):
         assert abs(x - at * scale) <= PIXEL
         assert abs(width - (end - at) * scale) <= PIXEL
 

@@ -32,7 +32,7 @@ def mark(one: Mark, *, plain: bool) -> list[Any]:
 
 
 def turn(card: Card) -> dict[str, Any]:
-    """A turn of the timeline."""
+    """A turn of the timeline. ``words``: where each that was heard begins."""
     return {
         "n": card.number,
         "title": card.title,
@@ -41,5 +41,5 @@ def turn(card: Card) -> dict[str, Any]:
         "agent": card.agent_ms,
         "response": card.response_ms,
         "outcome": card.outcome,
-        "words": card.words,
+        "words": [start for start, _ in card.words],
     }

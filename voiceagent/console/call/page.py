@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 import structlog
 from django.conf import settings
@@ -137,8 +139,12 @@ def _response(answers: list[Turn | TurnFacts]) -> list[Figure]:
 
 
 def _talks_over(turn: Turn | TurnFacts, story: Story) -> bool:
+    """Whether the caller was speaking when its answer began. What they said is in order, and no part overlaps another."""
     at = turn.first_audio_ms
-    return at is not None and any(start < at < end for start, end in story.speech)
+    if at is None:
+        return False
+    before = bisect_left(story.speech, at, key=itemgetter(0)) - 1
+    return before >= 0 and at < story.speech[before][1]
 
 
 def _used(turn: Turn | TurnFacts) -> int:

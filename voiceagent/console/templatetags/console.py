@@ -7,7 +7,7 @@ from django import template
 from django.conf import settings
 from django.templatetags.static import static
 from django.urls import reverse
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString, mark_safe
 
 from voiceagent.console import audit, masks
@@ -61,4 +61,15 @@ def icon(name: str) -> SafeString:
     href = static("vendor/lucide-1.62.0/icons.svg")
     return format_html(
         '<svg class="icon" aria-hidden="true" focusable="false"><use href="{}#{}"></use></svg>', href, name
+    )
+
+
+@register.simple_tag
+def preload(*modules: str) -> SafeString:
+    """Fetch what the page's scripts import together with them, not when each has come and is read.
+
+    ``modules`` are places in ``static/``; an import names them without the hash that ``static`` adds.
+    """
+    return format_html_join(
+        "", '<link rel="modulepreload" href="{}{}">', ((settings.STATIC_URL, module) for module in modules)
     )

@@ -1,9 +1,9 @@
 // The lanes of the timeline on one clock: a view of from…to ms, and everything that is drawn in it.
-import WaveSurfer from "../../../vendor/wavesurfer-8.0.1/wavesurfer.esm.js";
+import { Wave } from "./wave.js";
 
 const SVG = "http://www.w3.org/2000/svg";
-const PEAK_MS = 20;
 const LEAST_VIEW_MS = 500;
+const MOST_SHEET_PX = 3e7; // browsers know no places far beyond
 const DRAG_PX = 4;
 const HEIGHTS = { LISTENING: 8, THINKING: 16, SPEAKING: 26, OPERATOR: 26, ENDING: 12, CONNECTING: 8 };
 const RIBBON = 28;
@@ -20,7 +20,9 @@ export class Timeline extends EventTarget {
   #data;
   #view;
   #wave = null;
-  #drawnPxPerS = 0;
+  #made = new WeakMap();
+  #sheets = {};
+  #sheetMs;
   #queued = 0;
   #width = 1;
   #drag = null;
@@ -29,10 +31,15 @@ export class Timeline extends EventTarget {
     super();
     this.#place = place;
     this.#data = data;
-    this.#view = { from: 0, to: Math.max(1000, data.duration) };
+    this.#view = { from: 0, to: this.duration };
+    this.#sheetMs = this.duration;
     place.hidden = false;
-    for (const name of ["minimap", "ruler", "wave", "hatch", "ribbon", "turn-blocks", "marks", "cursor", "crosshair", "range", "lanes"]) {
+    for (const name of ["minimap", "ruler", "wave", "ribbon", "cursor", "crosshair", "range", "lanes"]) {
       this[`$${name}`] = place.querySelector(`#${name}`);
+    }
+    for (const name of ["hatch", "turn-blocks", "marks"]) {
+      this.#sheets[name] = div("sheet");
+      place.querySelector(`#${name}`).append(this.#sheets[name]);
     }
     this.#listen();
     this.resize();
@@ -55,11 +62,12 @@ export class Timeline extends EventTarget {
     if (whole) this.#view = { from: 0, to: this.duration };
     this.#ribbon();
     this.#minimap();
+    this.#boxes();
     this.draw();
   }
 
   show(from, to) {
-    const length = Math.min(Math.max(LEAST_VIEW_MS, to - from), this.duration);
+    const length = Math.min(Math.max(LEAST_VIEW_MS, (this.#width * this.#sheetMs) / MOST_SHEET_PX, to - from), this.duration);
     const start = Math.min(Math.max(0, from), this.duration - length);
     this.#view = { from: start, to: start + length };
     this.draw();
@@ -93,22 +101,34 @@ export class Timeline extends EventTarget {
     window.style.insetInlineStart = `${(from / this.duration) * 100}%`;
     window.style.width = `${((to - from) / this.duration) * 100}%`;
     this.#ruler();
-    this.#boxes(this.$hatch, this.#data.unheard.filter(([a, b]) => b > from && a < to), ([a, b]) => {
+    for (const sheet of Object.values(this.#sheets)) {
+      sheet.style.transform = `translateX(${this.x(0)}px)`;
+      sheet.style.width = `${this.x(this.#sheetMs) - this.x(0)}px`;
+    }
+    for (const box of this.#sheets["turn-blocks"].querySelectorAll(".is-chosen")) box.classList.remove("is-chosen");
+    this.#sheets["turn-blocks"].querySelector(`[data-turn="${this.chosen}"]`)?.classList.add("is-chosen");
+    this.#drawWave();
+    this.place(this.at ?? 0);
+    this.range(this.ranged ?? null);
+  }
+
+  #boxes() {
+    this.#lay("hatch", this.#data.unheard, ([from, to]) => {
       const box = div("unheard-audio");
       box.title = "Sent to the carrier, cleared before it was heard";
-      return [box, a, b];
+      return [box, from, to];
     });
-    this.#boxes(this["$turn-blocks"], this.#data.turns.filter((turn) => turn.to > from && turn.from < to), (turn) => {
+    this.#lay("turn-blocks", this.#data.turns, (turn) => {
       const box = document.createElement("button");
       box.type = "button";
       box.tabIndex = -1; // the cards are the same, and are reached by Tab
-      box.className = `turn-block${turn.outcome === "interrupted" ? " is-cut" : ""}${turn.n === this.chosen ? " is-chosen" : ""}`;
+      box.className = `turn-block${turn.outcome === "interrupted" ? " is-cut" : ""}`;
       box.textContent = turn.title.replace("Turn ", "");
       box.title = `${turn.title}, ${clock(turn.from)} to ${clock(turn.to)}`;
       box.dataset.turn = turn.n;
       return [box, turn.from, turn.to];
     });
-    this.#boxes(this.$marks, this.#data.marks.filter(([at]) => at >= from && at <= to), ([at, kind, sign, text, turn]) => {
+    this.#lay("marks", this.#data.marks, ([at, kind, sign, text, turn]) => {
       const box = document.createElement("button");
       box.type = "button";
       box.tabIndex = -1; // each stands among the words as well
@@ -120,111 +140,73 @@ export class Timeline extends EventTarget {
       box.dataset.turn = turn;
       return [box, at, at];
     });
-    this.#drawWave();
-    this.place(this.at ?? 0);
-    this.range(this.ranged ?? null);
   }
 
-  #boxes(lane, items, make) {
-    lane.replaceChildren(...items.map((item) => {
-      const [box, a, b] = make(item);
-      box.style.insetInlineStart = `${this.x(a)}px`;
-      if (b > a) box.style.width = `${Math.max(2, this.x(b) - this.x(a))}px`;
-      return box;
-    }));
+  /** Put an element for each item on a lane's sheet. It stays where it is: what a move of the view moves and stretches is the sheet. */
+  #lay(lane, items, make) {
+    const sheet = this.#sheets[lane];
+    const share = (ms) => `${(ms / this.#sheetMs) * 100}%`;
+    const boxes = items.map((item) => {
+      if (!this.#made.has(item)) {
+        const [box, from, to] = make(item);
+        box.style.insetInlineStart = share(from);
+        if (to > from) box.style.width = share(to - from);
+        this.#made.set(item, box);
+      }
+      return this.#made.get(item);
+    });
+    if (boxes.length !== sheet.children.length || boxes.some((box, place) => box !== sheet.children[place])) sheet.replaceChildren(...boxes);
   }
 
   #ruler() {
     const { from, to } = this.#view;
     const step = TICKS_MS.find((ms) => (ms / (to - from)) * this.#width >= TICK_PX) ?? 1_200_000;
     const ticks = [];
-    for (let at = Math.ceil(from / step) * step; at <= to; at += step) ticks.push(at);
-    this.#boxes(this.$ruler, ticks, (at) => {
+    for (let at = Math.ceil(from / step) * step; at <= to; at += step) {
       const tick = div("tick");
       tick.textContent = step < 1000 ? clock(at) : clock(at).slice(0, -2);
-      return [tick, at, at];
-    });
+      tick.style.insetInlineStart = `${this.x(at)}px`;
+      ticks.push(tick);
+    }
+    this.$ruler.replaceChildren(...ticks);
   }
 
   #ribbon() {
-    const svg = this.$ribbon.firstElementChild;
-    const states = this.#data.states;
-    svg.replaceChildren(...states.map(([at, state], place) => {
-      const end = states[place + 1]?.[0] ?? this.#data.duration;
-      const rect = document.createElementNS(SVG, "rect");
-      const height = HEIGHTS[state] ?? 8;
-      for (const [name, value] of Object.entries({ x: at, y: RIBBON - height, width: Math.max(0, end - at), height })) rect.setAttribute(name, value);
-      rect.setAttribute("class", `state-${state.toLowerCase()}`);
-      rect.dataset.state = state;
-      return rect;
-    }));
+    const spans = this.#spans();
+    const states = [...new Set(spans.map(([, , state]) => state))];
+    this.$ribbon.firstElementChild.replaceChildren(...states.map((state) => shape(spans, state, RIBBON - (HEIGHTS[state] ?? 8), RIBBON)));
   }
 
   #minimap() {
     const svg = this.$minimap.querySelector("svg");
     svg.setAttribute("viewBox", `0 0 ${this.duration} 10`);
-    const spans = this.#data.states.map(([at, state], place) => [at, this.#data.states[place + 1]?.[0] ?? this.#data.duration, state]);
-    const path = (kept) => kept.map(([a, b]) => `M${a} 0H${b}V10H${a}Z`).join("");
-    svg.replaceChildren(...[["SPEAKING", "state-speaking"], ["THINKING", "state-thinking"], ["OPERATOR", "state-operator"]].map(([state, name]) => {
-      const shape = document.createElementNS(SVG, "path");
-      shape.setAttribute("d", path(spans.filter((span) => span[2] === state)));
-      shape.setAttribute("class", name);
-      return shape;
-    }));
+    svg.replaceChildren(...["SPEAKING", "THINKING", "OPERATOR"].map((state) => shape(this.#spans(), state, 0, 10)));
+  }
+
+  /** How long each state held: from, to, which. */
+  #spans() {
+    const { states, duration } = this.#data;
+    return states.map(([at, state], place) => [at, Math.max(at, states[place + 1]?.[0] ?? duration), state]);
   }
 
   // --- the waveform
 
   /** Peaks as bytes: the caller's, then the assistant's; `offset` is where they begin on the call's clock. */
   wave(bytes, offset) {
-    const half = bytes.length / 2;
-    const lead = Math.round(offset / PEAK_MS);
-    const count = Math.max(half + lead, Math.ceil(this.duration / PEAK_MS));
-    const sides = [bytes.subarray(0, half), bytes.subarray(half)].map((side) => {
-      const peaks = new Float32Array(count);
-      for (let place = 0; place < half; place += 1) if (place + lead >= 0) peaks[place + lead] = side[place] / 255;
-      return peaks;
-    });
-    this.#peaks = { sides, duration: (count * PEAK_MS) / 1000 };
-    this.paint();
+    this.#wave = new Wave(this.$wave, bytes, offset, this.duration);
+    this.draw();
   }
-  #peaks = null;
 
   /** Draw the waveform in the theme's colours. */
   paint() {
-    if (!this.#peaks) return;
-    this.#wave?.destroy();
-    this.$wave.replaceChildren();
-    const colours = getComputedStyle(document.documentElement);
-    const [caller, agent] = [colours.getPropertyValue("--listening"), colours.getPropertyValue("--speaking")];
-    this.#wave = WaveSurfer.create({
-      container: this.$wave,
-      height: 44,
-      peaks: this.#peaks.sides,
-      duration: this.#peaks.duration,
-      splitChannels: [caller, agent].map((colour) => ({ waveColor: colour, progressColor: colour, height: 44 })),
-      cursorWidth: 0,
-      interact: false,
-      hideScrollbar: true,
-      autoScroll: false,
-      autoCenter: false,
-      normalize: true,
-      cspNonce: document.querySelector('meta[name="style-nonce"]')?.nonce || undefined,
-    });
-    this.$wave.firstElementChild.inert = true; // it scrolls with the timeline: by itself it is no stop of the Tab key
-    this.#drawnPxPerS = 0;
-    this.#wave.on("ready", () => { this.waveReady = true; this.#drawWave(); });
+    this.#wave?.paint();
+    this.draw();
   }
 
   #drawWave() {
-    if (!this.#wave || !this.waveReady) return;
-    const { from, to } = this.#view;
-    const pxPerS = (this.#width / (to - from)) * 1000;
-    if (Math.abs(pxPerS - this.#drawnPxPerS) > 1e-6) {
-      this.#drawnPxPerS = pxPerS;
-      this.#wave.zoom(pxPerS);
-    }
-    this.#wave.setScroll((from / 1000) * pxPerS);
+    if (!this.#wave) return;
+    this.#wave.draw(this.#view.from, this.#view.to, this.#width);
+    this.waveReady = true;
   }
 
   // --- cursor, crosshair, range
@@ -295,6 +277,15 @@ export class Timeline extends EventTarget {
   }
 
   #tell(name, detail) { this.dispatchEvent(new CustomEvent(name, { detail })); }
+}
+
+/** All stretches of a state as one element: an hour has 1,200 of them, and each move lays out what there is. */
+function shape(spans, state, top, bottom) {
+  const path = document.createElementNS(SVG, "path");
+  path.setAttribute("d", spans.filter((span) => span[2] === state).map(([from, to]) => `M${from} ${top}H${to}V${bottom}H${from}Z`).join(""));
+  path.setAttribute("class", `state-${state.toLowerCase()}`);
+  path.dataset.state = state;
+  return path;
 }
 
 function div(className) {

@@ -37,7 +37,7 @@ export class Transcript {
       line?.setAttribute("data-heard", "");
       this.#heard = line ?? null;
     }
-    const place = line?.classList.contains("line-agent") ? turn.words.findLastIndex(([start]) => start <= at) : -1;
+    const place = line?.classList.contains("line-agent") ? turn.words.findLastIndex((start) => start <= at) : -1;
     const word = place >= 0 ? words(line.querySelector(".heard"))[place] ?? null : null;
     if (word !== this.#word) {
       this.#word?.removeAttribute("data-now");
