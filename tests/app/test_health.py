@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import gc
+import sys
+import types
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,7 +15,7 @@ from voiceagent import health
 from voiceagent.health import Live, set_live_provider
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Awaitable, Callable, Generator, Iterator
 
     from django.test import AsyncClient
 
@@ -95,8 +100,6 @@ async def test_a_dependency_away_is_named_without_its_address(async_client: Asyn
 async def test_a_dependency_that_hangs_costs_the_deadline_only(
     async_client: AsyncClient, settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import asyncio
-
     monkeypatch.setattr(health, "DEPENDENCY_TIMEOUT_S", 0.2)
     released = asyncio.Event()
 
@@ -111,6 +114,49 @@ async def test_a_dependency_that_hangs_costs_the_deadline_only(
         released.set()
     assert body["dependencies"]["redis"]["error"] == "TimeoutError"
     assert 200 <= body["dependencies"]["redis"]["ms"] < 2000
+
+
+@pytest.mark.parametrize("name", sorted(health._PROBES))
+async def test_who_leaves_while_a_dependency_is_asked_leaves_no_connection(
+    name: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At whichever of its waits. The collector tells of what nobody has closed."""
+    waits, over = 0, False
+    while not over:
+        waits += 1
+        asking = asyncio.create_task(leave(waits, health._PROBES[name]))
+        await asyncio.wait([asking])
+        over = not asking.cancelled()
+    assert waits > 1
+    await asyncio.sleep(0.05)  # what is closed is gone a moment later
+    told: list[BaseException | None] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: told.append(unraisable.exc_value))
+    gc.collect()
+    assert told == []
+
+
+async def leave(wait: int, ask: Callable[[], Awaitable[None]]) -> None:
+    """Ask, and be cancelled in its wait of this number."""
+    await _left_at(wait, ask())
+
+
+@types.coroutine
+def _left_at(wait: int, asking: Awaitable[None]) -> Generator[Any, Any, None]:
+    task, waiting = asyncio.current_task(), asking.__await__()
+    assert task is not None
+    go_on = partial(waiting.send, None)
+    while True:
+        try:
+            awaited = go_on()
+        except StopIteration:
+            return
+        wait -= 1
+        if wait == 0:
+            task.cancel()
+        try:
+            go_on = partial(waiting.send, (yield awaited))
+        except BaseException as error:  # noqa: BLE001 - it is for what waits
+            go_on = partial(waiting.throw, error)
 
 
 @pytest.mark.parametrize("accept", ["", "application/openmetrics-text; version=1.0.0"])
