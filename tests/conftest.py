@@ -10,6 +10,7 @@ import fcntl
 import ipaddress
 import os
 import socket
+import sys
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,6 +169,25 @@ def _breakers_of_no_other_test(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(guards, "_guard", nullcontext)
     monkeypatch.setattr(surroundings, "_guard", [breakers.UNGUARDED])
+
+
+@pytest.fixture(autouse=True)
+def _runtime_of_no_other_test() -> Iterator[None]:
+    """The process's runtime is closed by the test that had it built, in its loop; that of a package's fixture was there before.
+
+    One that stays has threads, and connections of a loop that is gone: it would tell the breakers of later tests what it saw.
+    """
+    before = _building()
+    yield
+    left = _building()
+    if left is not None and left is not before:
+        sys.modules["calls.runtime"]._provider.building = None
+        pytest.fail(f"the process's runtime is still there: {left}")
+
+
+def _building() -> Any:
+    module = sys.modules.get("calls.runtime")
+    return module and module._provider.building
 
 
 @pytest.fixture(scope="session", autouse=True)

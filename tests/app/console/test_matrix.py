@@ -8,21 +8,21 @@ from urllib.parse import quote
 from uuid import UUID
 
 import pytest
-from asgiref.sync import iscoroutinefunction, sync_to_async
+from asgiref.sync import async_to_sync, iscoroutinefunction, sync_to_async
 from channels.testing import WebsocketCommunicator
 from django.contrib.auth.models import User
 from django.db import connections
 from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
-from calls import control
+from calls import control, runtime
 from tests.app.console.conftest import somebody
 from voiceagent.asgi import application
 from voiceagent.console import live, roles
 from voiceagent.console.sockets import sockets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -87,8 +87,25 @@ def clients() -> dict[str, Client]:
     return made
 
 
+def in_one_loop[**P](asking: Callable[P, None], *args: P.args, **kwargs: P.kwargs) -> None:
+    """Let asynchronous views share a loop, as in a server. The test client would give each its own, and what the first starts
+    for the process, its runtime, would outlive both the loop and the test: its breakers go on telling in a thread."""
+
+    async def asked() -> None:
+        try:
+            await sync_to_async(asking)(*args, **kwargs)
+        finally:
+            await runtime.close_current()
+
+    async_to_sync(asked)()
+
+
 @pytest.mark.timeout(180)
 def test_every_address_admits_the_roles_that_have_its_permission_and_no_other(clients: dict[str, Client]) -> None:
+    in_one_loop(_every_role_at_every_address, clients)
+
+
+def _every_role_at_every_address(clients: dict[str, Client]) -> None:
     nobody, gone = Client(), Client()
     left = somebody("admin", "left")
     gone.force_login(left)
@@ -206,19 +223,26 @@ async def test_every_socket_and_every_message_asks_who_may(
 ) -> None:
     settings.ALLOWED_HOSTS = ["testserver"]
     monkeypatch.setattr(control, "ANSWER_S", 0.02)  # nobody has the call
+    try:
+        for role in (None, "left", *roles.ROLES):
+            await _as_somebody(role, route)
+    finally:
+        await runtime.close_current()  # who listens has it built
+        await sync_to_async(connections.close_all)()
+
+
+async def _as_somebody(role: str | None, route: Any) -> None:
     found = consumer(route)
-    for role in (None, "left", *roles.ROLES):
-        socket = WebsocketCommunicator(application, place_of(route), headers=await _headers(role))
-        accepted, _ = await socket.connect(timeout=5)
-        admitted = role is not None and role != "left" and may(role, found.permission)
-        try:
-            if not admitted:
-                assert not accepted or await _closed(socket), (found, role)
-            elif accepted:
-                await _messages(socket, found, role)
-        finally:
-            await socket.disconnect(timeout=5)
-    await sync_to_async(connections.close_all)()
+    socket = WebsocketCommunicator(application, place_of(route), headers=await _headers(role))
+    accepted, _ = await socket.connect(timeout=5)
+    admitted = role is not None and role != "left" and may(role, found.permission)
+    try:
+        if not admitted:
+            assert not accepted or await _closed(socket), (found, role)
+        elif accepted:
+            await _messages(socket, found, role)
+    finally:
+        await socket.disconnect(timeout=5)
 
 
 async def _headers(role: str | None) -> list[tuple[bytes, bytes]]:
