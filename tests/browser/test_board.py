@@ -174,6 +174,10 @@ class Wire:
         self.refuses = True
         self._sockets[-1].close(code=1012)
 
+    def beat(self) -> None:
+        """What the server says when it has nothing to say."""
+        self._sockets[-1].send('{"type": "beat"}')
+
     def _route(self, socket: WebSocketRoute) -> None:
         if self.refuses:
             socket.close(code=1012)
