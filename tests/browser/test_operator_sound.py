@@ -60,6 +60,34 @@ def share_of_tone(audio: bytes) -> float:
     return float(spectrum[np.abs(hz - TONE_HZ) < 15].sum() / max(spectrum.sum(), 1e-9))
 
 
+def least_behind_ms(page: Page) -> float:
+    """How far behind listening is in the best half second of some seconds, or in the first that is good enough.
+
+    It is the time from a sound at its caller to the same sound here: the way of a batch, and what waits in the buffer. These are
+    the product's and there in every reading. A machine without time for us adds to them, until the page goes back to its
+    buffer's length with the next batch that is on time. So one reading may be the machine's, but not all of ten seconds. A
+    half second is told by its median: what is shown is put together from two threads, which may be a batch apart.
+    """
+    found: float = page.evaluate(
+        """([enough, mostMs]) => new Promise((done) => {
+          const box = document.querySelector("[data-listen]");
+          const readings = [];
+          let least = Infinity;
+          const end = () => { watch.disconnect(); done(least); };
+          const watch = new MutationObserver(() => {
+            readings.push(Number(box.dataset.behindMs));
+            if (readings.length < 5) return;
+            least = Math.min(least, readings.slice(-5).sort((a, b) => a - b)[2]);
+            if (least < enough) end();
+          });
+          watch.observe(box, { attributeFilter: ["data-behind-ms"] }); // it is told ten times a second
+          setTimeout(end, mostMs);
+        })""",
+        [MOST_BEHIND_MS, 10_000],
+    )
+    return found
+
+
 def test_listening_then_taking_over_then_handing_back(line_console: Console, line: Line) -> None:
     phone = line_console.run(greeted(line))
     page = at_board(line_console, phone)
@@ -68,7 +96,7 @@ def test_listening_then_taking_over_then_handing_back(line_console: Console, lin
     wait_until(page, "Number(document.querySelector('[data-listen]').dataset.batches) >= 10")
     line_console.run(phone.speak(mulaw.tone((700,), 600)))
     wait_until(page, "document.querySelector('[data-meter=\"0\"]').value > .3")
-    behind_ms = page.evaluate("Number(document.querySelector('[data-listen]').dataset.behindMs)")
+    behind_ms = least_behind_ms(page)
     axe(page)
     page.get_by_role("button", name="Stop listening").click()
     expect(box.get_by_role("button", name="Listen")).to_be_visible()
