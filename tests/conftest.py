@@ -192,13 +192,21 @@ def _breakers_of_no_other_test(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(autouse=True)
 def _runtime_of_no_other_test() -> Iterator[None]:
-    """The process's runtime is closed by the test that had it built, in its loop. One that stays has threads, and connections of
-    a loop that is gone: it would tell the breakers of later tests what it saw, and answer for them."""
+    """The process's runtime is closed by the test that had it built, in its loop; that of a package's fixture was there before.
+
+    One that stays has threads, and connections of a loop that is gone: it would tell the breakers of later tests what it saw.
+    """
+    before = _building()
     yield
-    module = sys.modules.get("calls.runtime")
-    if module is not None and (left := module._provider.building) is not None:
-        module._provider.building = None
+    left = _building()
+    if left is not None and left is not before:
+        sys.modules["calls.runtime"]._provider.building = None
         pytest.fail(f"the process's runtime is still there: {left}")
+
+
+def _building() -> Any:
+    module = sys.modules.get("calls.runtime")
+    return module and module._provider.building
 
 
 @pytest.fixture(scope="session", autouse=True)

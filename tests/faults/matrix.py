@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 
 #: So many calls at once leave half of a core idle: what is measured is the product, not the queue for the processor.
 LINES = 8
-#: A machine that stood still for so long in the middle of a cell, and that cell failed: it says nothing of the product.
-VOID_MS, MOST_ATTEMPTS = 150.0, 4
+#: A cell that failed is tried again where the machine may have been the cause (``Spell.is_void``).
+MOST_ATTEMPTS = 4
 
 Played = dict["Cell", Seen | BaseException]
 
@@ -107,11 +107,11 @@ async def _play_all(cells: Sequence[Cell], conf: CallsConf, patch: pytest.Monkey
                 cell, attempt = waiting.popleft()
                 async with pace.turn() as spell:
                     try:
-                        played[cell] = await play(cell, line)
+                        played[cell] = await play(cell, line, spell)
                     except Exception as error:  # noqa: BLE001 - told by the test of this cell
                         played[cell] = error
                     heal(line)
-                void = spell.worst_late_ms > VOID_MS or isinstance(played[cell], TooLateError)
+                void = spell.is_void or isinstance(played[cell], TooLateError)
                 if void and attempt < MOST_ATTEMPTS and faults_of(cell, played[cell]):
                     waiting.append((cell, attempt + 1))
                 stage.forget_requests(line.cartesia, line.openai, line.twilio)

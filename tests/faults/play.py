@@ -13,11 +13,13 @@ from calls.core.phrases import PHRASES, filler_text, shipped_text
 from calls.phrasebook import shipped_audio
 from tests.conformance import ears
 from tests.faults.cells import OTHER_WAITS_MS
+from tests.faults.pace import Spell
 from tests.line.conftest import speech
 from voiceagent.sandbox.carrier import AgentStarted, CallerStopped, HungUp, PhoneCall, StreamOpened
 from voiceagent.sandbox.carrier.stream import VOICED
 from voiceagent.sandbox.control import Reply, ToolCall
 from voiceagent.sandbox.engines.chords import said
+from voiceagent.sandbox.openai.conversation import tokens
 from voiceagent.sandbox.sound import FRAME_BYTES, FRAME_MS, loudness
 
 if TYPE_CHECKING:
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 GREETING = "Welcome everybody."
 ASKED, ANSWER = "Which dishes tonight?", "Pasta with mushrooms, some grilled fish, and soup."
+#: What of the answer the voice is given first: to the end of the clause with which there is enough to say.
+FIRST_SAID = "Pasta with mushrooms, some grilled fish,"
 NEXT = "From noon."
 IDLE, GOODBYE = "Hello?", "Farewell."
 FILLER = filler_text("en").strip()
@@ -56,6 +60,8 @@ WAITS_MS = {**POLICY, "read_timeout_ms": READ_TIMEOUT_MS, "connect_timeout_ms": 
 #: How much of a recorded phrase is played, and by which part of that it is recognised.
 PHRASE_BYTES, _SIGN = 13_000, slice(4000, 12_000)
 SLOW_MS = 700.0
+#: Where a fault is to meet a model that writes, it takes its time for each piece of a word.
+WRITING_MS = 220
 #: How long a fault that lasts keeps the recogniser away, where nothing else says when it is over.
 OUTAGE_S = 1.0
 _BAD_ANSWER = b"HTTP/1.1 2x0 \x00rubbish\r\n\r\n"
@@ -68,7 +74,8 @@ class TooLateError(Exception):
 
 @dataclass
 class Seen:
-    """What became of a cell. ``hears`` is what the caller heard under the fault, ``next`` in the turn after it."""
+    """What became of a cell. ``hears`` is what the caller heard under the fault, ``next`` in the turn after it; ``silence_ms``
+    is the longest silence, see ``longest_silence``; ``spell`` what the machine took of the cell."""
 
     hears: tuple[str, ...] = ()
     silence_ms: float = 0.0
@@ -77,6 +84,7 @@ class Seen:
     causes: tuple[str, ...] = ()
     next: tuple[str, ...] = ()
     end: str = ""
+    spell: Spell = field(default_factory=Spell)
     other: dict[str, Any] = field(default_factory=dict)
 
 
@@ -107,19 +115,18 @@ def heal(line: Line) -> None:
     line.forget_failures()
 
 
-async def play(cell: Cell, line: Line) -> Seen:
-    """Place the call that the cell is about."""
+async def play(cell: Cell, line: Line, spell: Spell) -> Seen:
+    """Place the call that the cell is about, in a spell of its own."""
     # Where words may get lost the stand-in hears them, which costs it more than all else; elsewhere it is told.
     by_ear = (cell.vendor, cell.state) == ("STT", "listening")
     line.cartesia.configure(
         tts={"ms_per_char": 40, "speed": 1.2 if cell.state == "speaking" else 20},
         stt={"eager_end_ms": 200, "end_ms": 300, "utterances": [ASKED], "vocabulary": [ASKED] if by_ear else []},
     )
-    streaming = (cell.vendor, cell.state) == ("LLM", "speaking")
-    line.openai.configure(llm={"first_token_ms": 300, "inter_token_ms": 220 if streaming else 2})
+    line.openai.configure(llm={"first_token_ms": 300, "inter_token_ms": WRITING_MS if _is_writing(cell) else 2})
     reply = Reply(text=GOODBYE, tool_calls=[ToolCall(name="end_call")]) if cell.vendor == "REST" else Reply(text=ANSWER)
     line.answers(("dishes", reply), ("keypad", Reply(text=NEXT)))
-    seen, phone = Seen(), line.call(f"+1555{time.monotonic_ns() // 1000 % 10**7:07d}")
+    seen, phone = Seen(spell=spell), line.call(f"+1555{time.monotonic_ns() // 1000 % 10**7:07d}")
     if cell.state == "connecting":
         strike(line, cell.vendor, cell.fault, cell.state)
         await phone.start()
@@ -129,7 +136,7 @@ async def play(cell: Cell, line: Line) -> Seen:
         opened = phone.timeline.last(StreamOpened)
         assert opened is not None
         seen.hears = heard(phone, 0)
-        seen.silence_ms = longest_silence(phone, opened.at_ms)
+        seen.silence_ms = longest_silence(phone, opened.at_ms, spell)
         heal(line)
     else:
         await phone.start()
@@ -141,6 +148,10 @@ async def play(cell: Cell, line: Line) -> Seen:
         await phone.hang_up()
     await _on_record(cell, line, phone, seen)
     return seen
+
+
+def _is_writing(cell: Cell) -> bool:
+    return (cell.vendor, cell.state) == ("LLM", "speaking")
 
 
 async def _next_turn(cell: Cell, line: Line, phone: PhoneCall, seen: Seen) -> None:
@@ -187,7 +198,8 @@ async def _turn_under_fault(cell: Cell, line: Line, phone: PhoneCall, seen: Seen
     stopped = phone.timeline.last(CallerStopped)
     assert stopped is not None
     seen.hears = heard(phone, begun_ms)
-    seen.silence_ms = longest_silence(phone, stopped.at_ms)
+    writing_ms = WRITING_MS * (len(tokens(FIRST_SAID)) - 1) if _is_writing(cell) else 0
+    seen.silence_ms = longest_silence(phone, stopped.at_ms, seen.spell, writing_ms)
     heal(line)
 
 
@@ -316,8 +328,12 @@ def _shape(words: list[str], wanted: list[str]) -> str:
     return f" (wrong: {' '.join(words)})"
 
 
-def longest_silence(phone: PhoneCall, from_ms: float) -> float:
-    """The longest time that the caller heard nothing, from a moment of the timeline to the agent's last sound."""
+def longest_silence(phone: PhoneCall, from_ms: float, spell: Spell, before_ms: float = 0) -> float:
+    """The longest time that the caller heard nothing, from a moment of the timeline to the agent's last sound.
+
+    Of each silence without what the machine took of it, and of the first without ``before_ms``, for which the stand-ins let
+    wait: what is left is the product's.
+    """
     opened = phone.timeline.last(StreamOpened)
     assert opened is not None
     mulaw = phone.heard
@@ -327,8 +343,17 @@ def longest_silence(phone: PhoneCall, from_ms: float) -> float:
         for at in range(first, len(mulaw) // FRAME_BYTES)
         if loudness(mulaw[at * FRAME_BYTES : (at + 1) * FRAME_BYTES]) > VOICED
     ]
-    gaps = [after - before for before, after in itertools.pairwise([first, *loud])]
-    return float(max(gaps, default=0) * FRAME_MS)
+    zero_ms = phone.timeline.begun_at_ms + opened.at_ms
+
+    def silence_ms(since: int, until: int) -> float:
+        length_ms = float((until - since) * FRAME_MS)
+        if length_ms == FRAME_MS:  # none: sound after sound, of which there is most
+            return length_ms
+        return length_ms - spell.lost_ms(zero_ms + since * FRAME_MS, zero_ms + until * FRAME_MS)
+
+    silences_ms = [silence_ms(since, until) for since, until in itertools.pairwise([first, *loud])]
+    silences_ms[:1] = [first_ms - before_ms for first_ms in silences_ms[:1]]
+    return max(silences_ms, default=0.0)
 
 
 def first_sound_ms(phone: PhoneCall) -> float:
@@ -368,7 +393,7 @@ def faults_of(cell: Cell, seen: Seen | BaseException) -> list[str]:
         f"unreadable entries: {seen.other['broken']}": not seen.other["broken"],
     }
     wrong = [text for text, holds in checks.items() if not holds]
-    return [*wrong, f"turns: {seen.other['turns']}"] if wrong else []
+    return [*wrong, f"turns: {seen.other['turns']}", str(seen.spell)] if wrong else []
 
 
 def _next(cell: Cell) -> tuple[str, ...]:
