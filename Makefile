@@ -26,13 +26,13 @@ demo-data: ## Fill the console with a month of calls to look at; ARGS=--remove t
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@exec $(BIN)/python manage.py demo_data $(ARGS)
 
-# Many tests wait for real sockets, servers and sound: four workers for two cores fill the time. In the order of the
+# Many tests wait for real sockets, servers and sound: five workers for two cores fill the time. In the order of the
 # folders the many quick ones come last, so that no worker is left with a long one. A machine so full can be too slow for a
 # test that listens to real time: what failed is judged again alone, and has failed if it fails then.
 test: ## Install what the tests need and run them, browser tests included
 	@.ci/venv base sandbox dev
 	@CHROMIUM=$$(.ci/chromium) && PROMETHEUS=$$(.ci/prometheus) && export CHROMIUM PROMETHEUS && \
-	{ $(BIN)/python -m pytest -m "not long" -n $$(($$(nproc) * 2)) --maxprocesses 6 --dist loadfile --no-loadscope-reorder $(ARGS) || \
+	{ $(BIN)/python -m pytest -m "not long" -n $$(($$(nproc) * 5 / 2)) --maxprocesses 6 --dist loadfile --no-loadscope-reorder $(ARGS) || \
 	{ [ $$? = 1 ] && $(BIN)/python -m pytest -m "not long" --last-failed --last-failed-no-failures none $(ARGS); }; }
 
 test-long: ## Mutation, fuzzing, soak, kills, load: outside CI, bounded, resumable
