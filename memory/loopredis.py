@@ -1,8 +1,11 @@
-"""Redis for code in the event loop: a client that says in Redis's own words that a connection is lost.
+"""Redis for code in the event loop: a client that says in Redis's own words that a connection is lost, and leaves none open.
 
 Under uvloop, which serves in production, writing to a connection whose other side has gone raises a bare ``RuntimeError``
 (MagicStack/uvloop#506) where asyncio's own loop lets the next read fail. To a caller that is prepared for ``RedisError`` it is
 a crash, and the client would not try a fresh connection.
+
+redis-py's client and pool end in tasks of their own. Who is cancelled at that moment, a page that was left for one, cancels
+those before they begin, and the connections would stay until they are collected. Here the end has no pause.
 """
 
 from __future__ import annotations
@@ -48,9 +51,25 @@ _HONEST: Final[dict[type, type[AbstractConnection]]] = {
 }
 
 
+class _Pool(ConnectionPool):
+    async def aclose(self) -> None:
+        await self.disconnect()
+        await super().aclose()
+
+    async def disconnect(self, inuse_connections: bool = True) -> None:
+        used = self._in_use_connections if inuse_connections else ()
+        for connection in [*self._available_connections, *used]:
+            await connection.disconnect(nowait=True)
+
+
+class _Client(Redis):
+    async def __aexit__(self, *_error: object) -> None:
+        await self.aclose()
+
+
 def loop_client(url: str, **options: Any) -> Redis:
     """A client for this address, with the options of ``redis.asyncio.Redis.from_url``. Raises only ``RedisError`` for a
     Redis that is away."""
-    pool: ConnectionPool = ConnectionPool.from_url(url, **options)
+    pool: ConnectionPool = _Pool.from_url(url, **options)
     pool.connection_class = _HONEST[pool.connection_class]
-    return Redis.from_pool(pool)
+    return _Client.from_pool(pool)

@@ -24,10 +24,10 @@ from django.http import HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from prometheus_client import REGISTRY
 from prometheus_client.exposition import choose_encoder
-from redis.asyncio import ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+from memory.loopredis import loop_client
 from voiceagent import backlog
 
 if TYPE_CHECKING:
@@ -136,16 +136,8 @@ async def _ask_database() -> None:
 
 
 async def _ask_redis() -> None:
-    """Over one connection without a pool. A pool is closed by tasks: a page that is left at that moment cancels them before
-    they begin, and the connection would stay. This close does not give way."""
-    pool: ConnectionPool = ConnectionPool.from_url(settings.REDIS_URL, retry=Retry(NoBackoff(), 0))
-    connection = pool.make_connection()  # type: ignore[no-untyped-call]
-    try:
-        await connection.connect()
-        await connection.send_command("PING")
-        await connection.read_response()
-    finally:
-        await connection.disconnect(nowait=True)
+    async with loop_client(settings.REDIS_URL, retry=Retry(NoBackoff(), 0)) as client:
+        await client.ping()
 
 
 _PROBES: dict[str, Callable[[], Awaitable[None]]] = {"database": _ask_database, "redis": _ask_redis}
