@@ -26,8 +26,8 @@ demo-data: ## Fill the console with a month of calls to look at; ARGS=--remove t
 	@$(BIN)/python manage.py migrate --verbosity 0
 	@exec $(BIN)/python manage.py demo_data $(ARGS)
 
-# Many tests wait for real sockets, servers and sound: five workers for two cores fill the time. In the order of the
-# folders the many quick ones come last, so that no worker is left with a long one. A machine so full can be too slow for a
+# Many tests wait for real sockets, servers and sound: five workers for two cores fill the time, in the order of
+# tests/schedule.py. A machine so full can be too slow for a
 # test that listens to real time: what failed is judged again alone, and has failed if it fails then.
 test: ## Install what the tests need and run them, browser tests included
 	@.ci/venv base sandbox dev

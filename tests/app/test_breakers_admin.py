@@ -177,6 +177,7 @@ def browser(live_server: LiveServer, here: Breakers) -> Iterator[Any]:
     assert said == []
 
 
+@pytest.mark.long
 @pytest.mark.django_db(transaction=True)
 def test_an_operator_reads_and_acts_at_a_desk_and_on_a_phone(browser: Any, here: Breakers) -> None:
     for _ in range(Rules().attempts):

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tests.app.records.conftest import Cast
 
 pytestmark = [
+    pytest.mark.long,
     pytest.mark.django_db(transaction=True),
     # The test server is no ASGI server: it takes the pieces of a recording one after the other.
     pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume asynchronous iterators:Warning"),

@@ -13,7 +13,7 @@ from tests.unit.core.fuzz import random_call
 
 pytestmark = pytest.mark.search
 
-SEEDS = 200
+SEEDS = 100
 BATCH = 25
 
 
