@@ -131,7 +131,9 @@ def measured(client: Any, given: dict[str, str], part: str) -> tuple[list[float]
             return execute(sql, values, many, context)
         finally:
             took_ms = (time.perf_counter() - began) * 1000
-            asked.append((took_ms, context["cursor"].cursor.mogrify(sql, values) if os.environ.get("EXPLAIN") else ""))
+            # In a cursor of its own: that of the page has its answer still to be read.
+            cursor = psycopg.ClientCursor(context["connection"].connection)
+            asked.append((took_ms, cursor.mogrify(sql, values) if os.environ.get("EXPLAIN") else ""))
 
     client.get(address)
     with connection.execute_wrapper(note):

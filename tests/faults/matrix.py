@@ -14,6 +14,7 @@ from asgiref.sync import sync_to_async
 from django.db import connections
 
 from calls import breakersync, phrasebook, runtime
+from memory import manager
 from tests import database
 from tests.faults.pace import Pace
 from tests.faults.play import (
@@ -82,6 +83,7 @@ def run_apart[T](playing: Coroutine[Any, Any, T], patch: pytest.MonkeyPatch) -> 
     finally:
         logging.disable(logging.NOTSET)
         patch.undo()
+        manager.current.cache_clear()  # it may have been made where Redis was behind a proxy that is gone
         connections.close_all()
         database.empty()
 
