@@ -27,8 +27,8 @@ demo-data: ## Fill the console with a month of calls to look at; ARGS=--remove t
 	@exec $(BIN)/python manage.py demo_data $(ARGS)
 
 # Many tests wait for real sockets, servers and sound: five workers for two cores fill the time, in the order of
-# tests/schedule.py. A machine so full can be too slow for a
-# test that listens to real time: what failed is judged again alone, and has failed if it fails then.
+# tests/schedule.py. A machine so full can be too slow for a test that listens to real time: what failed is judged again
+# alone, and has failed if it fails then.
 test: ## Install what the tests need and run them, browser tests included
 	@.ci/venv base sandbox dev
 	@CHROMIUM=$$(.ci/chromium) && PROMETHEUS=$$(.ci/prometheus) && export CHROMIUM PROMETHEUS && \

@@ -81,6 +81,7 @@ def test_saving_makes_a_version_where_a_call_would_notice_and_none_where_not(con
     assert_clean(console)
 
 
+@pytest.mark.long
 def test_two_versions_that_were_chosen_are_compared(console: Console, bella: Agent) -> None:
     for greeting in ("Good evening!", "Good night!"):
         bella.greeting = greeting
@@ -100,6 +101,7 @@ def test_two_versions_that_were_chosen_are_compared(console: Console, bella: Age
     assert_clean(console)
 
 
+@pytest.mark.long
 def test_a_stale_edit_is_refused_and_shows_both(console: Console, bella: Agent) -> None:
     tabs = console.context("engineer")
     first, late = (console.visit(tabs, place(bella)) for _ in range(2))
@@ -186,6 +188,7 @@ def test_a_viewer_sees_the_values_and_no_form(console: Console, bella: Agent) ->
     assert_clean(console)
 
 
+@pytest.mark.long
 def test_the_keyboard_edits_and_saves(console: Console, bella: Agent) -> None:
     page = console.open(place(bella), "engineer")
     stops = walk(page)

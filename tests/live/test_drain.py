@@ -109,6 +109,7 @@ async def test_calls_may_finish_and_a_second_signal_does_not_wait_for_them(data_
     assert await asyncio.to_thread(archived, data_dir, leaving, staying) == ["caller_hung_up", "drain"]
 
 
+@pytest.mark.long
 async def test_who_is_still_talking_is_told_goodbye(data_dir: Path) -> None:
     async with served(data_dir, drain_s=1) as (house, carrier):
         phone = await call(carrier)

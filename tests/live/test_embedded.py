@@ -120,6 +120,7 @@ def hold(folder: Path, ready: Callable[[], None]) -> None:
         signal.pause()
 
 
+@pytest.mark.long
 def test_servers_of_a_killed_user_are_adopted(folder: Path) -> None:
     context = multiprocessing.get_context("spawn")
     up = context.Event()
@@ -143,6 +144,7 @@ def start_and_leave(folder: Path, up: Event, joined: Event, left: Event) -> None
     signal.pause()
 
 
+@pytest.mark.long
 def test_the_last_to_leave_stops_servers_whose_parent_does_not_wait_for_them(folder: Path) -> None:
     context = multiprocessing.get_context("spawn")
     up, joined, left = context.Event(), context.Event(), context.Event()
@@ -176,6 +178,7 @@ def test_killed_servers_come_back_with_their_data(folder: Path) -> None:
         assert servers.recover() == []
 
 
+@pytest.mark.long
 def test_a_server_that_hangs_is_replaced(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("voiceagent.embedded.valkey.START_TIMEOUT_S", 1)
     monkeypatch.setattr("voiceagent.embedded.valkey._END", [(signal.SIGTERM, 0.2), (signal.SIGKILL, 10.0)])
@@ -189,6 +192,7 @@ def test_a_server_that_hangs_is_replaced(folder: Path, monkeypatch: pytest.Monke
         assert said == ["Valkey does not answer: starting it anew."]
 
 
+@pytest.mark.long
 def test_a_stranger_with_the_recorded_pid_is_left_alone(folder: Path) -> None:
     with running(environ(folder)):
         pass
@@ -200,6 +204,7 @@ def test_a_stranger_with_the_recorded_pid_is_left_alone(folder: Path) -> None:
         assert Valkey(folder, print).answers()
 
 
+@pytest.mark.long
 def test_a_taken_port_is_replaced_by_a_free_one(folder: Path) -> None:
     taken = {name: state.port(folder, name) for name in ("postgres", "valkey")}
     with socket.socket() as one, socket.socket() as other:
@@ -212,6 +217,7 @@ def test_a_taken_port_is_replaced_by_a_free_one(folder: Path) -> None:
             assert not set(taken.values()) & {state.port(folder, name) for name in taken}
 
 
+@pytest.mark.long
 def test_a_first_start_that_was_cut_off_is_begun_again(folder: Path) -> None:
     with running(environ(folder)):
         home = Postgres(folder, print).home
