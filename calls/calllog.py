@@ -37,11 +37,13 @@ class CallLog:
         self._barge_ins = 0
         self._latencies_ms: list[int] = []
         self._tools: dict[str, tuple[str, int]] = {}
+        self._asked_epoch = -1
         bus.subscribe(StepTaken, self._moved)
         heard: dict[type, Any] = {
             e.CallStarted: self._started,
             e.CardLoaded: self._known,
             e.MemoryRecalled: self._recalled,
+            c.AskModel: self._asked,
             c.Clear: self._stopped,
             c.RunTool: self._tool,
             e.ToolSettled: self._tool_settled,
@@ -92,17 +94,22 @@ class CallLog:
         self._line("caller.looked_up", step, known=bool(event.text or event.name), pii_name=event.name)
 
     def _recalled(self, event: e.MemoryRecalled, step: StepTaken) -> None:
-        shown = [item for item in event.items if item.in_prompt]
+        """What the memory gave, and what came of it: nothing where the model was asked before."""
+        is_late = event.epoch == self._asked_epoch
+        shown = [] if is_late else [item for item in event.items if item.in_prompt]
         self._line(
             "memory.recalled",
             step,
             for_turn=event.turn,
-            outcome=event.outcome,
+            outcome="late" if is_late else event.outcome,
             took_ms=event.took_ms,
             items=len(event.items),
             in_prompt=len(shown),
             level_found=max((item.level for item in shown), default="none"),
         )
+
+    def _asked(self, ask: c.AskModel, _: StepTaken) -> None:
+        self._asked_epoch = ask.epoch
 
     def _stopped(self, clear: c.Clear, step: StepTaken) -> None:
         """The reply was silenced: by the caller's voice, their words or keys, or by our own end of the call."""
