@@ -50,6 +50,15 @@ def test_a_real_line_can_be_looked_at(line_console: Console, line: Line) -> None
     assert_clean(line_console)
 
 
+#: A key that comes before the frame in which the focus leaves the map that was just closed.
+ON_A_CLOSED_MAP = """() => {
+  const map = document.getElementById("keys"), box = map.querySelector("input");
+  map.showModal();
+  map.close();
+  box.dispatchEvent(new KeyboardEvent("keydown", { key: "/", code: "Slash", bubbles: true, cancelable: true }));
+}"""
+
+
 def test_the_keyboard_has_a_map_and_letters_can_be_switched_off(console: Console) -> None:
     page = console.open("/console/audit/", "admin")
     keys = page.get_by_role("dialog", name="Keyboard")
@@ -60,6 +69,9 @@ def test_the_keyboard_has_a_map_and_letters_can_be_switched_off(console: Console
     page.keyboard.press("Escape")
     expect(keys).to_be_hidden()
 
+    page.evaluate(ON_A_CLOSED_MAP)
+    expect(page.get_by_label("Search calls")).to_be_focused()
+    page.get_by_label("Search calls").blur()
     page.keyboard.press("/")
     expect(page.get_by_label("Search calls")).to_be_focused()
     page.keyboard.type("g c?")

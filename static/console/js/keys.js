@@ -20,8 +20,9 @@ function isLetters(binding) {
   });
 }
 
+// What was closed keeps the focus until the next frame: nobody types there.
 function isTyping(target) {
-  return target instanceof Element && target.closest("input, select, textarea, [contenteditable]:not([contenteditable=false])");
+  return target instanceof Element && !target.closest("dialog:not([open])") && target.closest("input, select, textarea, [contenteditable]:not([contenteditable=false])");
 }
 
 /** Add a group of bindings: [binding, what it does, handler]. Returns what removes them. */

@@ -73,6 +73,7 @@ async def test_a_call_that_goes_well_leaves_with_nothing_to_complain_of(callee: 
     assert callee.posts("/twilio/status")[0]["CallStatus"] == "completed"
 
 
+@pytest.mark.long
 async def test_a_silent_recording_is_said_to_be_silent(callee: Callee, tmp_path: Path) -> None:
     recording = tmp_path / "mute.wav"
     recording.write_bytes(sound.wav_bytes(np.zeros(4000, dtype=np.int16), sound.PHONE_RATE))
@@ -84,12 +85,14 @@ async def test_a_silent_recording_is_said_to_be_silent(callee: Callee, tmp_path:
     await ended(process)
 
 
+@pytest.mark.long
 async def test_without_a_server_it_says_how_to_get_one(tmp_path: Path) -> None:
     code, out, err = await ended(await started(tmp_path))
     assert (code, out) == (2, "")
     assert err == f"No server runs on {tmp_path}. Start one with `make run`, or name another with --url.\n"
 
 
+@pytest.mark.long
 async def test_a_note_of_a_server_that_is_gone_is_seen_through(tmp_path: Path, unused_tcp_port: int) -> None:
     address = f"http://127.0.0.1:{unused_tcp_port}"
     state.write_json(tmp_path / "run.json", {"pid": 1, "url": "http://127.0.0.1:1", "sandbox_url": address})
@@ -126,7 +129,14 @@ async def test_a_server_that_refuses_is_told_in_a_line(
     assert out.endswith("The call went wrong.\n")
 
 
-@pytest.mark.parametrize(("number", "calls"), [(signal.SIGINT, 1), (signal.SIGINT, 2), (signal.SIGTERM, 1)])
+@pytest.mark.parametrize(
+    ("number", "calls"),
+    [
+        (signal.SIGINT, 2),
+        pytest.param(signal.SIGINT, 1, marks=pytest.mark.long),
+        pytest.param(signal.SIGTERM, 1, marks=pytest.mark.long),
+    ],
+)
 async def test_a_signal_hangs_up(callee: Callee, tmp_path: Path, number: signal.Signals, calls: int) -> None:
     process = await started(tmp_path, "--url", callee.url, "--auth-token", TOKEN, "--calls", str(calls))
     assert process.stdout is not None
@@ -142,6 +152,7 @@ async def test_a_signal_hangs_up(callee: Callee, tmp_path: Path, number: signal.
     assert [form["CallStatus"] for form in callee.posts("/twilio/status")] == ["completed"] * calls
 
 
+@pytest.mark.long
 async def test_a_reader_who_leaves_does_not_end_the_call(callee: Callee, tmp_path: Path) -> None:
     process = await started(tmp_path, "--url", callee.url, "--auth-token", TOKEN, "--dtmf", "1")
     assert process.stdout is not None
