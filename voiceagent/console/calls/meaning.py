@@ -69,14 +69,20 @@ def nearest(query: Query, now: datetime, limit: int = NEAREST) -> list[Near]:
     found = (
         TurnMeaning.objects.filter(condition(query, now, prefix="turn__call__", words=False), model=model.name)
         .annotate(distance=CosineDistance("vector", vector.tolist()))
-        .select_related("turn__call")
-        .defer("vector", "turn__words", "turn__spoken_words", "turn__recalled", "turn__call__state_layout")
-        .order_by("distance")[:limit]
+        .order_by("distance")
+        .values_list("turn_id", "distance")[:limit]
     )
     with transaction.atomic(), connection.cursor() as cursor:
         # The index gives a few neighbours, of which filters leave some out: then it goes on, in order.
         cursor.execute("SET LOCAL hnsw.iterative_scan = 'strict_order'")
         cursor.execute("SET LOCAL hnsw.ef_search = %s", [_LOOKED_AT])
         unrelated = model.unrelated_cosine
-        near = [Near(row.turn, (1 - row.distance - unrelated) / (1 - unrelated)) for row in found]
-    return [one for one in near if one.closeness >= LEAST]
+        closeness = {turn_id: (1 - distance - unrelated) / (1 - unrelated) for turn_id, distance in found}
+    # Whole rows are read of what is shown alone.
+    near = {turn_id: close for turn_id, close in closeness.items() if close >= LEAST}
+    turns = (
+        Turn.objects.select_related("call")
+        .defer("words", "spoken_words", "recalled", "call__state_layout")
+        .in_bulk(near)
+    )
+    return [Near(turns[turn_id], close) for turn_id, close in near.items() if turn_id in turns]
