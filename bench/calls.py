@@ -131,9 +131,7 @@ def measured(client: Any, given: dict[str, str], part: str) -> tuple[list[float]
             return execute(sql, values, many, context)
         finally:
             took_ms = (time.perf_counter() - began) * 1000
-            # In a cursor of its own: that of the page has its answer still to be read.
-            cursor = psycopg.ClientCursor(context["connection"].connection)
-            asked.append((took_ms, cursor.mogrify(sql, values) if os.environ.get("EXPLAIN") else ""))
+            asked.append((took_ms, _filled_in(context, sql, values) if os.environ.get("EXPLAIN") else ""))
 
     client.get(address)
     with connection.execute_wrapper(note):
@@ -146,6 +144,11 @@ def measured(client: Any, given: dict[str, str], part: str) -> tuple[list[float]
         taken.append((time.perf_counter() - began) * 1000)
     cpu_ms = (_cpu_ms() - began_cpu) / ROUNDS
     return taken, cpu_ms, sorted(asked, key=lambda one: -one[0])
+
+
+def _filled_in(context: Any, sql: str, values: Any) -> str:
+    """A statement with its values. In a cursor of its own: that of the page has its answer still to be read."""
+    return psycopg.ClientCursor(context["connection"].connection).mogrify(sql, values)
 
 
 def _cpu_ms() -> float:

@@ -53,7 +53,7 @@ _HONEST: Final[dict[type, type[AbstractConnection]]] = {
 
 class _Pool(ConnectionPool):
     async def aclose(self) -> None:
-        await self.disconnect()
+        await self.disconnect()  # first: what redis-py does before it may wait
         await super().aclose()
 
     async def disconnect(self, inuse_connections: bool = True) -> None:
